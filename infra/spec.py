@@ -1,0 +1,280 @@
+"""What a pipeline.yaml may say, as frozen values; must not know how files are read or who uses them."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from infra.units import ByteSize, Duration
+
+# A name becomes part of topic names, object keys, SQL identifiers and metric labels.
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+FieldName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
+FieldType = Literal["string", "integer", "number", "boolean", "list[string]", "list[integer]"]
+
+# Columns that Springtide adds to every sample; a user's field must not hide one.
+RESERVED_FIELDS = frozenset(
+    {
+        "sample_id",
+        "impression_ts",
+        "received_ts",
+        "known_ts",
+        "kind",
+        "weight",
+        "down_sampling_rate",
+        "served_version",
+        "score",
+    }
+)
+
+
+class Part(BaseModel):
+    """A frozen part of the pipeline; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Secret(Part):
+    """Where a secret is found; exactly one of the three. The value itself is never logged."""
+
+    env: str | None = None
+    file: str | None = None
+    value: str | None = Field(default=None, repr=False)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if sum(source is not None for source in (self.env, self.file, self.value)) != 1:
+            raise ValueError("wants exactly one of `env`, `file`, `value`")
+        return self
+
+
+class Sasl(Part):
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    username: Secret
+    password: Secret
+
+
+class Tls(Part):
+    ca: str | None = None
+    certificate: str | None = None
+    key: str | None = None
+    key_password: Secret | None = None
+
+
+class Kafka(Part):
+    bootstrap: str = Field(min_length=1)
+    security: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
+    sasl: Sasl | None = None
+    tls: Tls | None = None
+
+    @model_validator(mode="after")
+    def _sasl_where_needed(self) -> Self:
+        if self.security.startswith("sasl") and self.sasl is None:
+            raise ValueError(f"security {self.security} wants `sasl`")
+        return self
+
+
+class EventField(Part):
+    name: FieldName
+    type: FieldType = "string"
+
+
+class Topic(Part):
+    """A topic of the user's, which Springtide only reads."""
+
+    topic: str = Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")
+    format: Literal["json"] = "json"
+    key: FieldName
+    time: FieldName
+    time_unit: Literal["iso8601", "s", "ms", "us"] = "iso8601"
+
+
+class Impressions(Topic):
+    fields: tuple[EventField, ...] = Field(min_length=1)
+    weight: FieldName | None = None
+
+
+class Feedback(Topic):
+    name: FieldName
+
+
+class Events(Part):
+    impressions: Impressions
+    feedback: tuple[Feedback, ...] = Field(min_length=1, max_length=1)
+
+
+class Join(Part):
+    """How long to wait for feedback, in event time."""
+
+    window: Duration = Duration("10m")
+    correction_window: Duration = Duration("1h")
+    out_of_orderness: Duration = Duration("30s")
+    skew: Duration = Duration("1s")
+    future_bound: Duration = Duration("60s")
+    idle_timeout: Duration = Duration("30s")
+    labels: Literal["after_window"] = "after_window"
+
+    @model_validator(mode="after")
+    def _windows_in_order(self) -> Self:
+        if self.correction_window.ms < self.window.ms:
+            raise ValueError("`correction_window` must be at least `window`")
+        return self
+
+
+class Flink(Part):
+    rest: str = "http://127.0.0.1:8081"
+    parallelism: int = Field(default=1, ge=1)
+    checkpoint_interval: Duration = Duration("10s")
+    checkpoints: str | None = None  # s3://bucket/prefix; None keeps Flink's own default
+
+
+class Samples(Part):
+    """The topics that Springtide owns."""
+
+    partitions: int = Field(default=1, ge=1)
+    replication: int = Field(default=1, ge=1)
+    retention: Duration = Duration("7d")
+
+
+class IdFeature(Part):
+    """Ids, one or several per sample; strings are hashed, integers are keys as they are."""
+
+    kind: Literal["id"] = "id"
+    name: FieldName
+    source: FieldName
+    table: FieldName
+    combiner: Literal["sum", "mean", "sqrtn"] = "mean"
+
+
+class NumberFeature(Part):
+    kind: Literal["number"] = "number"
+    name: FieldName
+    source: FieldName
+    scaling: Literal["none", "log", "standard"] = "none"
+
+
+Feature = Annotated[IdFeature | NumberFeature, Field(discriminator="kind")]
+
+
+class Optimizer(Part):
+    kind: Literal["adagrad", "adam"] = "adagrad"
+    learning_rate: float = Field(default=0.05, gt=0)
+    initial_accumulator: float = Field(default=0.1, ge=0)
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    epsilon: float = Field(default=1e-8, gt=0)
+
+
+class Initializer(Part):
+    kind: Literal["normal", "uniform", "constant"] = "normal"
+    scale: float = 0.01
+
+
+class Table(Part):
+    name: FieldName
+    dim: int = Field(ge=1, le=1024)
+    initializer: Initializer = Initializer()
+    optimizer: Optimizer = Optimizer()
+
+
+class Model(Part):
+    name: Literal["lr", "deepfm"] = "deepfm"
+    hidden: tuple[int, ...] = (64, 32)
+    optimizer: Optimizer = Optimizer(kind="adam", learning_rate=0.001)
+
+
+class Learner(Part):
+    commit_interval: Duration = Duration("1s")
+    heartbeat_interval: Duration = Duration("10s")
+    max_batch: int = Field(default=1024, ge=1, le=65536)
+    seed: int = 1
+    threads: int = Field(default=1, ge=1)
+    sample_id_window: Duration = Duration("1h")
+    quality_bucket: Duration = Duration("10s")
+    host: str = "127.0.0.1"
+    port: int = Field(default=8600, ge=0, le=65535)
+
+
+class Store(Part):
+    """An object store with conditional writes: s3://bucket/prefix, file:///folder or memory://name."""
+
+    url: str = Field(pattern=r"^(s3://[^/]+|file:///|memory://).*$")
+    endpoint: str | None = None
+    region: str = "us-east-1"
+    access_key: Secret | None = None
+    secret_key: Secret | None = None
+    path_style: bool = True
+    poll_interval: Duration = Duration("100ms")
+
+
+class Serving(Part):
+    host: str = "127.0.0.1"
+    port: int = Field(default=8500, ge=0, le=65535)
+    max_candidates: int = Field(default=4096, ge=1)
+    max_body: ByteSize = ByteSize("16MiB")
+
+
+class Targets(Part):
+    """Base addresses whose /metrics and /status the page reads."""
+
+    join: str | None = None
+    learner: str | None = None
+    replicas: tuple[str, ...] = ()
+
+
+class Dashboard(Part):
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    targets: Targets = Targets()
+    history: str = ".springtide/history.sqlite"
+
+
+class JoinControl(Part):
+    """Where the join's controller answers /metrics and /status, and how often it sends heartbeats."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8700, ge=0, le=65535)
+    heartbeat_interval: Duration = Duration("1s")
+
+
+class Probe(Part):
+    """Synthetic impressions with a reserved id prefix; weight 0 leaves the model as it is."""
+
+    enabled: bool = False
+    weight: float = Field(default=0.0, ge=0)
+
+
+class Slo(Part):
+    behind: Duration = Duration("10s")
+
+
+class Pipeline(Part):
+    """One model: from two topics to its replicas."""
+
+    name: Name
+    kafka: Kafka
+    events: Events
+    join: Join = Join()
+    control: JoinControl = JoinControl()
+    flink: Flink = Flink()
+    samples: Samples = Samples()
+    features: tuple[Feature, ...] = Field(min_length=1)
+    tables: tuple[Table, ...] = ()
+    model: Model = Model()
+    learner: Learner = Learner()
+    store: Store
+    serving: Serving = Serving()
+    dashboard: Dashboard = Dashboard()
+    probe: Probe = Probe()
+    slo: Slo = Slo()
+
+    @field_validator("features", "tables")
+    @classmethod
+    def _names_once(cls, parts: tuple[IdFeature | NumberFeature | Table, ...]) -> object:
+        names = [part.name for part in parts]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"names must be unique; twice: {', '.join(twice)}")
+        return parts

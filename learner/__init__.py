@@ -1,0 +1,1 @@
+"""Trains on each sample once and commits versions; must not know who serves them."""

@@ -1,0 +1,1 @@
+"""Answers requests from the newest version; must not know who trained it."""

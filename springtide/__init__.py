@@ -1,0 +1,1 @@
+"""The door: command line, wiring and demo; the only room that constructs everything."""
