@@ -71,7 +71,7 @@ def parse(name: str) -> ast.Module:
 
 @pytest.mark.parametrize("name", room_files())
 def test_imports_point_down_only(name: str) -> None:
-    room = name.split("/")[0]
+    room = name.split("/", maxsplit=1)[0]
     wrong = [
         f"{name}:{line} imports {module}"
         for module, line in imports(parse(name))
