@@ -1,0 +1,128 @@
+"""The topics that Springtide owns: their names and settings; must not know who reads or writes them."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from infra import spec
+from infra.errors import Invalid
+from infra.units import Duration
+
+# The join key of a synthetic impression begins with this, so that a person can tell it from traffic.
+PROBE_PREFIX = "__probe-"
+# The join key of a heartbeat: it moves event time on and is joined with nothing.
+HEARTBEAT_KEY = "__hb"
+
+# Reasons in `late` and `dead`, as they stand on the wire.
+LATE_REASONS = ("orphan", "late_impression")
+DEAD_REASONS = ("malformed", "no_key", "no_time", "future")
+
+_PREFIX = "springtide"
+_IMPRESSIONS = "impressions"
+_HEARTBEAT_RETENTION = Duration("1h")
+_HEARTBEAT_SEGMENT = Duration("10m")
+
+
+@dataclass(frozen=True)
+class OwnTopic:
+    """A topic as Springtide wants it to be.
+
+    Args:
+        name: Its name.
+        partitions: How many partitions; one where order over all events matters.
+        replication: On how many brokers each record is kept.
+        settings: Kafka's topic settings.
+    """
+
+    name: str
+    partitions: int
+    replication: int
+    settings: Mapping[str, str]
+
+
+def samples(model: str) -> str:
+    """Labelled samples, keyed by join key."""
+    return f"{_PREFIX}.{model}.samples"
+
+
+def late(model: str) -> str:
+    """Orphaned feedback and late impressions."""
+    return f"{_PREFIX}.{model}.late"
+
+
+def dead(model: str) -> str:
+    """Events that could not be read, with their original bytes."""
+    return f"{_PREFIX}.{model}.dead"
+
+
+def impressions_heartbeat(model: str) -> str:
+    """Moves the event time of the impressions while none arrive."""
+    return f"{_PREFIX}.{model}.heartbeat.{_IMPRESSIONS}"
+
+
+def feedback_heartbeat(model: str, feedback: str) -> str:
+    """Moves the event time of one kind of feedback while none arrives.
+
+    Raises:
+        Invalid: The feedback's name is that of the impressions.
+    """
+    if feedback == _IMPRESSIONS:
+        raise Invalid(
+            f"events.feedback: the name `{feedback}` is taken by the impressions' heartbeat topic",
+            cure="give the feedback another name, such as `click`",
+        )
+    return f"{_PREFIX}.{model}.heartbeat.{feedback}"
+
+
+def heartbeats(pipeline: spec.Pipeline) -> tuple[str, ...]:
+    """Every heartbeat topic, the impressions' first."""
+    feedback = (feedback_heartbeat(pipeline.name, each.name) for each in pipeline.events.feedback)
+    return (impressions_heartbeat(pipeline.name), *feedback)
+
+
+def user_topics(pipeline: spec.Pipeline) -> tuple[str, ...]:
+    """The topics that must exist and are only read, the impressions' first."""
+    return (pipeline.events.impressions.topic, *(feedback.topic for feedback in pipeline.events.feedback))
+
+
+def own_topics(pipeline: spec.Pipeline) -> tuple[OwnTopic, ...]:
+    """Every topic that Springtide creates for one model, with its settings.
+
+    The broker stamps the records itself, so that every age that is computed from them has one clock, and so that a
+    replay of old events is not deleted by retention on arrival.
+
+    Raises:
+        Invalid: A name is taken twice.
+    """
+    wanted = pipeline.samples
+    kept = _settings(wanted.retention)
+    beat = _settings(_HEARTBEAT_RETENTION) | {"segment.ms": str(_HEARTBEAT_SEGMENT.ms)}
+    own = [
+        OwnTopic(samples(pipeline.name), wanted.partitions, wanted.replication, MappingProxyType(kept)),
+        OwnTopic(late(pipeline.name), 1, wanted.replication, MappingProxyType(kept)),
+        OwnTopic(dead(pipeline.name), 1, wanted.replication, MappingProxyType(kept)),
+        *(OwnTopic(name, 1, wanted.replication, MappingProxyType(beat)) for name in heartbeats(pipeline)),
+    ]
+    hidden = sorted({topic.name for topic in own} & set(user_topics(pipeline)))
+    if hidden:
+        raise Invalid(
+            f"events: the topic `{hidden[0]}` is one that Springtide itself writes",
+            cure="read events from a topic of your own",
+        )
+    return tuple(own)
+
+
+def is_probe(join_key: str) -> bool:
+    """Whether an impression is synthetic."""
+    return join_key.startswith(PROBE_PREFIX)
+
+
+def _settings(retention: Duration) -> dict[str, str]:
+    return {
+        "cleanup.policy": "delete",
+        "retention.ms": str(retention.ms),
+        "message.timestamp.type": "LogAppendTime",
+    }
