@@ -1,0 +1,176 @@
+"""The commands and their options; knows no room: each command imports its own when it is called."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from springtide.lifecycle import run, stop_on_signals
+
+START, RUN, WATCH = "Start", "Run", "Watch"
+
+app = typer.Typer(
+    help="Keeps a recommendation or ad model as fresh as the last click.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Output(StrEnum):
+    """How a table is printed."""
+
+    text = "text"
+    json = "json"
+
+
+PipelineFile = Annotated[Path, typer.Argument(help="The pipeline.yaml.", show_default=True)]
+OutputOption = Annotated[Output, typer.Option("-o", "--output", help="Form of the table.")]
+DEFAULT_FILE = Path("pipeline.yaml")
+
+
+@app.command(rich_help_panel=START)
+def check(pipeline: PipelineFile = DEFAULT_FILE) -> None:
+    """Validate a pipeline.yaml without a network: all errors at once."""
+
+    def command() -> None:
+        from springtide.check import check_file
+
+        typer.echo(check_file(pipeline))
+
+    run(command)
+
+
+@app.command(rich_help_panel=START)
+def doctor(pipeline: PipelineFile = DEFAULT_FILE, output: OutputOption = Output.text) -> None:
+    """Probe Kafka, the object store, Flink and this machine: every line is a fact or a cure."""
+
+    def command() -> None:
+        from springtide.doctor import examine, print_findings
+
+        code = print_findings(examine(pipeline), as_json=output is Output.json)
+        if code:
+            raise typer.Exit(code)
+
+    run(command)
+
+
+@app.command(rich_help_panel=RUN)
+def join(
+    pipeline: PipelineFile = DEFAULT_FILE,
+    stop_job: Annotated[bool, typer.Option("--stop-job", help="Cancel the Flink job when this command ends.")] = False,
+) -> None:
+    """Join impressions and feedback into samples: submit the Flink job and watch over it."""
+
+    def command() -> None:
+        from infra.clock import SystemClock
+        from infra.logs import configure
+        from infra.pipeline_file import load_pipeline
+        from streaming.controller import run_join
+
+        spec = load_pipeline(pipeline)
+        configure("join", spec.name)
+        run_join(spec, clock=SystemClock(), stop=stop_on_signals(), stop_job=stop_job)
+
+    run(command)
+
+
+@app.command(rich_help_panel=RUN)
+def learn(
+    pipeline: PipelineFile = DEFAULT_FILE,
+    identity: Annotated[str, typer.Option(help="Who this learner is; the same name may take over at once.")] = "",
+    takeover: Annotated[bool, typer.Option("--takeover", help="Take over from another learner at once.")] = False,
+) -> None:
+    """Train on the samples and commit versions, from the newest version on."""
+
+    def command() -> None:
+        from springtide.processes import learn as start
+
+        start(pipeline, identity=identity, takeover=takeover, stop=stop_on_signals())
+
+    run(command)
+
+
+@app.command(rich_help_panel=RUN)
+def serve(
+    pipeline: PipelineFile = DEFAULT_FILE,
+    name: Annotated[str, typer.Option(help="Name of this replica.")] = "replica-0",
+    port: Annotated[int | None, typer.Option(help="Port, instead of the one in the file.")] = None,
+) -> None:
+    """Answer prediction requests from the newest version."""
+
+    def command() -> None:
+        from springtide.processes import serve as start
+
+        start(pipeline, name=name, port=port, stop=stop_on_signals())
+
+    run(command)
+
+
+@app.command(rich_help_panel=RUN)
+def dashboard(
+    pipeline: PipelineFile = DEFAULT_FILE,
+    port: Annotated[int | None, typer.Option(help="Port, instead of the one in the file.")] = None,
+) -> None:
+    """Show how old the model's knowledge is, on one page."""
+
+    def command() -> None:
+        from springtide.processes import dashboard as start
+
+        start(pipeline, port=port, stop=stop_on_signals())
+
+    run(command)
+
+
+@app.command(rich_help_panel=RUN)
+def demo(
+    data: Annotated[str, typer.Option(help="movielens, open-bandit, mind, or the path of your pipeline.yaml.")] = (
+        "movielens"
+    ),
+    files: Annotated[Path | None, typer.Option(help="Folder of the MIND log.")] = None,
+    impressions: Annotated[Path | None, typer.Option(help="Your impressions, JSON lines.")] = None,
+    feedback: Annotated[Path | None, typer.Option(help="Your feedback, JSON lines.")] = None,
+    minutes: Annotated[float, typer.Option(min=0.2, help="How long the replay takes.")] = 3.0,
+    once: Annotated[bool, typer.Option("--once", help="Exit when the replay is done, 0 or 1.")] = False,
+    page_port: Annotated[int, typer.Option(help="Port of the page; 0 takes a free one.")] = 8080,
+) -> None:
+    """Run the whole loop on this machine and replay real clicks through it."""
+
+    def command() -> None:
+        from springtide.demo import DemoSettings, run_demo
+
+        settings = DemoSettings(data, files, impressions, feedback, minutes, once, page_port)
+        code = run_demo(settings, stop=stop_on_signals())
+        if code:
+            raise typer.Exit(code)
+
+    run(command)
+
+
+@app.command(rich_help_panel=WATCH)
+def probe(
+    pipeline: Annotated[
+        Path | None, typer.Argument(help="The pipeline.yaml; without it ./pipeline.yaml or the running demo's.")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many probes, one after the other.")] = 1,
+    effect: Annotated[bool, typer.Option("--effect", help="Also show how the score of the item moved.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds until a probe counts as lost.")] = 60.0,
+    output: OutputOption = Output.text,
+) -> None:
+    """Send a brand-new impression and its click; time it to the version that learned it in every replica."""
+
+    def command() -> None:
+        from springtide.probe_command import run_probes
+
+        run_probes(pipeline, count=count, effect=effect, timeout=timeout, as_json=output is Output.json)
+
+    run(command)
+
+
+def main() -> None:
+    """Entry point of the ``springtide`` command."""
+    app()
