@@ -30,8 +30,13 @@ class Event:
 class Dataset(Protocol):
     """A log that can be replayed."""
 
-    name: str
-    about: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def about(self) -> str:
+        """One line on size and source."""
+        ...
 
     def document(self) -> dict[str, Any]:
         """The parts of pipeline.yaml that belong to the data: events, features, tables, model."""
