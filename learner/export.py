@@ -1,0 +1,65 @@
+"""The forward pass as a plain TensorFlow graph, the same bytes for the same model; must not know who serves it."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from learner.tensorflow_setup import tf
+
+_INPUT = "input"
+_OUTPUT = "prediction"
+
+
+def export_graph(model: Any, stride: int) -> bytes:
+    """Serialises the forward pass for the replicas.
+
+    Placeholders ``input`` ``[None, stride]`` and ``weight_<i>`` in the order of ``model.weights`` (that of the
+    version's dense arrays), output ``prediction:0`` ``[None, labels]``: probabilities.
+
+    Nodes are renamed by their place, since Keras numbers its name scopes by how often a process has called a layer,
+    and the digest of the graph is its name in the store.
+
+    Args:
+        model: A built Keras model ``[B, stride]`` to logits.
+        stride: Columns of the input.
+
+    Returns:
+        A serialised ``GraphDef``.
+    """
+    graph = tf.Graph()
+    with graph.as_default():
+        inputs = tf.compat.v1.placeholder(tf.float32, [None, stride], name=_INPUT)
+        weights = {
+            weight.path: tf.compat.v1.placeholder(weight.dtype, weight.shape, name=f"weight_{index}")
+            for index, weight in enumerate(model.weights)
+        }
+        logits, _ = model.stateless_call(
+            [weights[weight.path] for weight in model.trainable_variables],
+            [weights[weight.path] for weight in model.non_trainable_variables],
+            inputs,
+            training=False,
+        )
+        tf.sigmoid(logits, name=_OUTPUT)
+    definition = graph.as_graph_def()
+    _rename(definition, keep={_INPUT, _OUTPUT} | {f"weight_{index}" for index in range(len(weights))})
+    return bytes(definition.SerializeToString(deterministic=True))
+
+
+def digest(graph: bytes) -> str:
+    """The sha256 of a serialised graph, hexadecimal: its name in the store."""
+    return hashlib.sha256(graph).hexdigest()
+
+
+def _rename(definition: Any, keep: set[str]) -> None:
+    """Gives every node but those in ``keep`` a name made of its place alone."""
+    names = {node.name: node.name if node.name in keep else f"op_{index}" for index, node in enumerate(definition.node)}
+    for node in definition.node:
+        node.name = names[node.name]
+        for index, source in enumerate(node.input):
+            control = source.startswith("^")
+            name, colon, output = source.removeprefix("^").partition(":")
+            node.input[index] = f"{'^' if control else ''}{names[name]}{colon}{output}"
+
+

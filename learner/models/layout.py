@@ -1,0 +1,61 @@
+"""Where each feature stands in a model's input; must not know how the rows got there."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from infra.errors import Invalid
+
+
+@dataclass(frozen=True)
+class IdBlock:
+    """The pooled row of one id feature: columns ``offset`` to ``offset + width`` of the input."""
+
+    name: str
+    offset: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of the input, ``[batch, stride]`` float32: id blocks, then numbers, then zeros.
+
+    Args:
+        stride: Columns in all.
+        ids: The id blocks, gapless from column 0, in feature order.
+        numbers_offset: The first number's column.
+        numbers: How many numbers.
+    """
+
+    stride: int
+    ids: tuple[IdBlock, ...]
+    numbers_offset: int
+    numbers: int
+
+    def __post_init__(self) -> None:
+        end = 0
+        for block in self.ids:
+            if block.offset != end:
+                raise ValueError(f"id block `{block.name}` begins at column {block.offset}; wanted {end}")
+            end += block.width
+        if self.numbers_offset < end or self.numbers_offset + self.numbers > self.stride:
+            raise ValueError(
+                f"{self.numbers} numbers at column {self.numbers_offset} do not fit between {end} and {self.stride}"
+            )
+
+    def common_width(self, model: str) -> int:
+        """The width that all id features share; 0 where there are none.
+
+        Raises:
+            Invalid: The tables have different dims, which ``model`` cannot combine.
+        """
+        widths = {block.width for block in self.ids}
+        if len(widths) > 1:
+            named = ", ".join(f"{block.name}={block.width}" for block in self.ids)
+            raise Invalid(
+                f"model `{model}`: the tables of its id features have different dims ({named})",
+                wanted="one dim for all of them",
+                cure="set the same `dim` in each of these `tables`",
+            )
+        return widths.pop() if widths else 0

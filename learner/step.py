@@ -1,0 +1,118 @@
+"""One training step as one concrete TensorFlow function; must not know tables, samples or versions."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from infra import spec
+from learner.optimizers import build_optimizer
+from learner.tensorflow_setup import tf
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step tells.
+
+    Args:
+        predictions: ``[B, labels]`` float32, made before the update: they judge the model on samples it has not seen.
+        losses: ``[B, labels]`` float32, log loss in nats, unweighted; 0 where the label is null.
+        gradient: ``[B, stride]`` float32, of the summed loss by the input. A view into TensorFlow's memory: read it
+            before the next step.
+    """
+
+    predictions: Floats
+    losses: Floats
+    gradient: Floats
+
+
+def dense_share(weights: tf.Tensor) -> tf.Tensor:
+    """What the summed gradient of a batch is multiplied by for the dense weights: ``1 / √Σ weights``; 0 for no weight."""
+    return tf.math.divide_no_nan(1.0, tf.sqrt(tf.reduce_sum(weights)))
+
+
+class TrainingStep:
+    """Predicts, then learns the dense weights, and returns the gradient of the rows.
+
+    Each sample's own gradient reaches the rows undivided: the loss is a weighted **sum** over the batch. The dense
+    weights get that sum divided by the square root of the batch's weight, so that its noise, and with it an adaptive
+    rule's second moment, is the same for small and large batches (``docs/decisions``: gradient scaling).
+
+    Args:
+        model: A Keras model ``[B, stride]`` to logits ``[B, labels]``, built.
+        stride: Columns of the input.
+        labels: How many labels are predicted.
+        optimizer: The dense weights' rule.
+    """
+
+    def __init__(self, model: Any, stride: int, labels: int, optimizer: spec.Optimizer) -> None:
+        self.model = model
+        self._weights = [weight.value for weight in model.weights]
+        self._names = [weight.path.split("/", 1)[-1] for weight in model.weights]
+        if len(set(self._names)) != len(self._names):
+            raise ValueError(f"two weights of the model share a name: {self._names}")
+        self._trainable = [weight.value for weight in model.trainable_variables]
+        self.optimizer = build_optimizer(self._trainable, optimizer)
+        self._function = tf.function(self._trace, autograph=False).get_concrete_function(
+            tf.TensorSpec([None, stride], tf.float32),
+            tf.TensorSpec([None, labels], tf.float32),
+            tf.TensorSpec([None], tf.float32),
+        )
+
+    def __call__(self, inputs: Floats, labels: Floats, weights: Floats) -> StepResult:
+        """Runs one step.
+
+        Args:
+            inputs: ``[B, stride]``, C-contiguous and 64-byte aligned: TensorFlow reads this very memory.
+            labels: ``[B, labels]``; NaN where the label is null.
+            weights: ``[B]``, at least 0.
+
+        Raises:
+            ValueError: ``inputs`` is not aligned, which would abort the whole process inside TensorFlow.
+        """
+        if inputs.ctypes.data % 64 or not inputs.flags.c_contiguous or inputs.dtype != np.float32:
+            raise ValueError("the step's input wants float32, contiguous memory, aligned to 64 bytes")
+        shared = tf.experimental.dlpack.from_dlpack(inputs.__dlpack__())
+        predictions, losses, gradient = self._function(shared, tf.constant(labels), tf.constant(weights))
+        return StepResult(np.asarray(predictions), np.asarray(losses), np.asarray(gradient))
+
+    def _trace(self, inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        known = tf.logical_not(tf.math.is_nan(labels))
+        truth = tf.where(known, labels, tf.zeros_like(labels))
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(inputs)
+            tape.watch(self._trainable)
+            logits = self.model(inputs, training=True)
+            losses = tf.where(
+                known, tf.nn.sigmoid_cross_entropy_with_logits(labels=truth, logits=logits), tf.zeros_like(logits)
+            )
+            total = tf.reduce_sum(losses * weights[:, None])
+        gradient, *dense = tape.gradient(total, [inputs, *self._trainable])
+        share = dense_share(weights)
+        predictions = tf.sigmoid(logits)
+        with tf.control_dependencies([predictions, gradient]):
+            self.optimizer.apply([each * share for each in dense])
+        return predictions, losses, gradient
+
+    def dense(self) -> dict[str, npt.NDArray[np.generic]]:
+        """A copy of every dense weight, by name, in the model's order."""
+        return {name: np.array(weight.numpy()) for name, weight in zip(self._names, self._weights, strict=True)}
+
+    def load(self, dense: dict[str, npt.NDArray[np.generic]]) -> None:
+        """Takes over what :meth:`dense` gave.
+
+        Raises:
+            ValueError: Names or shapes are those of another model.
+        """
+        if list(dense) != self._names:
+            raise ValueError(f"dense weights {list(dense)}; wanted {self._names}")
+        for name, weight in zip(self._names, self._weights, strict=True):
+            if tuple(dense[name].shape) != tuple(weight.shape):
+                raise ValueError(f"dense weight `{name}` has shape {dense[name].shape}; wanted {tuple(weight.shape)}")
+            weight.assign(dense[name])

@@ -1,0 +1,49 @@
+"""The one import of TensorFlow in this room, quiet, on the CPU and repeatable; must not know models or samples."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+import threading
+
+# TensorFlow reads these once, while it is imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+import keras
+import tensorflow as tf
+
+__all__ = ["configure", "keras", "tf"]
+
+_configured = threading.Lock()
+
+
+def configure(threads: int) -> None:
+    """Fixes everything that a step's bits may depend on: threads, kernels, generators.
+
+    One inter-op thread, since the step is one chain of operations and their order must not vary.
+
+    Args:
+        threads: Intra-op threads; another number may give other bits.
+
+    Raises:
+        RuntimeError: TensorFlow has already run with another number of threads in this process.
+    """
+    with _configured:
+        if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.config.experimental.enable_op_determinism()
+        tf.get_logger().setLevel("ERROR")
+
+
+def environment() -> dict[str, str]:
+    """What a bit-identical replay needs beside the samples; a manifest records it."""
+    return {
+        "tensorflow": str(tf.__version__),
+        "keras": str(keras.__version__),
+        "tensorflow_threads": str(tf.config.threading.get_intra_op_parallelism_threads()),
+        "tensorflow_onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+        "op_determinism": "on",
+    }
