@@ -1,0 +1,38 @@
+"""A request refused with its HTTP status and a sentence to act on; knows no protocol and no model."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from infra.errors import Invalid
+
+BAD_REQUEST = 400
+NOT_FOUND = 404
+METHOD_NOT_ALLOWED = 405
+TOO_LARGE = 413
+WRONG_MEDIA_TYPE = 415
+UNPROCESSABLE = 422
+TOO_MANY = 429
+NOT_READY = 503
+
+
+class Refused(Invalid):
+    """The request cannot be answered; ``status`` is the HTTP status that says why."""
+
+    def __init__(self, what: str, *, status: int = BAD_REQUEST, wanted: str = "", cure: str = "") -> None:
+        super().__init__(what, wanted=wanted, cure=cure)
+        self.status = status
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name most like ``name`` as a hint, or an empty string where none is near."""
+    found = difflib.get_close_matches(name[:80], list(known), n=1)
+    return f"; nearest is `{found[0]}`" if found else ""
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """``value`` as it may stand in a message: short, on one line, printable."""
+    text = ascii(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
