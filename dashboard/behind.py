@@ -1,0 +1,302 @@
+"""Knows which feedback each replica has not learned yet, exactly; must not know Kafka, HTTP or the store."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+# Most feedback records followed one by one. Beyond it only one key in two is followed, then one in four, and so on;
+# the oldest record always stays, so that the headline does not jump. Also the memory for keys that have a sample:
+# a repeated click on a key older than that counts until the join's watermark has passed it.
+CAPACITY = 50_000
+# Versions remembered; a replica older than all of them reads "at least this far behind".
+VERSIONS = 20_000
+# No feedback for this long and none pending reads "idle".
+IDLE_AFTER_MS = 30_000
+# What the join had decided this long ago is believed to have reached the page's readers.
+SETTLE_MS = 5_000
+# One key in this many at the least is followed; beyond it the newest records are left out instead.
+FEWEST = 1 << 20
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+WaitingFor = Literal["join", "learner", "replica"]
+Place = tuple[int, int]  # partition, offset
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """One record of the user's feedback topic.
+
+    Args:
+        key: The join key; empty where none can be read.
+        event_ms: Its event time, milliseconds; the receive time where none can be read.
+        received_ms: Kafka's timestamp of the record, milliseconds.
+        place: Its partition and offset in the user's topic.
+    """
+
+    key: str
+    event_ms: int
+    received_ms: int
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """How far one replica is behind.
+
+    Args:
+        oldest_received_ms: Receive time of the oldest feedback that it has not learned; None: it has caught up.
+        waiting_for: Who must act next on that feedback.
+    """
+
+    oldest_received_ms: int | None = None
+    waiting_for: WaitingFor | None = None
+
+    def ms(self, now_ms: int) -> int:
+        """Milliseconds behind at ``now_ms``; 0 when caught up."""
+        return 0 if self.oldest_received_ms is None else max(0, now_ms - self.oldest_received_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What the tracker knows at one moment.
+
+    Args:
+        committed: Of the newest committed version, whether or not a replica has applied it.
+        replicas: Of every known replica.
+        idle: No feedback for a while and none pending.
+        last_feedback_ms: Receive time of the newest feedback seen; None before the first.
+        waiting_for_join: Followed feedback without a verdict.
+        waiting_for_learner: Followed feedback that is a sample, but in no version.
+        followed_share: 1 when every key is followed, 0.5 when one in two is, and so on.
+    """
+
+    committed: Behind
+    replicas: Mapping[str, Behind]
+    idle: bool
+    last_feedback_ms: int | None
+    waiting_for_join: int
+    waiting_for_learner: int
+    followed_share: float
+
+
+@dataclass(slots=True)
+class _Pending:
+    feedback: Feedback
+    sample: Place | None
+
+
+class BehindTracker:
+    """Follows feedback from Kafka into versions and replicas.
+
+    Feedback is in a version when its key's positive sample lies below the version's position. Feedback that ended as
+    late record or dead letter is absorbed, and so is a repeat: of an event (same key and event time), or of a click
+    whose key has its positive sample already. Feedback of which the join has said nothing although its watermark has
+    passed was dropped there as a repeat. A record may be fed before or after what it belongs to; only a late record that
+    is fed after the version that holds a sample of its key comes too late to move that version's figure.
+
+    Memory is bounded: only feedback outside the newest version is held, and per version one number, the oldest
+    feedback that it brought. A replica's own figure is the minimum over the versions that it has not applied.
+
+    Args:
+        skew_ms: How much later than its feedback an impression may be, in event time.
+        capacity: Most feedback records, and keys with a sample, held at once.
+        idle_after_ms: See :class:`Measurement`.
+    """
+
+    def __init__(self, *, skew_ms: int, capacity: int = CAPACITY, idle_after_ms: int = IDLE_AFTER_MS) -> None:
+        self._skew_ms = skew_ms
+        self._capacity = capacity
+        self._idle_after_ms = idle_after_ms
+        self._share = 1  # one key in `_share` is followed; a power of two
+        self._pending: dict[Place, _Pending] = {}
+        self._of_key: dict[str, list[_Pending]] = {}
+        self._positive: dict[str, Place] = {}  # in order of arrival, as are the two below
+        self._ended_late: dict[tuple[str, int], None] = {}
+        self._ended_dead: dict[Place, None] = {}
+        self._versions: list[int] = []
+        self._positions: list[Mapping[int, int]] = []
+        self._brought: list[int | None] = []  # receive time of the oldest feedback that each version brought
+        self._applied: dict[str, int] = {}
+        self._watermarks: deque[tuple[int, int]] = deque()
+        self._settled_watermark: int | None = None
+        self._last_feedback_ms: int | None = None
+
+    def feedback(self, record: Feedback) -> None:
+        """Takes one record of the user's feedback topic."""
+        if self._last_feedback_ms is None or record.received_ms > self._last_feedback_ms:
+            self._last_feedback_ms = record.received_ms
+        if (
+            record.place in self._pending
+            or record.place in self._ended_dead
+            or not self._follows(record.key, record.place)
+        ):
+            return
+        if (record.key, record.event_ms) in self._ended_late:
+            return
+        siblings = self._of_key.get(record.key, []) if record.key else []
+        if any(other.sample is not None or other.feedback.event_ms == record.event_ms for other in siblings):
+            return  # a repeat
+        pending = _Pending(record, self._positive.get(record.key))
+        self._pending[record.place] = pending
+        if record.key:
+            self._of_key.setdefault(record.key, []).append(pending)
+        self._settle_if_committed(pending)
+        while len(self._pending) > self._capacity:
+            self._follow_fewer()
+
+    def sample(self, key: str, partition: int, offset: int) -> None:
+        """Takes one positive sample: of kind ``click`` or ``correction``."""
+        if key in self._positive or not (self._follows(key, (partition, offset)) or key in self._of_key):
+            return
+        _remember(self._positive, key, (partition, offset), self._capacity)
+        for pending in list(self._of_key.get(key, ())):
+            pending.sample = (partition, offset)
+            self._settle_if_committed(pending)
+
+    def late(self, key: str, event_ms: int) -> None:
+        """Takes one orphan of the late topic."""
+        _remember(self._ended_late, (key, event_ms), None, self._capacity)
+        for pending in list(self._of_key.get(key, ())):
+            if pending.feedback.event_ms == event_ms:
+                self._drop(pending)
+
+    def dead(self, partition: int, offset: int) -> None:
+        """Takes one dead letter, named by its place in the user's feedback topic."""
+        _remember(self._ended_dead, (partition, offset), None, self._capacity)
+        if (pending := self._pending.get((partition, offset))) is not None:
+            self._drop(pending)
+
+    def watermark(self, watermark_ms: int, now_ms: int) -> None:
+        """Takes the join's watermark as it was at ``now_ms``; a join that says nothing settles nothing."""
+        self._watermarks.append((now_ms, watermark_ms))
+        while self._watermarks and self._watermarks[0][0] <= now_ms - SETTLE_MS:
+            self._settled_watermark = self._watermarks.popleft()[1]
+
+    def version(self, version: int, positions: Mapping[int, int]) -> None:
+        """Takes the positions of one version on the samples topic: per partition the next offset.
+
+        Versions come in ascending order; one that is already known is ignored.
+        """
+        if self._versions and version <= self._versions[-1]:
+            return
+        self._versions.append(version)
+        self._positions.append(dict(positions))
+        self._brought.append(None)
+        for pending in [each for each in self._pending.values() if each.sample is not None]:
+            self._settle_if_committed(pending)
+        if len(self._versions) > VERSIONS:
+            forgotten = VERSIONS // 10
+            del self._versions[:forgotten], self._positions[:forgotten], self._brought[:forgotten]
+
+    def applied(self, replica: str, version: int) -> None:
+        """Takes the version that a replica answers from now; it may be older than before."""
+        self._applied[replica] = version
+
+    def forget(self, replica: str) -> None:
+        """Leaves a replica out of the following measurements."""
+        self._applied.pop(replica, None)
+
+    def measure(self, now_ms: int) -> Measurement:
+        """How far every replica is behind at ``now_ms``."""
+        self._settle_repeats()
+        joining: int | None = None
+        learning: int | None = None
+        waiting_for_join = 0
+        for pending in self._pending.values():
+            received = pending.feedback.received_ms
+            if pending.sample is None:
+                waiting_for_join += 1
+                joining = received if joining is None else min(joining, received)
+            else:
+                learning = received if learning is None else min(learning, received)
+        committed = _oldest(joining, learning, None)
+        share = self._share
+        self._follow_more()
+        quiet = self._last_feedback_ms is None or now_ms - self._last_feedback_ms >= self._idle_after_ms
+        return Measurement(
+            committed=committed,
+            replicas={
+                replica: _oldest(joining, learning, self._missing(version))
+                for replica, version in self._applied.items()
+            },
+            idle=quiet and not self._pending,
+            last_feedback_ms=self._last_feedback_ms,
+            waiting_for_join=waiting_for_join,
+            waiting_for_learner=len(self._pending) - waiting_for_join,
+            followed_share=1 / share,
+        )
+
+    def _missing(self, version: int) -> int | None:
+        """Receive time of the oldest feedback in committed versions above ``version``."""
+        above = self._brought[bisect_right(self._versions, version) :]
+        return min((received for received in above if received is not None), default=None)
+
+    def _settle_if_committed(self, pending: _Pending) -> None:
+        """Moves ``pending`` into the first version that holds its sample, if there is one."""
+        if pending.sample is None:
+            return
+        partition, offset = pending.sample
+        index = bisect_right(self._positions, offset, key=lambda positions: positions.get(partition, 0))
+        if index == len(self._positions):
+            return
+        received = pending.feedback.received_ms
+        brought = self._brought[index]
+        self._brought[index] = received if brought is None else min(brought, received)
+        self._drop(pending)
+
+    def _settle_repeats(self) -> None:
+        """Drops what the join must have dropped: its watermark has passed, and nothing came."""
+        if self._settled_watermark is None:
+            return
+        passed = self._settled_watermark - self._skew_ms
+        for pending in [p for p in self._pending.values() if p.sample is None and p.feedback.event_ms < passed]:
+            self._drop(pending)
+
+    def _drop(self, pending: _Pending) -> None:
+        del self._pending[pending.feedback.place]
+        if key := pending.feedback.key:
+            siblings = self._of_key[key]
+            siblings.remove(pending)
+            if not siblings:
+                del self._of_key[key]
+
+    def _follows(self, key: str, place: Place) -> bool:
+        return self._share == 1 or zlib.crc32((key or f"{place}").encode()) % self._share == 0
+
+    def _follow_fewer(self) -> None:
+        oldest = min(self._pending.values(), key=lambda pending: pending.feedback.received_ms)
+        if self._share < FEWEST:
+            self._share *= 2
+            left_out = [p for p in self._pending.values() if not self._follows(p.feedback.key, p.feedback.place)]
+        else:
+            left_out = list(self._pending.values())[self._capacity :]
+        for pending in left_out:
+            if pending is not oldest:
+                self._drop(pending)
+
+    def _follow_more(self) -> None:
+        if self._share > 1 and len(self._pending) * 16 < self._capacity:
+            self._share //= 2
+
+
+def _oldest(joining: int | None, learning: int | None, applying: int | None) -> Behind:
+    candidates: tuple[tuple[int | None, WaitingFor], ...] = (
+        (joining, "join"),
+        (learning, "learner"),
+        (applying, "replica"),
+    )
+    found = [(received, stage) for received, stage in candidates if received is not None]
+    return Behind(*min(found)) if found else Behind()
+
+
+def _remember(memory: dict[_Key, _Value], key: _Key, value: _Value, most: int) -> None:
+    memory[key] = value
+    while len(memory) > most:
+        del memory[next(iter(memory))]
