@@ -1,0 +1,61 @@
+"""Where the stack's jars lie and whether they are the right ones; standard library only, used before any set-up."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from infra.errors import Corrupt, Unavailable
+
+ROOT = Path(__file__).resolve().parents[2]
+JARS = ROOT / ".springtide" / "jars"
+CHECKSUMS = Path(__file__).with_name("checksums.sha512")
+FLINK_KAFKA_CONNECTOR = "flink/flink-sql-connector-kafka-5.0.0-2.2.jar"
+FLINK_S3_PLUGIN = "flink/flink-s3-fs-native-2.3.0.jar"
+CURE = "delete .springtide/jars and run `make setup`"
+
+
+def expected(checksums: Path = CHECKSUMS) -> dict[str, str]:
+    """Relative path -> sha512 in hexadecimal, as `sha512sum` writes it."""
+    pairs = (line.split(maxsplit=1) for line in checksums.read_text(encoding="ascii").splitlines() if line.strip())
+    return {name: digest for digest, name in pairs}
+
+
+def verify(folder: Path = JARS, checksums: Path = CHECKSUMS) -> None:
+    """Checks every jar of the list, and that no other jar lies beside them (it would be on the class path).
+
+    Reads everything: 70 MB take a quarter of a second.
+
+    Raises:
+        Unavailable: A jar is missing.
+        Corrupt: A jar differs from the list, or one lies there that is not in it.
+    """
+    wanted = expected(checksums)
+    present = {str(path.relative_to(folder)) for path in folder.glob("*/*.jar")}
+    missing = sorted(wanted.keys() - present)
+    if missing:
+        raise Unavailable(f"jars are missing: {', '.join(missing)}", cure="run `make setup`", where=str(folder))
+    wrong = [f"{name} is not in the list" for name in sorted(present - wanted.keys())]
+    for name, digest in wanted.items():
+        with (folder / name).open("rb") as file:
+            found = hashlib.file_digest(file, "sha512").hexdigest()
+        if found != digest:
+            wrong.append(f"{name} has sha512 {found[:12]}…, wanted {digest[:12]}…")
+    if wrong:
+        raise Corrupt(f"jars are not the pinned ones: {'; '.join(wrong)}", cure=CURE, where=str(folder))
+
+
+def kafka_classpath(folder: Path = JARS) -> str:
+    """The broker's class path."""
+    return str(folder / "kafka" / "*")
+
+
+def flink_kafka_connector(folder: Path = JARS) -> Path:
+    """The jar that teaches Flink to read and write Kafka; wanted on the class path of the cluster and of its client."""
+    return folder / FLINK_KAFKA_CONNECTOR
+
+
+def flink_s3_plugin(folder: Path = JARS) -> Path:
+    """The jar that teaches Flink `s3://`; wanted in the cluster's plugin folder."""
+    return folder / FLINK_S3_PLUGIN

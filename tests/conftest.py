@@ -1,0 +1,86 @@
+"""What every test may ask for: the real stack, started once and only when asked for, and names nobody else uses."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from infra.clock import new_uuid
+from infra.local.flink_cluster import FlinkCluster
+from infra.local.kafka_server import KafkaServer
+from infra.local.s3_server import S3Server
+from infra.local.stack import LocalStack
+
+STACK_FIXTURES = {"local_kafka", "local_store", "local_flink", "local_stack"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that use the stack, and runs them last: the quick ones fail first."""
+    for item in items:
+        if STACK_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.stack)
+    items.sort(key=lambda item: item.get_closest_marker("stack") is not None)
+
+
+@pytest.fixture(scope="session")
+def _stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """The session's servers, none of them started."""
+    stack = LocalStack(tmp_path_factory.mktemp("stack"))
+    try:
+        yield stack
+    finally:
+        stack.stop()
+
+
+@pytest.fixture(scope="session")
+def local_kafka(_stack: LocalStack) -> KafkaServer:
+    """A running broker; `.bootstrap`. Topics are not created by themselves."""
+    if not _stack.kafka.running:
+        _stack.kafka.start()
+    return _stack.kafka
+
+
+@pytest.fixture(scope="session")
+def local_store(_stack: LocalStack) -> S3Server:
+    """A running S3 server; `.endpoint`, `.access_key`, `.secret_key`, `.region`, and `.bucket`, which exists."""
+    if not _stack.s3.running:
+        _stack.s3.start()
+    return _stack.s3
+
+
+@pytest.fixture(scope="session")
+def local_flink(_stack: LocalStack, local_store: S3Server) -> FlinkCluster:
+    """A running cluster of one TaskManager with eight slots, whose checkpoints go to `local_store`; `.rest`."""
+    if not _stack.flink.running:
+        _stack.flink.start()
+    return _stack.flink
+
+
+@pytest.fixture(scope="session")
+def local_stack(_stack: LocalStack) -> LocalStack:
+    """All three, started side by side; a test that kills a part starts it again before it ends."""
+    _stack.start()
+    return _stack
+
+
+@pytest.fixture
+def unique() -> Callable[[str], str]:
+    """Names for topics, groups and prefixes on the shared servers: `unique("clicks")` -> `clicks-3f0a91c2`."""
+    return lambda prefix: f"{prefix}-{new_uuid()[:8]}"
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of Debian's Chromium; where it must be (under CI) its absence fails the test, elsewhere it skips."""
+    found = shutil.which("chromium")
+    if found is not None:
+        return found
+    message = "chromium not found; cure: apt-get install chromium"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
