@@ -23,9 +23,9 @@ UNIT = {"s": 1 / 1000, "ms": 1, "us": 1000}
 class EventProducer(Protocol):
     """What the replay needs of a Kafka producer."""
 
-    def produce(self, topic: str, value: bytes, key: bytes | None = None) -> None: ...
+    def send(self, topic: str, value: bytes, *, key: bytes) -> None: ...
 
-    def flush(self, timeout: float) -> None: ...
+    def flush(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -88,7 +88,7 @@ class Replay:
                 heapq.heappush(self._clicks, (now + event.click_after * self._window_ms, event.key))
         while self._clicks and self._wait_until(self._clicks[0][0], stop, progress):
             self._send_due_clicks()
-        self._producer.flush(30.0)
+        self._producer.flush()
         progress(self.sent)
         return self.sent
 
@@ -110,7 +110,8 @@ class Replay:
             self.sent.clicks += 1
 
     def _send(self, topic: Topic, key: str, time_ms: int, fields: Mapping[str, object]) -> None:
-        self._producer.produce(topic.topic, orjson.dumps(event_body(topic, key, time_ms, fields)), key.encode())
+        body = orjson.dumps(event_body(topic, key, time_ms, fields))
+        self._producer.send(topic.topic, body, key=key.encode())
 
 
 def event_body(topic: Topic, key: str, time_ms: int, fields: Mapping[str, object]) -> dict[str, Any]:

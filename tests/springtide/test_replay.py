@@ -44,12 +44,12 @@ class SteppingClock:
 
 class Recorder:
     def __init__(self) -> None:
-        self.records: list[tuple[str, dict[str, Any], bytes | None]] = []
+        self.records: list[tuple[str, dict[str, Any], bytes]] = []
 
-    def produce(self, topic: str, value: bytes, key: bytes | None = None) -> None:
+    def send(self, topic: str, value: bytes, *, key: bytes) -> None:
         self.records.append((topic, orjson.loads(value), key))
 
-    def flush(self, timeout: float) -> None:
+    def flush(self) -> None:
         pass
 
 
@@ -73,7 +73,7 @@ def test_every_event_is_sent_once_in_order_and_no_click_before_its_delay(log: li
         if event.click_after is not None:
             late = clicked[event.key] - shown[event.key] - event.click_after * WINDOW_MS
             assert -1 <= late <= 10
-    times = [body.get("ts", body.get("at")) for _, body, _ in producer.records]
+    times = [body["ts"] if "ts" in body else body["at"] for _, body, _ in producer.records]
     assert times == sorted(times)
     assert all(key == body["id"].encode() for _, body, key in producer.records)
 

@@ -1,0 +1,114 @@
+"""The platform's own processes on this machine, started, watched and stopped together; knows no data set."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import httpx
+
+from infra.errors import Unavailable
+from infra.kafka import KafkaAdmin, TopicSettings
+from infra.local.process import Process
+from infra.pipeline_file import dump_pipeline
+from infra.spec import Pipeline
+
+# TensorFlow alone takes several seconds to import, and all the processes start at once.
+READY_SECONDS = 120.0
+GRACE_SECONDS = 15.0
+
+
+class Loop:
+    """Join, learner, replicas and page of one pipeline, each a process of its own with its log.
+
+    Args:
+        pipeline: The pipeline; its targets say where each process listens.
+        home: A folder; the pipeline is written there as `pipeline.yaml`.
+        logs: Folder for `<process>.log`.
+        page: Whether to start the page.
+    """
+
+    def __init__(self, pipeline: Pipeline, home: Path, logs: Path, *, page: bool = True) -> None:
+        self.pipeline = pipeline
+        self.file = home / "pipeline.yaml"
+        self.logs = logs
+        home.mkdir(parents=True, exist_ok=True)
+        self.file.write_text(dump_pipeline(pipeline), encoding="utf-8")
+        targets = pipeline.dashboard.targets
+        self.addresses: dict[str, str] = {"join": targets.join or "", "learner": targets.learner or ""}
+        commands: dict[str, list[str]] = {"join": ["join"], "learner": ["learn", "--identity", "learner-0"]}
+        for number, address in enumerate(targets.replicas):
+            name = f"replica-{number}"
+            commands[name] = ["serve", "--name", name, "--port", address.rsplit(":", 1)[1]]
+            self.addresses[name] = address
+        if page:
+            commands["page"] = ["dashboard"]
+            self.addresses["page"] = f"http://{pipeline.dashboard.host}:{pipeline.dashboard.port}"
+        self.processes = {name: self._process(name, words) for name, words in commands.items()}
+
+    @property
+    def replicas(self) -> tuple[str, ...]:
+        """Names of the replicas."""
+        return tuple(name for name in self.processes if name.startswith("replica-"))
+
+    def create_topics(self, partitions: int = 1) -> None:
+        """Creates the topics that would be the user's own; existing ones stay as they are."""
+        events = self.pipeline.events
+        names = [events.impressions.topic, *(feedback.topic for feedback in events.feedback)]
+        KafkaAdmin(self.pipeline.kafka).ensure_topics([TopicSettings(name, partitions) for name in names])
+
+    def start(self, progress: Callable[[str], None] = lambda name: None) -> None:
+        """Starts every process and returns when all of them are ready.
+
+        Raises:
+            Unavailable: One did not start; its last log lines are in the message, and all are stopped.
+        """
+        for process in self.processes.values():
+            process.start()
+        try:
+            for name in self.processes:
+                self.await_ready(name)
+                progress(name)
+        except (Unavailable, KeyboardInterrupt):
+            self.stop()
+            raise
+
+    def await_ready(self, name: str) -> None:
+        """Waits until the process answers that it is ready."""
+        self.processes[name].wait_until_ready(lambda: is_ready(self.addresses[name]), READY_SECONDS)
+
+    def restart(self, name: str) -> None:
+        """Starts a process that has ended and waits until it is ready."""
+        self.processes[name].start()
+        self.await_ready(name)
+
+    def dead(self) -> Iterable[Process]:
+        """The processes that have ended though nobody stopped them."""
+        return (process for process in self.processes.values() if not process.alive)
+
+    def stop(self) -> None:
+        """Asks all processes to leave, in the order of the stream, and waits for them."""
+        for process in self.processes.values():
+            process.signal_stop()
+        for process in self.processes.values():
+            process.terminate()
+
+    def _process(self, name: str, words: list[str]) -> Process:
+        program = [sys.executable, "-m", "springtide", words[0], str(self.file), *words[1:]]
+        return Process(
+            name,
+            program,
+            self.logs / f"{name}.log",
+            grace_seconds=GRACE_SECONDS,
+            cure=f"read {self.logs / name}.log; `springtide doctor {self.file}` examines the servers",
+        )
+
+
+def is_ready(address: str) -> bool:
+    """Whether the process at ``address`` says that it is ready."""
+    try:
+        return httpx.get(f"{address}/readyz", timeout=2.0).status_code == httpx.codes.OK
+    except httpx.TransportError as error:
+        raise Unavailable(f"{address} does not answer: {error}") from error

@@ -1,0 +1,73 @@
+"""Starts one role of the platform from a pipeline.yaml: learner, replica or page; knows how each is built."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+
+from infra.clock import SystemClock
+from infra.logs import configure
+from infra.object_store import open_store
+from infra.pipeline_file import load_pipeline
+
+
+def learn(path: Path, *, identity: str, takeover: bool, stop: threading.Event) -> None:
+    """Runs the learner until ``stop`` is set; ``identity`` defaults to the host's name."""
+    pipeline = load_pipeline(path)
+    configure("learner", pipeline.name)
+    from learner.run import run_learner
+    from springtide.wiring import build_encoder, build_tables
+
+    encoder = build_encoder(pipeline)
+    tables = build_tables(pipeline, encoder, max_batch=pipeline.learner.max_batch, trainable=True)
+    run_learner(
+        pipeline,
+        encoder=encoder,
+        tables=tables,
+        store=open_store(pipeline.store),
+        clock=SystemClock(),
+        stop=stop,
+        identity=identity or socket.gethostname(),
+        takeover=takeover,
+    )
+
+
+def serve(path: Path, *, name: str, port: int | None, stop: threading.Event) -> None:
+    """Runs one replica until ``stop`` is set."""
+    pipeline = load_pipeline(path)
+    configure("serving", pipeline.name)
+    from serving.run import run_replica
+    from springtide.wiring import build_encoder, build_tables
+
+    encoder = build_encoder(pipeline)
+    run_replica(
+        pipeline,
+        name=name,
+        encoder=encoder,
+        tables_factory=lambda: build_tables(
+            pipeline, encoder, max_batch=pipeline.serving.max_candidates, trainable=False
+        ),
+        store=open_store(pipeline.store),
+        clock=SystemClock(),
+        host=pipeline.serving.host,
+        port=pipeline.serving.port if port is None else port,
+        stop=stop,
+    )
+
+
+def dashboard(path: Path, *, port: int | None, stop: threading.Event) -> None:
+    """Runs the page's server until ``stop`` is set."""
+    pipeline = load_pipeline(path)
+    configure("dashboard", pipeline.name)
+    from dashboard.run import run_dashboard
+
+    run_dashboard(
+        pipeline,
+        store=open_store(pipeline.store),
+        clock=SystemClock(),
+        host=pipeline.dashboard.host,
+        port=pipeline.dashboard.port if port is None else port,
+        stop=stop,
+    )
