@@ -10,7 +10,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-ROOMS = ("springtide", "learner", "serving", "dashboard", "streaming", "checkpointing", "kernels", "infra", "benchmarks")
+ROOMS = (
+    "springtide",
+    "learner",
+    "serving",
+    "dashboard",
+    "streaming",
+    "checkpointing",
+    "kernels",
+    "infra",
+    "benchmarks",
+)
 SOURCES = (".py", ".cpp", ".h", ".js", ".html", ".css")
 BEGIN, END = "<!-- tree -->\n```\n", "```\n<!-- /tree -->"
 FIRST_LINE = re.compile(r'^(?:"""|// ?|/\* ?|<!-- ?)(.*?)(?:"""|\*/|-->)?$')
@@ -40,9 +50,11 @@ def tree() -> str:
         own = [name for name in names if name.startswith(f"{room}/") and (ROOT / name).is_file()]
         about = first_line(ROOT / room / "__init__.py") if (ROOT / room / "__init__.py").is_file() else ""
         lines.append(f"{room + '/':<{WIDTH}} {about}".rstrip())
-        for name in own:
-            if not name.endswith("__init__.py"):
-                lines.append(f"  {name[len(room) + 1 :]:<{WIDTH - 2}} {first_line(ROOT / name)}".rstrip())
+        lines.extend(
+            f"  {name[len(room) + 1 :]:<{WIDTH - 2}} {first_line(ROOT / name)}".rstrip()
+            for name in own
+            if not name.endswith("__init__.py")
+        )
     return "\n".join(lines) + "\n"
 
 
