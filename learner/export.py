@@ -61,5 +61,3 @@ def _rename(definition: Any, keep: set[str]) -> None:
             control = source.startswith("^")
             name, colon, output = source.removeprefix("^").partition(":")
             node.input[index] = f"{'^' if control else ''}{names[name]}{colon}{output}"
-
-

@@ -62,9 +62,7 @@ class Adagrad(DenseOptimizer):
 
     def __init__(self, variables: Sequence[tf.Variable], settings: spec.Optimizer) -> None:
         super().__init__(variables, settings)
-        self._sums = [
-            self._slot("sum", index, settings.initial_accumulator) for index in range(len(self._variables))
-        ]
+        self._sums = [self._slot("sum", index, settings.initial_accumulator) for index in range(len(self._variables))]
 
     def apply(self, gradients: Sequence[tf.Tensor]) -> None:
         rate, epsilon = self._settings.learning_rate, self._settings.epsilon
@@ -94,9 +92,7 @@ class Adam(DenseOptimizer):
         count = tf.cast(self._count.assign_add(1), tf.float64)
         first_correction = tf.cast(1.0 - tf.pow(tf.constant(beta1, tf.float64), count), tf.float32)
         second_correction = tf.cast(1.0 - tf.pow(tf.constant(beta2, tf.float64), count), tf.float32)
-        for weight, first, second, gradient in zip(
-            self._variables, self._first, self._second, gradients, strict=True
-        ):
+        for weight, first, second, gradient in zip(self._variables, self._first, self._second, gradients, strict=True):
             m = first.assign(beta1 * first + (1.0 - beta1) * gradient)
             v = second.assign(beta2 * second + (1.0 - beta2) * tf.square(gradient))
             step = (m / first_correction) / (tf.sqrt(v / second_correction) + chosen.epsilon)
