@@ -1,0 +1,202 @@
+"""Sends a new impression and its click and times it to every replica; knows no terminal."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import httpx
+import orjson
+
+from checkpointing.history import newest_version, read_manifest
+from checkpointing.manifest import Manifest
+from infra.clock import Clock, new_uuid
+from infra.errors import Invalid, Unavailable
+from infra.kafka import PartitionReader, Producer
+from infra.object_store import ObjectStore
+from infra.spec import FieldType, Pipeline
+from springtide.datasets.replay import event_body
+from streaming.topics import PROBE_PREFIX
+
+POLL_SECONDS = 0.02
+# How far back to look for a real impression whose features the probe takes.
+TEMPLATE_MESSAGES = 1
+REQUEST_SECONDS = 5.0
+BLANK: Mapping[FieldType, object] = {
+    "string": "probe",
+    "integer": 0,
+    "number": 0.0,
+    "boolean": False,
+    "list[string]": [],
+    "list[integer]": [],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """The way of one probe; times in milliseconds of the wall clock.
+
+    Attributes:
+        probe_id: The join key.
+        version: The version that learned it.
+        sent_ms: Just before the impression and the click were sent.
+        joined_ms: When its sample stood in Kafka.
+        trained_ms: When its batch had been trained.
+        committed_ms: When the manifest was sealed.
+        applied_ms: Per replica, when that version or a later one was switched to.
+        scores: What the first replica answered for these features before and after, if asked.
+    """
+
+    probe_id: str
+    version: int
+    sent_ms: int
+    joined_ms: int
+    trained_ms: int
+    committed_ms: int
+    applied_ms: Mapping[str, int]
+    scores: tuple[float, float] | None
+
+    @property
+    def seconds(self) -> float:
+        """From the click to the slowest replica."""
+        return (max(self.applied_ms.values()) - self.sent_ms) / 1000
+
+
+class Prober:
+    """Sends probes through one running loop.
+
+    Args:
+        pipeline: The pipeline; probes must be enabled in it, and the replicas must be among its targets.
+        store: The model's store.
+        clock: The wall clock, which must be that of the other processes.
+
+    Raises:
+        Invalid: Probes are switched off, or no replica is named.
+    """
+
+    def __init__(self, pipeline: Pipeline, store: ObjectStore, clock: Clock) -> None:
+        if not pipeline.probe.enabled:
+            raise Invalid("probe.enabled is false", cure="set `probe: {enabled: true}` where topics may be written to")
+        if not pipeline.dashboard.targets.replicas:
+            raise Invalid("dashboard.targets.replicas is empty", cure="name the replicas' addresses there")
+        self._pipeline = pipeline
+        self._store = store
+        self._clock = clock
+        self._producer = Producer(pipeline.kafka)
+        self._http = httpx.Client(timeout=REQUEST_SECONDS)
+        self._fields = self._template()
+        self._next = 0
+
+    def probe(self, *, timeout: float, effect: bool = False) -> ProbeResult:
+        """Sends one probe and waits until every replica has learned it.
+
+        Raises:
+            Unavailable: It was not learned, or not applied everywhere, within ``timeout`` seconds.
+        """
+        events = self._pipeline.events
+        before = self._score() if effect else None
+        # The probe can only be in a version that does not exist yet.
+        self._next = (newest_version(self._store, after=self._next) or self._next) + 1
+        key = f"{PROBE_PREFIX}{new_uuid()}"
+        deadline = self._clock.monotonic() + timeout
+        sent_ms = self._clock.now_ms()
+        impression = event_body(events.impressions, key, sent_ms, self._fields)
+        click = event_body(events.feedback[0], key, sent_ms + 1, {})
+        self._producer.send(events.impressions.topic, orjson.dumps(impression), key=key.encode())
+        self._producer.send(events.feedback[0].topic, orjson.dumps(click), key=key.encode())
+        self._producer.flush()
+        manifest = self._await_version(key, deadline)
+        learned = next(probe for probe in manifest.probes if probe.id == key)
+        applied = self._await_replicas(manifest.version, deadline)
+        after = self._score() if effect else None
+        return ProbeResult(
+            probe_id=key,
+            version=manifest.version,
+            sent_ms=sent_ms,
+            joined_ms=learned.sampled_ts,
+            trained_ms=learned.trained_ts,
+            committed_ms=manifest.created_ts,
+            applied_ms=applied,
+            scores=(before, after) if before is not None and after is not None else None,
+        )
+
+    def close(self) -> None:
+        """Ends the connections."""
+        self._producer.close()
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _await_version(self, key: str, deadline: float) -> Manifest:
+        while self._clock.monotonic() < deadline:
+            manifest = read_manifest(self._store, self._pipeline.name, self._next)
+            if manifest is None:
+                self._clock.sleep(POLL_SECONDS)
+                continue
+            self._next += 1
+            if any(probe.id == key for probe in manifest.probes):
+                return manifest
+        raise Unavailable(
+            f"probe {key} is in no version up to {self._next - 1}",
+            cure="`springtide doctor` examines the servers; the page shows which stage stands still",
+        )
+
+    def _await_replicas(self, version: int, deadline: float) -> dict[str, int]:
+        applied: dict[str, int] = {}
+        addresses = self._pipeline.dashboard.targets.replicas
+        while True:
+            for address in addresses:
+                if address not in applied:
+                    moment = self._applied_at(address, version)
+                    if moment is not None:
+                        applied[address] = moment
+            if len(applied) == len(addresses):
+                return applied
+            if self._clock.monotonic() > deadline:
+                missing = ", ".join(address for address in addresses if address not in applied)
+                raise Unavailable(f"version {version} is not applied at {missing}", cure="read that replica's log")
+            self._clock.sleep(POLL_SECONDS)
+
+    def _applied_at(self, address: str, version: int) -> int | None:
+        try:
+            status = self._http.get(f"{address}/status").json()
+        except (httpx.TransportError, ValueError):
+            return None
+        moments = [entry["applied_ts"] for entry in status["applied"] if entry["version"] >= version]
+        return int(min(moments)) if moments else None
+
+    def _score(self) -> float:
+        """The first replica's answer for the probe's features."""
+        address = self._pipeline.dashboard.targets.replicas[0]
+        url = f"{address}/v1/models/{self._pipeline.name}:predict"
+        answer = self._http.post(url, json={"instances": [self._fields]})
+        if answer.status_code != httpx.codes.OK:
+            raise Unavailable(f"{url} answered {answer.status_code}: {answer.text[:200]}")
+        prediction = answer.json()["predictions"][0]
+        return float(prediction[0] if isinstance(prediction, list) else prediction)
+
+    def _template(self) -> dict[str, Any]:
+        """Features of a recent impression, so that a probe looks like the traffic; blanks where there is none."""
+        source = self._pipeline.events.impressions
+        fields: dict[str, Any] = {field.name: BLANK[field.type] for field in source.fields}
+        with PartitionReader(self._pipeline.kafka, source.topic, group="springtide-probe") as reader:
+            marks = reader.watermarks()
+            reader.assign({p: max(low, high - TEMPLATE_MESSAGES) for p, (low, high) in marks.items() if high > low})
+            if reader.positions():
+                for value in reader.poll_batch(TEMPLATE_MESSAGES, REQUEST_SECONDS).values:
+                    fields |= _known(value, fields)
+        return fields
+
+
+def _known(value: bytes | None, fields: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        body = orjson.loads(value or b"")
+    except orjson.JSONDecodeError:
+        return {}
+    return {name: body[name] for name in fields if name in body} if isinstance(body, dict) else {}
