@@ -11,14 +11,16 @@ from pathlib import Path
 
 from infra.clock import new_uuid
 from infra.errors import Unavailable
-from infra.kafka.readiness import answers
+from infra.kafka import KafkaAdmin
 from infra.local.jars import kafka_classpath
 from infra.local.java import java_executable
-from infra.local.ports import HOST, free_ports, require_free
+from infra.local.ports import HOST, free_ports, is_free, require_free
 from infra.local.process import Process
+from infra.spec import Kafka
 
 HEAP = "512m"
 READY_SECONDS = 60.0
+PROBE_SECONDS = 1.0
 FORMAT_SECONDS = 60.0
 GRACE_SECONDS = 10.0
 JAVA_OPTIONS = ("-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:MaxMetaspaceSize=128m", "-Djava.awt.headless=true")
@@ -140,7 +142,11 @@ class KafkaServer:
         Raises:
             Unavailable: It ended, or did not answer within a minute.
         """
-        self.process.wait_until_ready(lambda: answers(self.bootstrap), READY_SECONDS)
+        admin = KafkaAdmin(Kafka(bootstrap=self.bootstrap))
+        # Not asked before somebody listens: the client would report what is expected here as trouble.
+        self.process.wait_until_ready(
+            lambda: not is_free(self.port) and len(admin.describe(PROBE_SECONDS).brokers) == 1, READY_SECONDS
+        )
 
     def start(self) -> None:
         """`launch` and `await_ready`."""

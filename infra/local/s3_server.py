@@ -26,6 +26,8 @@ PROOF_KEY = "local-stack/ready"
 OPTIONS = (
     # Nothing leaves this machine: by default the master reports statistics to its makers.
     "-master.telemetry=false",
+    # Alone, it waits this long for other masters before it leads again after a restart.
+    "-master.electionTimeout=1s",
     # Volumes are files that grow; few large ones would be "full" for a second bucket or collection.
     "-master.volumeSizeLimitMB=1024",
     "-volume.max=100",
