@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every target sets itself up first; a second set-up takes a second.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PY := .venv/bin/python
+SETUP = @$(PYTHON) -m infra.bootstrap
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all check format tree clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z%-]*\):.*  ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+setup:  ## Python environment, Kafka and Flink jars, C++ kernels
+	$(SETUP)
+
+demo:  ## the whole loop on this machine; ARGS="--once --data open-bandit" and the like are passed on
+	$(SETUP) "Springtide demo        needs 6 GiB memory, 5 GiB disk"
+	@.venv/bin/springtide demo $(ARGS)
+
+test:  ## all tests but the long ones, on the real Kafka, Flink and S3
+	$(SETUP)
+	@$(PY) -m pytest -q -m "not long" $(ARGS)
+
+test-all:  ## all tests
+	$(SETUP)
+	@$(PY) -m pytest -q $(ARGS)
+
+check:  ## ruff and mypy
+	$(SETUP)
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+
+format:  ## lay the code out as `check` wants it
+	$(SETUP)
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+bench-%:  ## run benchmarks/NAME.py, as in `make bench-freshness`; ARGS are passed on
+	$(SETUP)
+	@$(PY) -m benchmarks.$(subst -,_,$*) $(ARGS)
+
+tree:  ## rewrite the tree of the README from the files' first lines
+	@$(PYTHON) docs/tree.py
+
+clean:  ## remove what was built, fetched and logged
+	rm -rf .venv .springtide build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
