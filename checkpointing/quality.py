@@ -95,7 +95,7 @@ class Quality:
 
     @property
     def normalized_entropy(self) -> float | None:
-        """Log loss over the entropy of the label's mean rate (He et al., ADKDD 2014); below 1 the model knows something.
+        """Log loss over the entropy of the label's mean rate (He et al., ADKDD 2014); below 1, something is known.
 
         None without both labels.
         """

@@ -16,6 +16,9 @@ from streaming import sample
 
 _LONGEST_REASON = 200
 
+_REQUIRED = ("sample_id", "kind", "impression_ts", "received_ts", "known_ts", "weight")
+_RATE = "down_sampling_rate"
+
 
 @dataclass(frozen=True)
 class Rejected:
@@ -142,12 +145,17 @@ class SampleDecoder:
         return table
 
     def _check(self, table: pa.Table) -> None:
+        # Arrow's JSON reader takes any bytes for text, and not every null for one in a required column.
+        table.validate(full=True)
+        for name in _REQUIRED:
+            if table[name].null_count:
+                raise _NotASample(f"`{name}` is null or absent")
         weights = table["weight"].to_numpy()
         if not np.all((weights >= 0) & (weights <= np.finfo(np.float32).max)):
             raise _NotASample("`weight` is negative or too large")
         for name in self._labels:
             label = table[name]
-            if not (pc.all(pc.or_(pc.equal(label, 0), pc.equal(label, 1))).as_py() in (True, None)):
+            if pc.all(pc.or_(pc.equal(label, 0), pc.equal(label, 1))).as_py() not in (True, None):
                 raise _NotASample(f"`{name}` is neither 0 nor 1 nor null")
         if not pc.all(pc.greater(pc.binary_length(table["sample_id"]), 0)).as_py():
             raise _NotASample("`sample_id` is empty")
@@ -156,9 +164,8 @@ class SampleDecoder:
         labels = np.empty((len(index), len(self._labels)), np.float32)
         for place, name in enumerate(self._labels):
             labels[:, place] = table[name].cast(pa.float32()).to_numpy()
-        own = {field.name for field in self._schema} & _OWN_COLUMNS | set(self._labels)
         return Samples(
-            columns=table.drop_columns(sorted(own)),
+            columns=table.drop_columns([*_REQUIRED, _RATE, *self._labels]),
             index=index,
             sample_ids=_array(table, "sample_id"),
             kinds=_array(table, "kind"),
@@ -168,17 +175,6 @@ class SampleDecoder:
             received_ms=_milliseconds(table, "received_ts"),
             known_ms=_milliseconds(table, "known_ts"),
         )
-
-
-_OWN_COLUMNS = {
-    "sample_id",
-    "kind",
-    "impression_ts",
-    "received_ts",
-    "known_ts",
-    "weight",
-    "down_sampling_rate",
-}
 
 
 class _NotASample(Exception):

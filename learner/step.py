@@ -33,7 +33,7 @@ class StepResult:
 
 
 def dense_share(weights: tf.Tensor) -> tf.Tensor:
-    """What the summed gradient of a batch is multiplied by for the dense weights: ``1 / √Σ weights``; 0 for no weight."""
+    """The factor from the summed gradient of a batch to that of the dense weights; 0 for a batch without weight."""
     return tf.math.divide_no_nan(1.0, tf.sqrt(tf.reduce_sum(weights)))
 
 
