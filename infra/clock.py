@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+import random
 import secrets
 import threading
 import time
@@ -55,6 +56,11 @@ def new_uuid() -> str:
 def new_secret(length: int = 24) -> str:
     """A fresh secret for a development stack, URL-safe."""
     return secrets.token_urlsafe(length)
+
+
+def jitter() -> float:
+    """A random share in [0, 1), so that those who wait for the same thing do not all come back at once."""
+    return random.random()
 
 
 def iso(timestamp_ms: int) -> str:

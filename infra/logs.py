@@ -1,6 +1,6 @@
 """One line per named event, as JSON or for a console; knows no room's events.
 
-``configure(room, level, model)`` once per process; ``log = logger()`` at the top of a file; then
+``configure(room, model)`` once per process; ``log = logger()`` at the top of a file; then
 ``log.info("version_committed", version=7)``: the event is a name in lower case with underscores, never a sentence,
 and everything that varies is a field. An error goes in whole, as ``error=error``.
 """
@@ -47,9 +47,9 @@ def logger() -> Any:
 
 def configure(
     room: str,
-    level: Level = "info",
-    *,
     model: str | None = None,
+    *,
+    level: Level = "info",
     form: Form | None = None,
     stream: TextIO | None = None,
     clock: Clock | None = None,
@@ -58,8 +58,8 @@ def configure(
 
     Args:
         room: Which process this is, such as ``learner``.
-        level: The lowest level shown.
         model: The pipeline's name, where there is one.
+        level: The lowest level shown.
         form: By default ``console`` on a terminal and ``json`` elsewhere.
         stream: By default standard error.
         clock: Where the time comes from.

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -26,13 +26,23 @@ PROBE_S: Final = 0.5
 
 @dataclass(frozen=True)
 class TopicSettings:
-    """A topic as it ought to be; ``retention_ms`` None keeps the broker's default, -1 keeps messages for ever."""
+    """A topic as it ought to be.
+
+    Attributes:
+        name: Its name.
+        partitions: How many partitions.
+        replication: On how many brokers each message is kept.
+        retention_ms: None keeps the broker's default, -1 keeps messages for ever.
+        cleanup: What happens to old messages.
+        settings: Kafka's other topic settings.
+    """
 
     name: str
     partitions: int = 1
     replication: int = 1
     retention_ms: int | None = None
     cleanup: Literal["delete", "compact"] = "delete"
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -203,7 +213,7 @@ class KafkaAdmin:
 
 
 def _new_topic(topic: TopicSettings) -> NewTopic:
-    config: dict[str, str] = {"cleanup.policy": topic.cleanup}
+    config: dict[str, str] = {**topic.settings, "cleanup.policy": topic.cleanup}
     if topic.retention_ms is not None:
         config["retention.ms"] = str(topic.retention_ms)
     return NewTopic(topic.name, topic.partitions, topic.replication, config=config)
