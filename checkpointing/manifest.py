@@ -1,0 +1,222 @@
+"""What a version consists of, as one frozen value, and its JSON; must not know stores, and opens no pack."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any, Literal, Self
+
+import orjson
+from pydantic import Field, JsonValue, ValidationError, model_validator
+
+from checkpointing import layout, paths
+from checkpointing.packfile import ArrayName, Count, File, Hex32, Int64, Number, Part, Range, Sha256
+from infra.errors import Corrupt, Invalid
+
+MAX_BYTES = 16 << 20
+_CHECKSUM_START = b',"sha256":"'
+_CHECKSUM_BYTES = len(_CHECKSUM_START) + 64 + 2
+
+JsonObject = dict[str, JsonValue]
+Kind = Literal["delta", "claim", "revert", "heartbeat"]
+
+
+class Position(Part):
+    """Where a learner of this version resumes one partition."""
+
+    topic: str
+    topic_id: str | None = None
+    cluster_id: str | None = None
+    partition: Count
+    next_offset: Count
+
+
+class Probe(Part):
+    """A synthetic impression that this version has learned; times in milliseconds."""
+
+    id: str
+    received_ts: Int64
+    sampled_ts: Int64
+    trained_ts: Int64
+
+
+class Timeline(Part):
+    """The way of the oldest feedback in the version, milliseconds; all None where it holds none."""
+
+    received_ts: Int64 | None = None
+    sampled_ts: Int64 | None = None
+    trained_ts: Int64 | None = None
+    captured_ts: Int64 | None = None
+    committed_ts: Int64 | None = None
+
+
+class Gate(Part):
+    """Whether replicas may switch to the version; the learner decides before the manifest exists."""
+
+    servable: bool
+    reasons: tuple[str, ...] = ()
+
+
+class Graph(Part):
+    """A dense program in the store: its inputs ``weights`` in order, its outputs ``labels``."""
+
+    key: str
+    bytes: Count
+    sha256: Sha256
+    weights: tuple[ArrayName, ...]
+    labels: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _key_is_the_hash(self) -> Self:
+        if not paths.is_graph(self.key, self.sha256):
+            raise ValueError(f"graph key {self.key!r} is not where the graph {self.sha256} lies")
+        return self
+
+
+class Manifest(Part):
+    """One version. FORMAT.md 2 says what each field means."""
+
+    format: Literal[1] = 1
+    model: Annotated[str, Field(min_length=1)]
+    version: Number
+    parent: Number | None
+    base_ref: Number | None
+    kind: Kind
+    epoch: Number
+    commit_uuid: Hex32
+    attempt: Hex32
+    learner: str
+    positions: tuple[Position, ...]
+    batches: tuple[tuple[tuple[Count, Count, Count], ...], ...]
+    learned_through: Int64 | None
+    newest_known_ts: Int64 | None
+    label_histogram: JsonObject
+    probes: tuple[Probe, ...]
+    timeline: Timeline
+    metrics: JsonObject
+    files: tuple[File, ...]
+    graph: Graph | None
+    feature_spec_hash: str
+    gate: Gate
+    environment: JsonObject
+    created_ts: Int64
+
+    @model_validator(mode="after")
+    def _place_in_the_line(self) -> Self:
+        if self.parent != (self.version - 1 or None):
+            raise ValueError(f"parent is {self.parent}, wanted the number before {self.version}")
+        if (self.base_ref is not None) != (self.kind == "revert"):
+            raise ValueError(f"base_ref is {self.base_ref} in a {self.kind}; it belongs into a revert, always")
+        if self.base_ref is not None and self.base_ref >= self.version:
+            raise ValueError(f"base_ref {self.base_ref} is not before version {self.version}")
+        if self.kind in ("claim", "heartbeat") and (self.files or self.graph or self.gate.servable):
+            raise ValueError(f"a {self.kind} has no files and no graph, and is not servable")
+        places = [(p.topic, p.partition) for p in self.positions]
+        if len(set(places)) != len(places):
+            raise ValueError("a partition occurs twice in positions")
+        if any(begin > end for batch in self.batches for _, begin, end in batch):
+            raise ValueError("a run in batches ends before it begins")
+        return self
+
+    @model_validator(mode="after")
+    def _files_belong(self) -> Self:
+        for file in self.files:
+            if not paths.is_pack_of(file.key, self.version, self.epoch, self.attempt):
+                raise ValueError(f"{file.key!r} is no file of version {self.version}, epoch {self.epoch}")
+        names = [paths.pack_name(file.key) for file in self.files]
+        if len(set(names)) != len(names) or ("pack" in names and len(names) > 1):
+            raise ValueError(f"files {names}: wanted one pack, or a serving.pack and a state.pack")
+        ranges = self.ranges()
+        if len(ranges) != sum(len(file.ranges) for file in self.files):
+            raise ValueError("a role and name occurs twice in files")
+        for (role, name), part in ranges.items():
+            if role in layout.ROW_ROLES:
+                twin = ranges.get(("row_state" if role == "rows" else "rows", name))
+                if twin is None or (twin.rows, twin.tombstones) != (part.rows, part.tombstones):
+                    raise ValueError(f"table {name!r}: rows and row_state do not belong together")
+        return self
+
+    def ranges(self) -> dict[tuple[str, str], Range]:
+        """All sections of the version by role and name."""
+        return {(part.role, part.name): part for file in self.files for part in file.ranges}
+
+    @property
+    def predecessor(self) -> int | None:
+        """The version whose fold this one starts from, FORMAT.md 4."""
+        return self.base_ref if self.kind == "revert" else self.parent
+
+    @property
+    def changes(self) -> bool:
+        """Whether this version can change what a replica answers, once it is servable."""
+        return self.kind in ("delta", "revert")
+
+    def to_json(self) -> bytes:
+        """The bytes of the object, checksum included."""
+        body = orjson.dumps(self.model_dump())
+        return body[:-1] + _CHECKSUM_START + hashlib.sha256(body).hexdigest().encode() + b'"}'
+
+    @classmethod
+    def from_json(cls, data: bytes, *, where: str = "manifest") -> Manifest:
+        """Reads what :meth:`to_json`, or another writer of the format, wrote.
+
+        Raises:
+            Corrupt: The bytes are not a manifest, or not the one that was written.
+            Invalid: The manifest has a newer format.
+        """
+        if len(data) > MAX_BYTES:
+            raise Corrupt(f"manifest of {len(data)} bytes", wanted=f"at most {MAX_BYTES}", where=where)
+        refuse_newer_format(_parsed(data, where), where)
+        body, tail = data[:-_CHECKSUM_BYTES] + b"}", data[-_CHECKSUM_BYTES:]
+        if tail != _CHECKSUM_START + hashlib.sha256(body).hexdigest().encode() + b'"}':
+            raise Corrupt(
+                "manifest does not have the checksum that it names",
+                cure="restore the object from a copy of the store",
+                where=where,
+            )
+        try:
+            return cls.model_validate_json(body, strict=True)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            field = ".".join(str(part) for part in first["loc"]) or "manifest"
+            raise Corrupt(f"{field}: {first['msg']}", wanted="a manifest as in FORMAT.md", where=where) from error
+
+
+def _parsed(data: bytes, where: str) -> Any:
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise Corrupt(f"manifest is not JSON: {error}", where=where) from error
+
+
+def refuse_newer_format(document: Any, where: str) -> None:
+    """Stops before anything of a newer format is interpreted.
+
+    Raises:
+        Invalid: ``document`` is of a newer format.
+        Corrupt: It is not an object with a format.
+    """
+    number = document.get("format") if isinstance(document, dict) else None
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise Corrupt(f"manifest has format {number!r}", wanted=f"a number up to {layout.FORMAT}", where=where)
+    if number > layout.FORMAT:
+        raise Invalid(
+            f"manifest has format {number}",
+            wanted=f"{layout.FORMAT} or older",
+            cure="upgrade this program; replicas first, then the learner",
+            where=where,
+        )
+
+
+def plain_json(value: Any, *, what: str) -> JsonObject:
+    """``value`` as JSON would return it: NumPy numbers become numbers, NaN null, number keys strings.
+
+    Raises:
+        Invalid: It is not a mapping of things that JSON can write.
+    """
+    try:
+        document = orjson.loads(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS))
+    except (TypeError, orjson.JSONDecodeError) as error:
+        raise Invalid(f"{what} cannot be written as JSON: {error}", where="content") from error
+    if not isinstance(document, dict):
+        raise Invalid(f"{what} is a {type(value).__name__}", wanted="a mapping", where="content")
+    return document

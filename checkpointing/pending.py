@@ -1,0 +1,112 @@
+"""A commit under way: content frozen into bytes that every retry repeats; must not talk to a store."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from checkpointing.content import Content
+from checkpointing.manifest import MAX_BYTES, Gate, Manifest, plain_json
+from checkpointing.pack import Packed, pack
+from infra.clock import new_uuid
+from infra.errors import Invalid
+
+# A draft grows by the digits of its times when it is sealed.
+_SLACK = 1024
+
+
+class Pending:
+    """One commit: what is still to upload, and the manifest once it is sealed.
+
+    Attributes:
+        content: What it was made of, to recognise a repeated call; its arrays are not read again.
+        to_upload: Packs that the store has not acknowledged yet.
+        manifest: Sealed, or None before the packs are up.
+        data: The manifest's bytes.
+    """
+
+    def __init__(self, content: Content, last: Manifest) -> None:
+        """Freezes ``content`` as the version after ``last``.
+
+        Raises:
+            Invalid: The content cannot be a version.
+        """
+        self.content = content
+        attempt = new_uuid()
+        self.to_upload: list[Packed] = pack(content, version=last.version + 1, epoch=last.epoch, attempt=attempt)
+        self._draft = _draft(content, last, attempt, self.to_upload)
+        self.manifest: Manifest | None = None
+        self.data = b""
+
+    def seal(self, now_ms: int) -> Manifest:
+        """The manifest, with its times as of the first call; later calls return the same."""
+        if self.manifest is None:
+            timeline = self._draft.timeline
+            if timeline.received_ts is not None:
+                timeline = timeline.model_copy(update={"committed_ts": now_ms})
+            self.manifest = self._draft.model_copy(update={"created_ts": now_ms, "timeline": timeline})
+            self.data = self.manifest.to_json()
+        return self.manifest
+
+
+def _draft(content: Content, last: Manifest, attempt: str, packs: list[Packed]) -> Manifest:
+    _refuse_lost_positions(content, last)
+    heartbeat = content.kind == "heartbeat"
+    if heartbeat and (packs or content.graph):
+        raise Invalid("a heartbeat has rows, arrays or a graph", wanted="kind `delta`", where="content")
+    if content.graph and content.dense and content.graph.weights != tuple(content.dense):
+        raise Invalid(
+            f"the graph's weights are {list(content.graph.weights)}",
+            wanted=f"the names of the dense arrays, {list(content.dense)}",
+            where="content",
+        )
+    try:
+        draft = Manifest(
+            model=last.model,
+            version=last.version + 1,
+            parent=last.version,
+            base_ref=None,
+            kind=content.kind,
+            epoch=last.epoch,
+            commit_uuid=new_uuid(),
+            attempt=attempt,
+            learner=last.learner,
+            positions=tuple(content.positions),
+            batches=tuple(tuple((int(p), int(a), int(b)) for p, a, b in batch) for batch in content.batches),
+            learned_through=content.learned_through,
+            newest_known_ts=content.newest_known_ts,
+            label_histogram=plain_json(content.label_histogram, what="label_histogram"),
+            probes=tuple(content.probes),
+            timeline=content.timeline,
+            metrics=plain_json(content.metrics, what="metrics"),
+            files=tuple(packed.file for packed in packs),
+            graph=content.graph,
+            feature_spec_hash=content.feature_spec_hash,
+            gate=Gate(servable=False, reasons=("heartbeat",)) if heartbeat else content.gate,
+            environment=plain_json(content.environment, what="environment"),
+            created_ts=0,
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "content"
+        raise Invalid(f"{field}: {first['msg']}", wanted="a manifest as in FORMAT.md", where="content") from error
+    if (size := len(draft.to_json())) > MAX_BYTES - _SLACK:
+        raise Invalid(
+            f"the manifest would have {size} bytes",
+            wanted=f"at most {MAX_BYTES}",
+            cure="commit more often, or after fewer batches",
+            where="content",
+        )
+    return draft
+
+
+def _refuse_lost_positions(content: Content, last: Manifest) -> None:
+    """A partition that a version forgets would be read from its start again."""
+    kept = {(position.topic, position.partition) for position in content.positions}
+    lost = [f"{p.topic}[{p.partition}]" for p in last.positions if (p.topic, p.partition) not in kept]
+    if lost:
+        raise Invalid(
+            f"positions lack {', '.join(lost)}",
+            wanted="the positions of all partitions in every version",
+            where="content",
+        )

@@ -1,0 +1,217 @@
+"""The one writer of a model's line of versions: claims it, then commits content; must not know how rows are trained."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, Self
+
+from checkpointing import paths
+from checkpointing.claim import claim
+from checkpointing.commit import Patience, Taken, land, patiently
+from checkpointing.content import Content
+from checkpointing.history import ahead
+from checkpointing.manifest import Graph, Manifest
+from checkpointing.pack import Packed
+from checkpointing.pending import Pending
+from infra.clock import Clock
+from infra.errors import Bug, Fenced
+from infra.object_store import ObjectStore
+
+QUIET_S: Final = 30.0
+RETRY_FOR_S: Final = 10.0
+
+
+class Writer:
+    """Commits versions, one at a time, each at most once, until another writer takes over.
+
+    A commit whose outcome the store does not tell raises ``Unavailable`` and **stays pending**: its bytes are kept
+    here. Call :meth:`retry`, or :meth:`commit` with the same content or with the next one: the pending version lands
+    first in each case. So do not put its rows, batches or metrics back into the next content; they would be
+    counted twice if the first try had landed after all.
+
+    After ``Fenced``, every call raises it again: stop, and write nothing more.
+    """
+
+    def __init__(
+        self, store: ObjectStore, claimed: Manifest, clock: Clock, *, retry_for_s: float = RETRY_FOR_S
+    ) -> None:
+        """Use :meth:`take_over`; ``claimed`` must be a claim that this process has committed."""
+        self._store = store
+        self._clock = clock
+        self._retry_for_s = retry_for_s
+        self._claimed = claimed
+        self._last = claimed
+        self._pending: Pending | None = None
+        self._fenced: Fenced | None = None
+        self._busy = threading.Lock()
+
+    @classmethod
+    def take_over(
+        cls,
+        store: ObjectStore,
+        model: str,
+        identity: str,
+        clock: Clock,
+        takeover: bool = False,
+        *,
+        quiet_s: float = QUIET_S,
+        retry_for_s: float = RETRY_FOR_S,
+        stop: threading.Event | None = None,
+        on_wait: Callable[[str], None] | None = None,
+    ) -> Self:
+        """Claims the line of ``model``, by FORMAT.md 5.2. Restore from ``writer.version`` next.
+
+        Args:
+            store: The model's own prefix.
+            model: The model's name.
+            identity: Who this learner is across restarts, such as the name of its pod.
+            clock: For pauses and timestamps.
+            takeover: Whether to claim at once even from a writer with another identity.
+            quiet_s: How long another identity must have been silent.
+            retry_for_s: How long an unavailable store is tried, here and in each commit.
+            stop: Ends the waiting early, with ``Unavailable``.
+            on_wait: Told, in a sentence, when there is a wait for silence.
+
+        Raises:
+            Fenced: Another learner of this model is alive.
+            Unavailable: The store does not answer.
+            Corrupt: The newest manifest is wrong.
+            Invalid: The store holds another model, or a newer format.
+        """
+        claimed = claim(
+            store,
+            model,
+            identity,
+            clock,
+            takeover=takeover,
+            quiet_s=quiet_s,
+            retry_for_s=retry_for_s,
+            stop=stop,
+            on_wait=on_wait,
+        )
+        return cls(store, claimed, clock, retry_for_s=retry_for_s)
+
+    @property
+    def claimed(self) -> Manifest:
+        """The claim that began this writer's epoch."""
+        return self._claimed
+
+    @property
+    def last(self) -> Manifest:
+        """The newest manifest that this writer knows to be committed."""
+        return self._last
+
+    @property
+    def version(self) -> int:
+        return self._last.version
+
+    @property
+    def epoch(self) -> int:
+        return self._last.epoch
+
+    @property
+    def pending(self) -> bool:
+        """Whether a commit with unknown outcome waits for :meth:`retry`."""
+        return self._pending is not None
+
+    def commit(self, content: Content) -> Manifest:
+        """Uploads ``content`` and commits it as the next version; a pending one lands before it.
+
+        Returns:
+            The manifest of ``content``.
+
+        Raises:
+            Fenced: Another writer has taken over.
+            Unavailable: The store did not answer in time; the commit is pending, see the class.
+            Invalid: The content cannot be written; nothing was.
+            Bug: Another commit is in flight.
+        """
+        with self._alone():
+            if self._pending is not None:
+                repeated = self._pending.content is content
+                self._finish(self._pending)
+                if repeated:
+                    return self._last
+            self._pending = Pending(content, self._last)
+            return self._finish(self._pending)
+
+    def retry(self) -> Manifest | None:
+        """Lands the pending commit and returns its manifest, or None without one. Raises as :meth:`commit`."""
+        with self._alone():
+            return None if self._pending is None else self._finish(self._pending)
+
+    def heartbeat(self) -> Manifest:
+        """Commits a version that changes nothing and says that this learner lives. Raises as :meth:`commit`."""
+        last = self._last
+        return self.commit(
+            Content(
+                kind="heartbeat",
+                positions=last.positions,
+                learned_through=last.learned_through,
+                newest_known_ts=last.newest_known_ts,
+                feature_spec_hash=last.feature_spec_hash,
+            )
+        )
+
+    def put_graph(self, data: bytes, *, weights: Sequence[str], labels: Sequence[str]) -> Graph:
+        """Stores a dense program under its hash, unless it is there, and returns the reference for :class:`Content`.
+
+        Args:
+            data: The serialised GraphDef.
+            weights: Names of the dense arrays in the order of its placeholders.
+            labels: Names of its outputs.
+
+        Raises:
+            Unavailable: The store does not answer.
+        """
+        sha256 = hashlib.sha256(data).hexdigest()
+        graph = Graph(
+            key=paths.graph_key(sha256), bytes=len(data), sha256=sha256, weights=tuple(weights), labels=tuple(labels)
+        )
+        patiently(lambda: self._put_once(graph, data), Patience(self._clock, self._retry_for_s))
+        return graph
+
+    def _put_once(self, graph: Graph, data: bytes) -> None:
+        if self._store.head(graph.key) != graph.bytes:
+            self._store.put(graph.key, data)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._busy.acquire(blocking=False):
+            raise Bug("two commits in flight", wanted="one at a time")
+        try:
+            if self._fenced is not None:
+                raise self._fenced
+            yield
+        finally:
+            self._busy.release()
+
+    def _finish(self, pending: Pending) -> Manifest:
+        patience = Patience(self._clock, self._retry_for_s)
+        for packed in ahead(lambda packed: self._upload(packed, patience), list(pending.to_upload)):
+            pending.to_upload.remove(packed)
+        manifest = pending.seal(self._clock.now_ms())
+        try:
+            land(self._store, manifest, pending.data, patience)
+        except Taken as taken:
+            self._pending = None
+            self._fenced = Fenced(
+                f"version {taken.found.version} was committed by learner `{taken.found.learner}`,"
+                f" epoch {taken.found.epoch}; this is `{self._last.learner}`, epoch {self._last.epoch}",
+                wanted="one learner per model",
+                cure="stop one of them; this one writes nothing more",
+                where=self._store.url,
+            )
+            raise self._fenced from None
+        self._last = manifest
+        self._pending = None
+        return manifest
+
+    def _upload(self, packed: Packed, patience: Patience) -> Packed:
+        # The key holds the attempt: whatever a repeated put replaces, it is these very bytes.
+        patiently(lambda: self._store.put(packed.file.key, packed.data), patience)
+        return packed
