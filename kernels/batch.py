@@ -1,0 +1,35 @@
+"""One batch after encoding: ids and numbers as arrays; must not know where they came from nor what reads them."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def _nothing_unscaled() -> NDArray[np.float64]:
+    return np.empty((0, 0), np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedBatch:
+    """Features of ``rows`` samples.
+
+    Attributes:
+        rows: Number of samples.
+        ids: Per id feature int64 [occurrences], in sample order.
+        splits: Per id feature int32 [rows + 1]: sample r has ids [splits[r], splits[r + 1]); None = exactly one each.
+        numbers: float32 [rows, n], 0 where a value is missing and where it still waits for standard scaling.
+        unscaled: float64 [rows, s], raw values of the features with standard scaling, NaN where missing;
+            ``RunningStatistics.scale`` turns them into their columns of ``numbers``.
+        not_finite: Per number feature, how many values were NaN or infinite and count as missing.
+    """
+
+    rows: int
+    ids: tuple[NDArray[np.int64], ...]
+    splits: tuple[NDArray[np.int32] | None, ...]
+    numbers: NDArray[np.float32]
+    unscaled: NDArray[np.float64] = field(default_factory=_nothing_unscaled)
+    not_finite: tuple[int, ...] = ()

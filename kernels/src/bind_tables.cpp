@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "bindings.hpp"
+#include "group.hpp"
+#include "reader.hpp"
+
+namespace springtide {
+namespace {
+
+using Ids = std::vector<Vector<std::int64_t>>;
+using Splits = std::vector<std::optional<Vector<std::int32_t>>>;
+
+BatchView view_batch(std::size_t rows, const Ids& ids, const Splits& splits, const Matrix<float>& numbers,
+                     const Layout& layout) {
+  if (ids.size() != splits.size()) throw std::invalid_argument("wanted one entry of splits per id column");
+  if (numbers.shape(0) != rows || numbers.shape(1) != layout.numbers)
+    throw std::invalid_argument("numbers has shape [" + std::to_string(numbers.shape(0)) + ", " +
+                                std::to_string(numbers.shape(1)) + "]; wanted [" + std::to_string(rows) + ", " +
+                                std::to_string(layout.numbers) + "]");
+  BatchView view{rows, {}, numbers.data()};
+  for (std::size_t c = 0; c < ids.size(); ++c) {
+    const std::int32_t* offsets = nullptr;
+    if (splits[c].has_value()) {
+      if (splits[c]->shape(0) != rows + 1) throw std::invalid_argument("splits must have rows + 1 entries");
+      offsets = splits[c]->data();
+    }
+    view.ids.push_back(IdsView{ids[c].data(), ids[c].shape(0), offsets});
+  }
+  return view;
+}
+
+nb::tuple block_to_numpy(RowBlock&& block, const Table& table) {
+  const std::size_t n = block.keys.size();
+  const std::size_t tombstones = block.tombstones.size();
+  return nb::make_tuple(to_numpy(std::move(block.keys), {n}), to_numpy(std::move(block.values), {n, table.dim()}),
+                        to_numpy(std::move(block.slots), {n, table.slot_width()}),
+                        to_numpy(std::move(block.frequency), {n}), to_numpy(std::move(block.last_seen), {n}),
+                        to_numpy(std::move(block.tombstones), {tombstones}));
+}
+
+void import_rows(Group& group, std::size_t at, const Vector<std::int64_t>& keys, const Matrix<float>& values,
+                 const Matrix<float>& slots, const Vector<std::uint32_t>& frequency,
+                 const Vector<std::int64_t>& last_seen, const Vector<std::int64_t>& tombstones) {
+  const Table& table = group.table(at);
+  const std::size_t n = keys.shape(0);
+  const std::string where = "table '" + table.name() + "': ";
+  if (values.shape(0) != n || values.shape(1) != table.dim())
+    throw std::invalid_argument(where + "values have shape [" + std::to_string(values.shape(0)) + ", " +
+                                std::to_string(values.shape(1)) + "]; wanted [" + std::to_string(n) + ", " +
+                                std::to_string(table.dim()) + "]");
+  RowBlockView view{keys.data(), values.data(), nullptr, nullptr, nullptr, n, tombstones.data(), tombstones.shape(0)};
+  if (group.trainable()) {
+    if (slots.shape(0) != n || slots.shape(1) != table.slot_width())
+      throw std::invalid_argument(where + "slots have shape [" + std::to_string(slots.shape(0)) + ", " +
+                                  std::to_string(slots.shape(1)) + "]; wanted [" + std::to_string(n) + ", " +
+                                  std::to_string(table.slot_width()) + "]: were they made by another optimizer?");
+    if (frequency.shape(0) != n || last_seen.shape(0) != n)
+      throw std::invalid_argument(where + "frequency and last_seen must have one entry per key");
+    view.slots = slots.data();
+    view.frequency = frequency.data();
+    view.last_seen = last_seen.data();
+  }
+  const nb::gil_scoped_release released;
+  group.import(at, view);
+}
+
+using Buffer = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
+
+void bind_settings(nb::module_& module) {
+  nb::enum_<InitializerKind>(module, "InitializerKind")
+      .value("normal", InitializerKind::kNormal)
+      .value("uniform", InitializerKind::kUniform)
+      .value("constant", InitializerKind::kConstant);
+  nb::enum_<OptimizerKind>(module, "OptimizerKind")
+      .value("adagrad", OptimizerKind::kAdagrad)
+      .value("adam", OptimizerKind::kAdam);
+  nb::enum_<Combiner>(module, "Combiner")
+      .value("sum", Combiner::kSum)
+      .value("mean", Combiner::kMean)
+      .value("sqrtn", Combiner::kSqrtn);
+  nb::class_<TableSettings>(module, "TableSettings")
+      .def("__init__",
+           [](TableSettings* self, std::string name, std::size_t dim, std::uint64_t seed, InitializerKind initializer,
+              double scale, OptimizerKind optimizer, double learning_rate, double initial_accumulator, double beta1,
+              double beta2, double epsilon) {
+             new (self) TableSettings{std::move(name), dim, seed, InitializerSettings{initializer, scale},
+                                      OptimizerSettings{optimizer, learning_rate, initial_accumulator, beta1, beta2, epsilon}};
+           },
+           nb::arg("name"), nb::arg("dim"), nb::arg("seed"), nb::arg("initializer"), nb::arg("scale"),
+           nb::arg("optimizer"), nb::arg("learning_rate"), nb::arg("initial_accumulator"), nb::arg("beta1"),
+           nb::arg("beta2"), nb::arg("epsilon"));
+  nb::class_<ColumnSettings>(module, "ColumnSettings")
+      .def("__init__",
+           [](ColumnSettings* self, std::string name, std::size_t table, Combiner combiner) {
+             new (self) ColumnSettings{std::move(name), table, combiner};
+           },
+           nb::arg("name"), nb::arg("table"), nb::arg("combiner"));
+}
+
+void bind_group(nb::module_& module) {
+  nb::class_<Group>(module, "Group")
+      .def(nb::init<std::vector<TableSettings>, std::vector<ColumnSettings>, std::size_t, std::size_t, unsigned, bool>(),
+           nb::arg("tables"), nb::arg("columns"), nb::arg("numbers"), nb::arg("max_batch"), nb::arg("threads"),
+           nb::arg("trainable"))
+      .def("offsets", [](const Group& self) { return self.layout().offsets; })
+      .def("numbers_offset", [](const Group& self) { return self.layout().numbers_offset; })
+      .def("width", [](const Group& self) { return self.layout().width; })
+      .def("stride", [](const Group& self) { return self.layout().stride; })
+      .def("slot_width", [](const Group& self, std::size_t table) { return self.table(table).slot_width(); })
+      .def(
+          "buffer", [](Group& self) { return Buffer(self.buffer(), {self.max_batch(), self.layout().stride}); },
+          nb::rv_policy::reference_internal)
+      .def(
+          "prepare",
+          [](Group& self, std::size_t rows, const Ids& ids, const Splits& splits, const Matrix<float>& numbers) {
+            const BatchView batch = view_batch(rows, ids, splits, numbers, self.layout());
+            const nb::gil_scoped_release released;
+            self.prepare(batch);
+          },
+          nb::arg("rows"), nb::arg("ids"), nb::arg("splits"), nb::arg("numbers"))
+      .def("lookup", &Group::lookup, nb::call_guard<nb::gil_scoped_release>())
+      .def(
+          "apply",
+          [](Group& self, const Matrix<float>& gradient, std::int64_t event_ms) {
+            const nb::gil_scoped_release released;
+            self.apply(gradient.data(), gradient.shape(0), gradient.shape(1), event_ms);
+          },
+          nb::arg("gradient").noconvert(), nb::arg("event_ms"))
+      .def("capture",
+           [](Group& self) {
+             std::vector<RowBlock> blocks;
+             {
+               const nb::gil_scoped_release released;
+               blocks = self.capture();
+             }
+             nb::list captured;
+             for (std::size_t t = 0; t < blocks.size(); ++t)
+               captured.append(block_to_numpy(std::move(blocks[t]), self.table(t)));
+             return captured;
+           })
+      .def(
+          "export_rows",
+          [](Group& self, std::size_t table) {
+            RowBlock block;
+            {
+              const nb::gil_scoped_release released;
+              block = self.all(table);
+            }
+            return block_to_numpy(std::move(block), self.table(table));
+          },
+          nb::arg("table"))
+      .def(
+          "put_back",
+          [](Group& self, std::size_t table, const Vector<std::int64_t>& keys, const Vector<std::int64_t>& tombstones) {
+            const nb::gil_scoped_release released;
+            self.mark_changed(table, keys.data(), keys.shape(0), tombstones.data(), tombstones.shape(0));
+          },
+          nb::arg("table"), nb::arg("keys").noconvert(), nb::arg("tombstones").noconvert())
+      .def(
+          "erase",
+          [](Group& self, std::size_t table, const Vector<std::int64_t>& keys) {
+            const nb::gil_scoped_release released;
+            return self.erase(table, keys.data(), keys.shape(0));
+          },
+          nb::arg("table"), nb::arg("keys").noconvert())
+      .def("import_rows", &import_rows, nb::arg("table"), nb::arg("keys").noconvert(), nb::arg("values").noconvert(),
+           nb::arg("slots").noconvert(), nb::arg("frequency").noconvert(), nb::arg("last_seen").noconvert(),
+           nb::arg("tombstones").noconvert())
+      .def("row_count", &Group::row_count, nb::arg("table"), nb::call_guard<nb::gil_scoped_release>())
+      .def("memory_bytes", &Group::bytes, nb::call_guard<nb::gil_scoped_release>());
+}
+
+void bind_reader(nb::module_& module) {
+  nb::class_<Reader>(module, "Reader")
+      .def(nb::init<const Group&>(), nb::arg("group"), nb::keep_alive<1, 2>())
+      .def(
+          "buffer",
+          [](Reader& self) { return Buffer(self.buffer(), {self.group().max_batch(), self.group().layout().stride}); },
+          nb::rv_policy::reference_internal)
+      .def(
+          "lookup",
+          [](Reader& self, std::size_t rows, const Ids& ids, const Splits& splits, const Matrix<float>& numbers) {
+            const BatchView batch = view_batch(rows, ids, splits, numbers, self.group().layout());
+            const nb::gil_scoped_release released;
+            return self.lookup(batch);
+          },
+          nb::arg("rows"), nb::arg("ids"), nb::arg("splits"), nb::arg("numbers"))
+      .def("absent", &Reader::absent);
+}
+
+}  // namespace
+
+void bind_tables(nb::module_& module) {
+  bind_settings(module);
+  bind_group(module);
+  bind_reader(module);
+}
+
+}  // namespace springtide

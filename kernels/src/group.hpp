@@ -1,0 +1,103 @@
+// All tables of a model as one: prepare a batch, look it up into one aligned buffer, apply its gradient; knows no Python.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "batch_plan.hpp"
+#include "memory.hpp"
+#include "table.hpp"
+#include "thread_pool.hpp"
+
+namespace springtide {
+
+// Where things stand in a row of the buffer, in floats; rows begin at multiples of 64 bytes.
+struct Layout {
+  std::vector<std::size_t> offsets;  // per column
+  std::size_t numbers_offset;
+  std::size_t numbers;
+  std::size_t width;   // without padding
+  std::size_t stride;  // with padding
+};
+
+struct BatchView {
+  std::size_t rows;
+  std::vector<IdsView> ids;
+  const float* numbers;  // [rows, numbers]
+};
+
+// A [max_batch, stride] float32 buffer of zeros. TensorFlow aborts the process when it is handed a DLPack buffer that is
+// not 64-byte aligned, so both address and stride are checked here.
+class AlignedBuffer {
+ public:
+  AlignedBuffer(std::size_t rows, std::size_t stride);
+  float* data() noexcept { return floats_.data(); }
+  std::size_t bytes() const noexcept { return floats_.capacity() * sizeof(float); }
+
+ private:
+  Array<float> floats_;
+};
+
+class Group {
+ public:
+  Group(std::vector<TableSettings> tables, std::vector<ColumnSettings> columns, std::size_t numbers,
+        std::size_t max_batch, unsigned threads, bool trainable);
+
+  const Layout& layout() const noexcept { return layout_; }
+  const std::vector<ColumnSettings>& columns() const noexcept { return columns_; }
+  const std::vector<std::vector<std::size_t>>& columns_of() const noexcept { return columns_of_; }
+  std::size_t max_batch() const noexcept { return max_batch_; }
+  bool trainable() const noexcept { return buffer_ != nullptr; }
+  float* buffer() noexcept { return buffer_->data(); }
+  std::size_t table_count() const noexcept { return tables_.size(); }
+  const Table& table(std::size_t at) const noexcept { return *tables_[at]; }
+
+  // Throws std::invalid_argument where sizes, splits or numbers do not fit; shared with readers.
+  void check(const BatchView& batch) const;
+
+  // Pure: changes no table. May run while an earlier batch still waits for apply().
+  void prepare(const BatchView& batch);
+  // Creates missing rows and fills the buffer; returns the number of rows. Throws std::bad_alloc, all tables as before.
+  std::size_t lookup();
+  // One optimizer step for the rows of the last lookup. Throws std::invalid_argument for a gradient that does not fit or
+  // is not finite and std::bad_alloc, all tables as before.
+  void apply(const float* gradient, std::size_t rows, std::size_t stride, std::int64_t event_ms);
+
+  std::vector<RowBlock> capture();
+  RowBlock all(std::size_t table);
+  void mark_changed(std::size_t table, const std::int64_t* keys, std::size_t count, const std::int64_t* tombstones,
+                    std::size_t tombstone_count);
+  std::size_t erase(std::size_t table, const std::int64_t* keys, std::size_t count);
+  void import(std::size_t table, const RowBlockView& rows);
+  std::size_t row_count(std::size_t table);
+  std::size_t bytes();
+
+ private:
+  void plan_gradient_units();
+  void sum_gradients(BatchPlan& plan, const std::vector<std::size_t>& unit, const float* gradient) const;
+
+  std::vector<std::unique_ptr<Table>> tables_;
+  std::vector<ColumnSettings> columns_;
+  std::vector<std::vector<std::size_t>> columns_of_;      // per table, in column order
+  std::vector<std::vector<std::size_t>> gradient_units_;  // columns that are summed together
+  Layout layout_;
+  std::size_t max_batch_;
+  std::unique_ptr<AlignedBuffer> buffer_;
+  ThreadPool pool_;
+  std::mutex mutex_;  // calls of several threads run one after the other
+  BatchPlan plans_[2];
+  bool prepared_ = false;
+  bool looked_up_ = false;
+  unsigned current_ = 0;  // the plan of the last lookup; the other one is prepared
+};
+
+Layout make_layout(const std::vector<std::size_t>& dims, std::size_t numbers);
+
+// Writes the numbers and combined rows of batch rows [begin, end) from the plan's compacted values.
+void expand_rows(const BatchPlan& plan, const std::vector<ColumnSettings>& columns, const std::vector<std::size_t>& dims,
+                 const Layout& layout, std::size_t begin, std::size_t end, float* buffer);
+
+}  // namespace springtide

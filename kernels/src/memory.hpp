@@ -1,0 +1,74 @@
+// The one door to memory: every engine allocation passes here, so that failure can be tested; knows no table.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <utility>
+#include <vector>
+
+namespace springtide {
+
+constexpr std::size_t kCacheLine = 64;
+
+// Cache-line aligned memory; throws std::bad_alloc.
+void* allocate(std::size_t bytes);
+void release(void* memory) noexcept;
+
+// Fresh zero pages from the kernel; a page costs nothing before its first write. Throws std::bad_alloc.
+void* map_pages(std::size_t bytes, bool huge);
+void unmap_pages(void* memory, std::size_t bytes) noexcept;
+
+// For tests: the `count`-th allocation from now fails, and every later one until this is called again; negative = never.
+void fail_allocation_after(std::int64_t count) noexcept;
+
+template <class T>
+struct Allocator {
+  using value_type = T;
+  Allocator() noexcept = default;
+  template <class U>
+  Allocator(const Allocator<U>&) noexcept {}
+  T* allocate(std::size_t n) {
+    if (n > static_cast<std::size_t>(-1) / sizeof(T)) throw std::bad_alloc();
+    return static_cast<T*>(springtide::allocate(n * sizeof(T)));
+  }
+  void deallocate(T* memory, std::size_t) noexcept { springtide::release(memory); }
+  // resize() leaves new elements as they are: every user writes them first, and zeroing was a visible cost.
+  template <class U>
+  void construct(U* place) noexcept {
+    ::new (static_cast<void*>(place)) U;
+  }
+  template <class U, class... Arguments>
+  void construct(U* place, Arguments&&... arguments) {
+    ::new (static_cast<void*>(place)) U(std::forward<Arguments>(arguments)...);
+  }
+  template <class U>
+  bool operator==(const Allocator<U>&) const noexcept {
+    return true;
+  }
+  template <class U>
+  bool operator!=(const Allocator<U>&) const noexcept {
+    return false;
+  }
+};
+
+template <class T>
+using Array = std::vector<T, Allocator<T>>;
+
+// Makes `array` at least `size` long without copying what was in it; scratch space only.
+template <class T>
+void ensure(Array<T>& array, std::size_t size) {
+  if (array.size() >= size) return;
+  Array<T> larger;
+  larger.resize(size + size / 4);
+  array.swap(larger);
+}
+
+// Makes room for `extra` more elements, growing geometrically; after it, push_back cannot throw.
+template <class T>
+void reserve_more(Array<T>& array, std::size_t extra) {
+  const std::size_t needed = array.size() + extra;
+  if (needed > array.capacity()) array.reserve(needed + needed / 2);
+}
+
+}  // namespace springtide

@@ -1,0 +1,33 @@
+// Answers batches from tables that it never changes, with a buffer of its own; several may run while nobody writes.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+#include "group.hpp"
+
+namespace springtide {
+
+class Reader {
+ public:
+  // `group` must outlive the reader.
+  explicit Reader(const Group& group);
+
+  // Fills the buffer and returns the number of rows; an absent key reads as its initial row.
+  std::size_t lookup(const BatchView& batch);
+  float* buffer() noexcept { return buffer_.data(); }
+  // Unique keys of the last lookup that had no row.
+  std::size_t absent() const noexcept { return absent_; }
+  const Group& group() const noexcept { return group_; }
+
+ private:
+  const Group& group_;
+  AlignedBuffer buffer_;
+  BatchPlan plan_;
+  std::vector<std::size_t> dims_;
+  std::mutex mutex_;
+  std::size_t absent_ = 0;
+};
+
+}  // namespace springtide

@@ -1,0 +1,2 @@
+"""Tests of kernels/."""
+# SPDX-License-Identifier: Apache-2.0
