@@ -136,7 +136,9 @@ def demo(
     feedback: Annotated[Path | None, typer.Option(help="Your feedback, JSON lines.")] = None,
     minutes: Annotated[float, typer.Option(min=0.2, help="How long the replay takes.")] = 3.0,
     once: Annotated[bool, typer.Option("--once", help="Exit when the replay is done, 0 or 1.")] = False,
-    page_port: Annotated[int, typer.Option(help="Port of the page; 0 takes a free one.")] = 8080,
+    page_port: Annotated[
+        int | None, typer.Option(help="Port of the page; without it 8080 or, if that is taken, a free one.")
+    ] = None,
 ) -> None:
     """Run the whole loop on this machine and replay real clicks through it."""
 

@@ -1,0 +1,191 @@
+"""Runs the whole loop on this machine and replays a log through it; knows the order of things, not their inside."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from checkpointing.quality import Quality
+from infra.clock import Clock, SystemClock
+from infra.kafka import Producer
+from infra.local.memory import PeakMemory
+from infra.local.ports import is_free
+from infra.local.stack import LocalStack
+from infra.logs import configure
+from infra.object_store import open_store
+from springtide.datasets.event import Dataset
+from springtide.datasets.replay import Replay, Sent
+from springtide.datasets.select import select_dataset
+from springtide.demo_display import Display, Moment
+from springtide.local_pipeline import Ports, local_pipeline
+from springtide.loop import Loop
+from springtide.reckoning import Reckoning, await_settled
+from springtide.watch import Watch
+
+HOME = Path(".springtide")
+PAGE_PORT = 8080
+SETTLE_SECONDS = 90.0
+MINUTE_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSettings:
+    """What a person may choose.
+
+    Attributes:
+        data: Name of a data set, or the path of the person's own pipeline.yaml.
+        files: Folder of a log that is not shipped.
+        impressions: The person's impressions, JSON lines.
+        feedback: The person's feedback, JSON lines.
+        minutes: How long the replay takes.
+        once: Leave when the replay is done.
+        page_port: Port of the page; None takes 8080 or, if that is taken, a free one.
+    """
+
+    data: str
+    files: Path | None
+    impressions: Path | None
+    feedback: Path | None
+    minutes: float
+    once: bool
+    page_port: int | None
+
+
+def run_demo(settings: DemoSettings, *, stop: threading.Event) -> int:
+    """Runs the demo; returns the exit code: 0 where nothing was lost or doubled.
+
+    Raises:
+        Invalid: The data set is not to be had as named.
+        Unavailable: A server or process did not start.
+    """
+    clock = SystemClock()
+    console = Console()
+    configure("demo", settings.data, level="error")
+    dataset = select_dataset(
+        settings.data,
+        cache=HOME / "data",
+        files=settings.files,
+        impressions=settings.impressions,
+        feedback=settings.feedback,
+    )
+    with ExitStack() as cleanup:
+        display = cleanup.enter_context(Display(console, clock))
+        memory = cleanup.enter_context(PeakMemory())
+        loop = cleanup.enter_context(_everything(dataset, settings, display, clock))
+        store = open_store(loop.pipeline.store)
+        watch = cleanup.enter_context(Watch(loop.pipeline, store, clock))
+        sent = _replay(dataset, settings.minutes, loop, watch, display, clock, stop)
+        if stop.is_set():
+            display.say("Stopped.")
+            return 0
+        counted = await_settled(
+            loop.pipeline,
+            store,
+            impressions=sent.impressions,
+            clock=clock,
+            seconds=SETTLE_SECONDS,
+            alive=lambda: not stop.is_set() and not list(loop.dead()),
+        )
+        good = _summary(counted, watch, memory.peak_mebibytes, loop, display)
+        if console.is_terminal and not settings.once:
+            display.say("Still live. Ctrl-C stops everything.   Next: springtide probe")
+            _stay(loop, stop, clock)
+        return 0 if good else 1
+
+
+@contextmanager
+def _everything(dataset: Dataset, settings: DemoSettings, display: Display, clock: Clock) -> Iterator[Loop]:
+    """Servers and processes, up and ready; all of them are gone afterwards."""
+    begin = clock.monotonic()
+    home = HOME / "demo"
+    stack = LocalStack(HOME / "stack")
+    try:
+        stack.start()
+        page = settings.page_port or (PAGE_PORT if is_free(PAGE_PORT) else None)
+        name = dataset.name.replace("_", "-")
+        pipeline = local_pipeline(dataset.document(), name=name, stack=stack, home=home, ports=Ports.free(page=page))
+        loop = Loop(pipeline, home, HOME / "logs")
+        loop.create_topics()
+        loop.start()
+        try:
+            what = f"4/4 kafka s3 flink learner replica×{len(loop.replicas)} page"
+            display.step(what, "up", clock.monotonic() - begin)
+            display.say(f"Page  {loop.addresses['page']}     Logs  {loop.logs}/")
+            yield loop
+        finally:
+            loop.stop()
+    finally:
+        stack.stop()
+
+
+def _replay(
+    dataset: Dataset,
+    minutes: float,
+    loop: Loop,
+    watch: Watch,
+    display: Display,
+    clock: Clock,
+    stop: threading.Event,
+) -> Sent:
+    """Sends the whole log in ``minutes`` and shows what comes of it."""
+    events = list(dataset.events())
+    span_ms = max(1, events[-1].time_ms - events[0].time_ms)
+    began = clock.monotonic()
+
+    def progress(sent: Sent) -> None:
+        for process in loop.dead():
+            raise process.failure(f"ended with exit status {process.exit_code} during the replay")
+        per_second = (sent.impressions + sent.clicks) / max(1e-3, clock.monotonic() - began)
+        display.replaying(
+            dataset.name, Moment(sent.impressions / len(events), per_second, watch.behind, watch.progressive_auc)
+        )
+
+    with Producer(loop.pipeline.kafka) as producer:
+        replay = Replay(loop.pipeline.events, loop.pipeline.join.window.ms, producer, clock)
+        sent = replay.run(events, speed=span_ms / (minutes * MINUTE_MS), stop=stop, progress=progress)
+    display.settle()
+    return sent
+
+
+def _summary(counted: Reckoning, watch: Watch, peak_mib: float, loop: Loop, display: Display) -> bool:
+    """The closing lines; whether all is well."""
+    p50, p99 = watch.behind_quantiles()
+    half = last_half(watch.quality_by_time())
+    shown = {"AUC": counted.quality.auc, "AUC last half": half.auc}
+    figures = "   ".join(f"{name} {value:.3f}" for name, value in shown.items() if value is not None)
+    display.say(
+        f"samples {counted.trained:,}   {figures}   behind p50 {p50:.1f} s p99 {p99:.1f} s   "
+        f"versions {counted.versions:,}   lost {counted.lost}   doubled {counted.doubled}"
+    )
+    display.say(f"peak memory {peak_mib / 1024:.1f} GiB   late {counted.late}   dead letters {counted.dead}")
+    if counted.lost or counted.doubled or counted.uncovered:
+        display.say(
+            f"FAILED: lost {counted.lost}, doubled {counted.doubled}, records in no batch {counted.uncovered}. "
+            f"Cure: read {loop.logs}/"
+        )
+        return False
+    return True
+
+
+def last_half(by_time: dict[int, Quality]) -> Quality:
+    """The quality of the last half of the impressions' time."""
+    total = Quality()
+    if not by_time:
+        return total
+    middle = (min(by_time) + max(by_time)) / 2
+    for start, quality in by_time.items():
+        if start >= middle:
+            total.add(quality)
+    return total
+
+
+def _stay(loop: Loop, stop: threading.Event, clock: Clock) -> None:
+    while not clock.wait(stop, 1.0):
+        for process in loop.dead():
+            raise process.failure(f"ended with exit status {process.exit_code}")
