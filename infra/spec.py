@@ -3,51 +3,15 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
+from infra.spec_checks import RESERVED_FIELDS, Named, Parts, findings, kafka_findings, store_findings
+from infra.spec_part import FieldName, FieldType, Name, Part, Secret, Span, TopicName, refuse
 from infra.units import ByteSize, Duration
 
-# A name becomes part of topic names, object keys, SQL identifiers and metric labels.
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
-FieldName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
-FieldType = Literal["string", "integer", "number", "boolean", "list[string]", "list[integer]"]
-
-# Columns that Springtide adds to every sample; a user's field must not hide one.
-RESERVED_FIELDS = frozenset(
-    {
-        "sample_id",
-        "impression_ts",
-        "received_ts",
-        "known_ts",
-        "kind",
-        "weight",
-        "down_sampling_rate",
-        "served_version",
-        "score",
-    }
-)
-
-
-class Part(BaseModel):
-    """A frozen part of the pipeline; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Secret(Part):
-    """Where a secret is found; exactly one of the three. The value itself is never logged."""
-
-    env: str | None = None
-    file: str | None = None
-    value: str | None = Field(default=None, repr=False)
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if sum(source is not None for source in (self.env, self.file, self.value)) != 1:
-            raise ValueError("wants exactly one of `env`, `file`, `value`")
-        return self
+__all__ = ["RESERVED_FIELDS", "FieldName", "FieldType", "Name", "Part", "Secret"]
 
 
 class Sasl(Part):
@@ -70,9 +34,8 @@ class Kafka(Part):
     tls: Tls | None = None
 
     @model_validator(mode="after")
-    def _sasl_where_needed(self) -> Self:
-        if self.security.startswith("sasl") and self.sasl is None:
-            raise ValueError(f"security {self.security} wants `sasl`")
+    def _fits_together(self) -> Self:
+        refuse(kafka_findings(self))
         return self
 
 
@@ -84,7 +47,7 @@ class EventField(Part):
 class Topic(Part):
     """A topic of the user's, which Springtide only reads."""
 
-    topic: str = Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")
+    topic: TopicName
     format: Literal["json"] = "json"
     key: FieldName
     time: FieldName
@@ -108,25 +71,26 @@ class Events(Part):
 class Join(Part):
     """How long to wait for feedback, in event time."""
 
-    window: Duration = Duration("10m")
-    correction_window: Duration = Duration("1h")
+    window: Span = Duration("10m")
+    correction_window: Span = Duration("1h")
     out_of_orderness: Duration = Duration("30s")
     skew: Duration = Duration("1s")
-    future_bound: Duration = Duration("60s")
-    idle_timeout: Duration = Duration("30s")
+    future_bound: Span = Duration("60s")
+    idle_timeout: Span = Duration("30s")
     labels: Literal["after_window"] = "after_window"
 
     @model_validator(mode="after")
     def _windows_in_order(self) -> Self:
         if self.correction_window.ms < self.window.ms:
-            raise ValueError("`correction_window` must be at least `window`")
+            text = f"got {self.correction_window}, wanted at least `window`, which is {self.window}"
+            refuse([(("correction_window",), text)])
         return self
 
 
 class Flink(Part):
-    rest: str = "http://127.0.0.1:8081"
+    rest: str = Field(default="http://127.0.0.1:8081", pattern=r"^https?://[^/]+")
     parallelism: int = Field(default=1, ge=1)
-    checkpoint_interval: Duration = Duration("10s")
+    checkpoint_interval: Span = Duration("10s")
     checkpoints: str | None = None  # s3://bucket/prefix; None keeps Flink's own default
 
 
@@ -135,7 +99,7 @@ class Samples(Part):
 
     partitions: int = Field(default=1, ge=1)
     replication: int = Field(default=1, ge=1)
-    retention: Duration = Duration("7d")
+    retention: Span = Duration("7d")
 
 
 class IdFeature(Part):
@@ -155,7 +119,15 @@ class NumberFeature(Part):
     scaling: Literal["none", "log", "standard"] = "none"
 
 
-Feature = Annotated[IdFeature | NumberFeature, Field(discriminator="kind")]
+def _kind(feature: Any) -> Any:
+    """Which feature is meant: ids unless it says otherwise."""
+    return feature.get("kind", "id") if isinstance(feature, dict) else getattr(feature, "kind", "id")
+
+
+Feature = Annotated[
+    Annotated[IdFeature, Tag("id")] | Annotated[NumberFeature, Tag("number")],
+    Discriminator(_kind),
+]
 
 
 class Optimizer(Part):
@@ -181,18 +153,18 @@ class Table(Part):
 
 class Model(Part):
     name: Literal["lr", "deepfm"] = "deepfm"
-    hidden: tuple[int, ...] = (64, 32)
+    hidden: tuple[Annotated[int, Field(ge=1, le=65536)], ...] = (64, 32)
     optimizer: Optimizer = Optimizer(kind="adam", learning_rate=0.001)
 
 
 class Learner(Part):
-    commit_interval: Duration = Duration("1s")
-    heartbeat_interval: Duration = Duration("10s")
+    commit_interval: Span = Duration("1s")
+    heartbeat_interval: Span = Duration("10s")
     max_batch: int = Field(default=1024, ge=1, le=65536)
     seed: int = 1
     threads: int = Field(default=1, ge=1)
-    sample_id_window: Duration = Duration("1h")
-    quality_bucket: Duration = Duration("10s")
+    sample_id_window: Span = Duration("1h")
+    quality_bucket: Span = Duration("10s")
     host: str = "127.0.0.1"
     port: int = Field(default=8600, ge=0, le=65535)
 
@@ -201,12 +173,17 @@ class Store(Part):
     """An object store with conditional writes: s3://bucket/prefix, file:///folder or memory://name."""
 
     url: str = Field(pattern=r"^(s3://[^/]+|file:///|memory://).*$")
-    endpoint: str | None = None
+    endpoint: str | None = Field(default=None, pattern=r"^https?://[^/]+")
     region: str = "us-east-1"
     access_key: Secret | None = None
     secret_key: Secret | None = None
     path_style: bool = True
-    poll_interval: Duration = Duration("100ms")
+    poll_interval: Span = Duration("100ms")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        refuse(store_findings(self))
+        return self
 
 
 class Serving(Part):
@@ -236,7 +213,7 @@ class JoinControl(Part):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8700, ge=0, le=65535)
-    heartbeat_interval: Duration = Duration("1s")
+    heartbeat_interval: Span = Duration("1s")
 
 
 class Probe(Part):
@@ -247,7 +224,7 @@ class Probe(Part):
 
 
 class Slo(Part):
-    behind: Duration = Duration("10s")
+    behind: Span = Duration("10s")
 
 
 class Pipeline(Part):
@@ -270,11 +247,22 @@ class Pipeline(Part):
     probe: Probe = Probe()
     slo: Slo = Slo()
 
-    @field_validator("features", "tables")
-    @classmethod
-    def _names_once(cls, parts: tuple[IdFeature | NumberFeature | Table, ...]) -> object:
-        names = [part.name for part in parts]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"names must be unique; twice: {', '.join(twice)}")
-        return parts
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        refuse(findings(_parts(self)))
+        return self
+
+
+def _parts(pipeline: Pipeline) -> Parts:
+    fields = pipeline.events.impressions.fields
+    return Parts(
+        events=pipeline.events,
+        fields=tuple(Named(index, field.name) for index, field in enumerate(fields)),
+        valid_fields=dict(enumerate(fields)),
+        tables=tuple(Named(index, table.name) for index, table in enumerate(pipeline.tables)),
+        valid_tables=dict(enumerate(pipeline.tables)),
+        features=tuple(Named(index, feature.name) for index, feature in enumerate(pipeline.features)),
+        valid_features=dict(enumerate(pipeline.features)),
+        features_complete=True,
+        model=pipeline.model,
+    )

@@ -21,19 +21,29 @@ class Quantity(str):
     def __new__(cls, text: str) -> Self:
         match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)", text)
         if match is None or match.group(2) not in cls.units:
-            raise ValueError(f"wants a number with a unit of {', '.join(cls.units)}, such as {cls.example}")
+            raise ValueError(f"got `{text}`, wanted {cls.wanted()}")
         quantity = super().__new__(cls, text)
         quantity.amount = round(float(match.group(1)) * cls.units[match.group(2)])
         return quantity
 
     @classmethod
+    def wanted(cls) -> str:
+        """The right form in words."""
+        return f"a number with a unit of {', '.join(cls.units)}, such as `{cls.example}`"
+
+    @classmethod
+    def _parsed(cls, value: Any) -> Self:
+        """A bare number, the commonest mistake, gets the same answer as any other wrong text."""
+        return cls(value if isinstance(value, str) else str(value))
+
+    @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         units = "|".join(cls.units)
-        return core_schema.no_info_after_validator_function(
-            cls,
-            core_schema.str_schema(),
+        return core_schema.no_info_plain_validator_function(
+            cls._parsed,
+            json_schema_input_schema=core_schema.str_schema(),
             serialization=core_schema.plain_serializer_function_ser_schema(str),
-            metadata={"pydantic_js_updates": {"pattern": rf"^[0-9]+(\.[0-9]+)?\s*({units})$"}},
+            metadata={"pydantic_js_updates": {"type": "string", "pattern": rf"^[0-9]+(\.[0-9]+)?\s*({units})$"}},
         )
 
 

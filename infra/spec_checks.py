@@ -1,0 +1,187 @@
+"""What must hold between the parts of a pipeline, each finding with its place; must not know files or pydantic."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from infra.spec import EventField, Events, Feature, Kafka, Model, Store, Table
+    from infra.spec_part import Place
+
+Finding = tuple["Place", str]
+
+# Columns that Springtide adds to every sample; a user's field must not hide one.
+RESERVED_FIELDS: Final = frozenset(
+    {
+        "sample_id",
+        "impression_ts",
+        "received_ts",
+        "known_ts",
+        "kind",
+        "weight",
+        "down_sampling_rate",
+        "served_version",
+        "score",
+    }
+)
+LABEL_PREFIX: Final = "label_"
+OWN_TOPICS: Final = "springtide."
+FITTING: Final = {
+    "id": ("string", "integer", "list[string]", "list[integer]"),
+    "number": ("integer", "number", "boolean"),
+}
+
+
+@dataclass(frozen=True)
+class Named:
+    """A part of a list that has at least a name; the rest of it may be wrong."""
+
+    index: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is known of a pipeline: all of it, or what is left where some parts are wrong.
+
+    ``fields``, ``tables`` and ``features`` hold every named entry; the ``valid_`` twins by index what can be judged.
+    """
+
+    events: Events | None
+    fields: tuple[Named, ...]
+    valid_fields: dict[int, EventField]
+    tables: tuple[Named, ...]
+    valid_tables: dict[int, Table]
+    features: tuple[Named, ...]
+    valid_features: dict[int, Feature]
+    features_complete: bool
+    model: Model | None
+
+
+def findings(parts: Parts) -> Iterator[Finding]:
+    """Everything that does not fit together, in the order of the file's parts."""
+    yield from _event_findings(parts)
+    yield from _feature_findings(parts)
+    yield from _table_findings(parts)
+    yield from _model_findings(parts)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a message on an unknown ``name``: the nearest known one, else all of them, else nothing."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    if near:
+        return f"; nearest is `{near[0]}`"
+    return f"; known: {', '.join(f'`{each}`' for each in names)}" if 0 < len(names) <= 20 else ""
+
+
+def twice(place: Place, parts: Iterable[Named]) -> Iterator[Finding]:
+    """A name that an earlier entry of the list at ``place`` has."""
+    seen: set[str] = set()
+    for part in parts:
+        if part.name in seen:
+            yield (*place, part.index, "name"), f"`{part.name}` is there already; wanted a name of its own"
+        seen.add(part.name)
+
+
+def _event_findings(parts: Parts) -> Iterator[Finding]:
+    place = ("events", "impressions", "fields")
+    yield from twice(place, parts.fields)
+    read = {feature.source for feature in parts.valid_features.values()}
+    events = parts.events
+    for field in parts.fields:
+        where = (*place, field.index, "name")
+        if field.name in RESERVED_FIELDS or field.name.startswith(LABEL_PREFIX):
+            yield where, f"`{field.name}` is a column that Springtide adds; rename the field where it is produced"
+        elif events is not None and parts.features_complete and field.name not in read:
+            same = {events.impressions.key: "key", events.impressions.time: "time"}.get(field.name)
+            if same is not None:
+                yield where, f"`{field.name}` is the `{same}` already, and no feature reads it; leave it out"
+    if events is None:
+        return
+    for index, feedback in enumerate(events.feedback):
+        if feedback.topic == events.impressions.topic:
+            yield ("events", "feedback", index, "topic"), f"`{feedback.topic}` is the impressions' topic already"
+        if feedback.name == "impressions":
+            yield ("events", "feedback", index, "name"), "`impressions` is taken; wanted another name, such as `click`"
+    yield from _own_topics(events)
+
+
+def _own_topics(events: Events) -> Iterator[Finding]:
+    named = [(("events", "impressions", "topic"), events.impressions.topic)]
+    named += [(("events", "feedback", index, "topic"), each.topic) for index, each in enumerate(events.feedback)]  # type: ignore[misc]
+    for place, topic in named:
+        if topic.startswith(OWN_TOPICS):
+            yield place, f"`{topic}`: topics that begin with `{OWN_TOPICS}` are Springtide's own"
+
+
+def _feature_findings(parts: Parts) -> Iterator[Finding]:
+    yield from twice(("features",), parts.features)
+    types = {field.name: field.type for field in parts.valid_fields.values()}
+    fields = [field.name for field in parts.fields]
+    tables = [table.name for table in parts.tables]
+    for index, feature in parts.valid_features.items():
+        if feature.source not in fields:
+            text = f"`{feature.source}` is no field of `events.impressions`{nearest(feature.source, fields)}"
+            yield ("features", index, "source"), text
+        elif (found := types.get(feature.source)) is not None and found not in FITTING[feature.kind]:
+            wanted = ", ".join(FITTING[feature.kind])
+            text = f"`{feature.source}` is of type {found}; a feature of kind {feature.kind} wants one of {wanted}"
+            yield ("features", index, "source"), text
+        if feature.kind == "id" and feature.table not in tables:
+            yield ("features", index, "table"), f"`{feature.table}` is no table{nearest(feature.table, tables)}"
+
+
+def _table_findings(parts: Parts) -> Iterator[Finding]:
+    yield from twice(("tables",), parts.tables)
+    if not parts.features_complete:
+        return
+    used = {feature.table for feature in parts.valid_features.values() if feature.kind == "id"}
+    for table in parts.tables:
+        if table.name not in used:
+            yield ("tables", table.index), f"no feature uses table `{table.name}`; leave it out, or add the feature"
+
+
+def _model_findings(parts: Parts) -> Iterator[Finding]:
+    if parts.model is None:
+        return
+    name = parts.model.name
+    first: int | None = None
+    for index, table in parts.valid_tables.items():
+        place = ("tables", index, "dim")
+        if name == "lr" and table.dim != 1:
+            yield place, f"got {table.dim}; model `lr` wants 1, a weight per id"
+        elif name == "deepfm" and table.dim < 2:
+            yield place, f"got {table.dim}; model `deepfm` wants at least 2"
+        elif name == "deepfm" and first is not None and table.dim != first:
+            yield place, f"got {table.dim}; model `deepfm` wants the same in all tables, and the first has {first}"
+        first = table.dim if first is None else first
+    if name == "deepfm" and not parts.tables and parts.features_complete:
+        yield ("model", "name"), "`deepfm` wants at least one feature of kind id with a table; `lr` does without"
+
+
+def kafka_findings(kafka: Kafka) -> Iterator[Finding]:
+    """What does not fit inside ``kafka``; places are relative to it."""
+    if kafka.security.startswith("sasl") and kafka.sasl is None:
+        yield ("security",), f"{kafka.security} wants `sasl`"
+    if not kafka.security.startswith("sasl") and kafka.sasl is not None:
+        yield ("sasl",), f"unused while `security` is {kafka.security}; set sasl_ssl or sasl_plaintext, or leave it out"
+    if not kafka.security.endswith("ssl") and kafka.tls is not None:
+        yield ("tls",), f"unused while `security` is {kafka.security}; set ssl or sasl_ssl, or leave it out"
+    if kafka.tls is not None and (kafka.tls.certificate is None) != (kafka.tls.key is None):
+        yield ("tls",), "wanted `certificate` and `key` together"
+
+
+def store_findings(store: Store) -> Iterator[Finding]:
+    """What does not fit inside ``store``; places are relative to it."""
+    if (store.access_key is None) != (store.secret_key is None):
+        present = "access_key" if store.secret_key is None else "secret_key"
+        yield (present,), "wanted `access_key` and `secret_key` together, or neither (environment, instance role)"
+    if not store.url.startswith("s3://"):
+        for key in ("endpoint", "access_key", "secret_key"):
+            if getattr(store, key) is not None:
+                yield (key,), f"unused with {store.url}; leave it out, or set an s3:// url"
