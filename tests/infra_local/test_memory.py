@@ -1,0 +1,29 @@
+"""Holds that the peak counts every process of the tree, and shared pages once."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from infra.local.memory import PeakMemory, tree_mebibytes
+from infra.local.process import Process
+
+HOLD_100_MIB = "import sys; held = bytearray(b'x') * (100 << 20); print('held', flush=True); sys.stdin.read()"
+# The child forks: parent and child share the 100 MiB, which must count once.
+FORK = HOLD_100_MIB.replace("print", "import os, signal; pid = os.fork(); pid and print").replace(
+    "sys.stdin.read()", "signal.pause()"
+)
+
+
+def test_the_peak_holds_what_a_child_held(tmp_path: Path) -> None:
+    before = tree_mebibytes()
+    with PeakMemory(interval_seconds=0.05) as memory:
+        child = Process("child", [sys.executable, "-c", FORK], tmp_path / "log")
+        child.start()
+        child.wait_until_ready(lambda: child.last_lines() == ["held"], 20)
+        during = tree_mebibytes()
+        child.kill()
+        assert tree_mebibytes() < before + 50
+    assert before + 95 < during < before + 190
+    assert memory.peak_mebibytes >= during - 5
