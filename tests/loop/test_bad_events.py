@@ -1,0 +1,47 @@
+"""Events that nobody can read become dead letters; the loop goes on and loses nothing."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import base64
+
+import orjson
+
+from infra.clock import new_uuid
+from infra.kafka import Producer
+from springtide.datasets.replay import event_body
+from springtide.reckoning import read_topic
+from streaming import topics
+from tests.loop.conftest import RunningLoop, fields
+
+
+def test_bad_events_become_dead_letters_with_reason_and_bytes(running: RunningLoop) -> None:
+    events = running.pipeline.events
+    now = running.clock.now_ms()
+    good = event_body(events.impressions, new_uuid(), now, fields(1, 1))
+    mark = new_uuid()
+    without_key = {name: value for name, value in good.items() if name != events.impressions.key} | {"user": mark}
+    without_time = {name: value for name, value in good.items() if name != events.impressions.time} | {"user": mark}
+    future = good | {events.impressions.time: "2099-01-01T00:00:00.000Z", "user": mark}
+    bad = {
+        b"\xff\xfe not json " + mark.encode(): "malformed",
+        orjson.dumps(without_key): "no_key",
+        orjson.dumps(without_time): "no_time",
+        orjson.dumps(future): "future",
+    }
+    with Producer(running.pipeline.kafka) as producer:
+        for body in bad:
+            producer.send(events.impressions.topic, body)
+        producer.send(events.impressions.topic, orjson.dumps(good))
+    running.impressions += 1
+    running.bad += len(bad)
+
+    def letters() -> dict[bytes, str]:
+        found = {}
+        for _, _, value in read_topic(running.pipeline, topics.dead(running.pipeline.name)):
+            letter = orjson.loads(value)
+            found[base64.b64decode(letter["body"])] = letter["reason"]
+        return found
+
+    running.until(lambda: bad.items() <= letters().items(), 30, "a dead letter for every bad event")
+    running.assert_nothing_lost()

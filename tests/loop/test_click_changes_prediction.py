@@ -1,0 +1,59 @@
+"""A click on an item changes the prediction of that item, in every replica, with the version that says so."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import httpx
+import orjson
+
+from infra.clock import new_uuid
+from infra.kafka import Producer
+from springtide.datasets.replay import event_body
+from springtide.probe import Prober
+from tests.loop.conftest import RunningLoop, fields
+
+CLICKS = 5
+
+
+def predict(running: RunningLoop, address: str, features: dict[str, object]) -> tuple[float, int]:
+    answer = httpx.post(f"{address}/v1/models/{running.pipeline.name}:predict", json={"instances": [features]})
+    assert answer.status_code == httpx.codes.OK, answer.text
+    prediction = answer.json()["predictions"][0]
+    score = prediction[0] if isinstance(prediction, list) else prediction
+    return float(score), int(answer.headers["X-Springtide-Version"])
+
+
+def test_a_click_changes_the_prediction_of_its_item(running: RunningLoop) -> None:
+    item = {**fields(0, 0), "item": f"new-{new_uuid()}"}
+    events = running.pipeline.events
+    replicas = running.pipeline.dashboard.targets.replicas
+    before = {address: predict(running, address, item) for address in replicas}
+
+    with Producer(running.pipeline.kafka) as producer:
+        for _ in range(CLICKS):
+            key, now = new_uuid(), running.clock.now_ms()
+            producer.send(events.impressions.topic, orjson.dumps(event_body(events.impressions, key, now, item)))
+            producer.send(events.feedback[0].topic, orjson.dumps(event_body(events.feedback[0], key, now, {})))
+    running.impressions += CLICKS
+
+    for address in replicas:
+        running.until(
+            lambda address=address: predict(running, address, item)[0] > before[address][0] + 1e-4,
+            20,
+            f"a higher score at {address}",
+        )
+        assert predict(running, address, item)[1] > before[address][1]
+    assert len({predict(running, address, item)[0] for address in replicas}) == 1
+    running.assert_nothing_lost()
+
+
+def test_a_probe_is_timed_to_every_replica_and_moves_its_score(running: RunningLoop) -> None:
+    with Prober(running.pipeline, running.store, running.clock) as prober:
+        result = prober.probe(timeout=30, effect=True)
+    running.impressions += 1
+
+    assert result.sent_ms <= result.joined_ms <= result.trained_ms <= result.committed_ms
+    assert set(result.applied_ms) == set(running.pipeline.dashboard.targets.replicas)
+    assert all(moment >= result.committed_ms for moment in result.applied_ms.values())
+    assert result.scores is not None
+    assert result.scores[1] != result.scores[0]

@@ -1,0 +1,44 @@
+"""Kafka, the S3 server or a TaskManager killed and restarted: the loop goes on, nothing lost, nothing doubled."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import pytest
+
+from infra.local.stack import LocalStack
+from springtide.probe import Prober
+from tests.loop.conftest import RunningLoop
+
+Server = Literal["kafka", "s3", "task manager"]
+# Longer than a commit interval and a heartbeat, so that everybody notices.
+AWAY_SECONDS = 3.0
+
+
+def outage(stack: LocalStack, server: Server) -> tuple[Callable[[], None], Callable[[], None]]:
+    """How to kill the server and how to bring it back."""
+    if server == "kafka":
+        return stack.kafka.kill, stack.kafka.start
+    if server == "s3":
+        return stack.s3.kill, stack.s3.start
+    return stack.flink.kill_task_manager, stack.flink.start_task_manager
+
+
+@pytest.mark.timeout(420)
+@pytest.mark.parametrize("server", ["task manager", "s3", "kafka"])
+def test_the_loop_goes_on_after_an_outage(running: RunningLoop, server: Server) -> None:
+    kill, start = outage(running.stack, server)
+    running.start_traffic()
+    with Prober(running.pipeline, running.store, running.clock) as prober:
+        prober.probe(timeout=60)
+        running.impressions += 1
+        kill()
+        running.clock.sleep(AWAY_SECONDS)
+        start()
+        prober.probe(timeout=120)
+        running.impressions += 1
+    running.stop_traffic()
+    running.assert_nothing_lost()
+    assert not list(running.loop.dead()), "no process may end because a server was away"
