@@ -39,7 +39,7 @@ class QualityGate:
             if broken:
                 reasons.append(f"dense weight `{name}`: {broken} of {weight.size} values are not finite")
         for rows in tables:
-            self._note(rows)
+            self.note(rows)
         reasons += [
             f"table `{table}`: {len(keys)} rows are not finite" for table, keys in self._broken_rows.items() if keys
         ]
@@ -47,7 +47,8 @@ class QualityGate:
             reasons.append("the log loss of a batch is not finite")
         return Gate(servable=not reasons, reasons=tuple(reasons))
 
-    def _note(self, rows: TableRows) -> None:
+    def note(self, rows: TableRows) -> None:
+        """Remembers which rows are not finite; a restore passes each version's rows, oldest first."""
         known = self._broken_rows.setdefault(rows.table, set())
         finite = np.isfinite(rows.values).all(axis=1)
         if known:

@@ -57,8 +57,3 @@ class ProgressiveMetrics:
         """The sums since the last call, in the manifest's form; what is taken is forgotten here."""
         taken, self._buckets = self._buckets, {}
         return {str(start): taken[start].to_json() for start in sorted(taken)}
-
-    def put_back(self, increments: dict[str, Any]) -> None:
-        """Adds to the sums what :meth:`take` gave for a commit that was abandoned."""
-        for start, bucket in increments.items():
-            self._buckets.setdefault(int(start), Quality()).add(Quality.from_json(bucket))

@@ -15,6 +15,8 @@ from learner.tensorflow_setup import tf
 
 Floats = npt.NDArray[np.float32]
 
+LARGEST_GRADIENT = 1e15
+
 
 @dataclass(frozen=True)
 class StepResult:
@@ -25,24 +27,23 @@ class StepResult:
         losses: ``[B, labels]`` float32, log loss in nats, unweighted; 0 where the label is null.
         gradient: ``[B, stride]`` float32, of the summed loss by the input. A view into TensorFlow's memory: read it
             before the next step.
+        exploded: Whether the gradient is too large to be used: it must not reach the rows either.
     """
 
     predictions: Floats
     losses: Floats
     gradient: Floats
-
-
-def dense_share(weights: tf.Tensor) -> tf.Tensor:
-    """The factor from the summed gradient of a batch to that of the dense weights; 0 for a batch without weight."""
-    return tf.math.divide_no_nan(1.0, tf.sqrt(tf.reduce_sum(weights)))
+    exploded: bool
 
 
 class TrainingStep:
     """Predicts, then learns the dense weights, and returns the gradient of the rows.
 
-    Each sample's own gradient reaches the rows undivided: the loss is a weighted **sum** over the batch. The dense
-    weights get that sum divided by the square root of the batch's weight, so that its noise, and with it an adaptive
-    rule's second moment, is the same for small and large batches (``docs/decisions``: gradient scaling).
+    Each sample's own gradient reaches rows and dense weights undivided: the loss is a weighted **sum** over the batch,
+    so that what a sample teaches does not depend on how many others shared its batch (``docs/decisions``: a sum of
+    gradients).
+
+    A batch whose gradient explodes changes no dense weight; :attr:`StepResult.exploded` says so.
 
     Args:
         model: A Keras model ``[B, stride]`` to logits ``[B, labels]``, built.
@@ -79,8 +80,8 @@ class TrainingStep:
         if inputs.ctypes.data % 64 or not inputs.flags.c_contiguous or inputs.dtype != np.float32:
             raise ValueError("the step's input wants float32, contiguous memory, aligned to 64 bytes")
         shared = tf.experimental.dlpack.from_dlpack(inputs.__dlpack__())
-        predictions, losses, gradient = self._function(shared, tf.constant(labels), tf.constant(weights))
-        return StepResult(np.asarray(predictions), np.asarray(losses), np.asarray(gradient))
+        predictions, losses, gradient, sane = self._function(shared, tf.constant(labels), tf.constant(weights))
+        return StepResult(np.asarray(predictions), np.asarray(losses), np.asarray(gradient), not bool(sane))
 
     def _trace(self, inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, ...]:
         known = tf.logical_not(tf.math.is_nan(labels))
@@ -94,11 +95,16 @@ class TrainingStep:
             )
             total = tf.reduce_sum(losses * weights[:, None])
         gradient, *dense = tape.gradient(total, [inputs, *self._trainable])
-        share = dense_share(weights)
         predictions = tf.sigmoid(logits)
+        # Beyond the bound a square overflows float32, and Adagrad's sum would stay infinite for ever.
+        sane = tf.reduce_all([tf.reduce_all(tf.abs(each) < LARGEST_GRADIENT) for each in (gradient, *dense)])
         with tf.control_dependencies([predictions, gradient]):
-            self.optimizer.apply([each * share for each in dense])
-        return predictions, losses, gradient
+            tf.cond(sane, lambda: self._learn(dense), lambda: False)
+        return predictions, losses, gradient, sane
+
+    def _learn(self, dense: list[tf.Tensor]) -> bool:
+        self.optimizer.apply(dense)
+        return True
 
     def dense(self) -> dict[str, npt.NDArray[np.generic]]:
         """A copy of every dense weight, by name, in the model's order."""

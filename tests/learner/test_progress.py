@@ -49,12 +49,3 @@ def test_increments_of_versions_add_up_to_all_at_once() -> None:
     late = add_up(increments, from_ms=20_000, to_ms=40_000)
     assert late.samples == int(((at >= 20_000) & (at < 40_000)).sum())
     assert sum(quality.samples for quality in by_bucket(increments).values()) == 1000
-
-
-def test_what_was_put_back_is_taken_again_with_what_came_since() -> None:
-    metrics = ProgressiveMetrics(10_000)
-    record(metrics, [0.2], [0], [0])
-    taken = metrics.take()
-    record(metrics, [0.9], [1], [0])
-    metrics.put_back(taken)
-    assert metrics.take()["0"]["samples"] == 2

@@ -49,9 +49,8 @@ def test_prediction_loss_and_gradients_of_logistic_regression() -> None:
     wanted[:, 0] = wanted[:, 1] = by_logit
     np.testing.assert_allclose(result.gradient[:, :2], wanted[:, :2], rtol=1e-5, atol=1e-7)
     assert not result.gradient[:, 5:].any()
-    # The dense gradient is the sum over √(Σ weight); Adagrad starts at n = 0.1.
-    share = 1 / np.sqrt(weight.sum())
-    g = wide[:, 2:5].T @ by_logit * share
+    # The dense gradient is the weighted sum; Adagrad starts at n = 0.1.
+    g = wide[:, 2:5].T @ by_logit
     np.testing.assert_allclose(
         step.dense()["numbers_kernel"][:, 0], -0.1 * g / (np.sqrt(0.1 + g * g) + 1e-8), rtol=1e-5
     )
@@ -99,6 +98,21 @@ def test_a_restored_step_goes_on_bit_for_bit() -> None:
         second(*batch(5, DEEP, seed))
     for name, weight in through.dense().items():
         np.testing.assert_array_equal(weight, second.dense()[name])
+
+
+@pytest.mark.parametrize("broken", [np.float32(1e20), np.float32(np.inf), np.float32(np.nan)])
+def test_a_gradient_that_explodes_changes_no_weight(broken: np.float32) -> None:
+    step = logistic()
+    step(*batch(4, LAYOUT))
+    before, state = step.dense(), step.optimizer.state()
+    x, y, weight = batch(4, LAYOUT)
+    x[2, 3] = broken
+    assert step(x, y, weight).exploded
+    for name, value in step.dense().items():
+        np.testing.assert_array_equal(value, before[name])
+    for name, slot in step.optimizer.state().items():
+        np.testing.assert_array_equal(slot, state[name])
+    assert not step(*batch(4, LAYOUT)).exploded
 
 
 def test_memory_that_would_abort_the_process_is_refused() -> None:

@@ -1,0 +1,96 @@
+"""Puts a trainer together from the spec and ready-made tables; must not know Kafka or the store."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import nullcontext
+from typing import Any
+
+from infra import spec
+from kernels import _core
+from kernels.features import FeatureEncoder, RunningStatistics
+from kernels.sample_window import SampleIdWindow
+from kernels.tables import EmbeddingTables
+from learner.decode import SampleDecoder
+from learner.models import IdBlock, Layout, build_model
+from learner.progress import ProgressiveMetrics
+from learner.step import TrainingStep
+from learner.tensorflow_setup import configure, environment
+from learner.trainer import Timer, Trainer
+from streaming.sample import label, sample_schema
+
+
+def build_trainer(
+    pipeline: spec.Pipeline,
+    encoder: FeatureEncoder,
+    tables: EmbeddingTables,
+    timer: Timer = lambda part: nullcontext(),
+) -> Trainer:
+    """A trainer in its first state, which the spec's seed alone decides.
+
+    Args:
+        pipeline: The spec.
+        encoder: Columns to ids and numbers, as the replicas have it.
+        tables: Empty, trainable tables with the encoder's layout.
+        timer: Times the parts of a step.
+
+    Raises:
+        Invalid: The model does not fit the tables.
+    """
+    configure(pipeline.learner.threads)
+    labels = label_columns(pipeline)
+    layout = layout_of(tables)
+    model = build_model(pipeline.model.name, layout, len(labels), pipeline.model, pipeline.learner.seed)
+    return Trainer(
+        decoder=SampleDecoder(sample_schema(pipeline.events), labels),
+        window=SampleIdWindow(pipeline.learner.sample_id_window.ms),
+        encoder=encoder,
+        statistics=RunningStatistics(encoder.features),
+        tables=tables,
+        step=TrainingStep(model, layout.stride, len(labels), pipeline.model.optimizer),
+        metrics=ProgressiveMetrics(pipeline.learner.quality_bucket.ms),
+        timer=timer,
+    )
+
+
+def label_columns(pipeline: spec.Pipeline) -> list[str]:
+    """The label columns, in the order of the model's outputs."""
+    return [label(feedback.name) for feedback in pipeline.events.feedback]
+
+
+def layout_of(tables: EmbeddingTables) -> Layout:
+    """Where each feature stands in the tables' buffer."""
+    dims = {table.name: table.dim for table in tables.tables}
+    blocks = tuple(IdBlock(column.name, tables.offsets[column.name], dims[column.table]) for column in tables.columns)
+    return Layout(stride=tables.stride, ids=blocks, numbers_offset=tables.numbers_offset, numbers=tables.numbers)
+
+
+def feature_spec_hash(pipeline: spec.Pipeline) -> str:
+    """Digest of all that gives a state its shape and meaning; learning rates may change, this must not."""
+    meaning: dict[str, Any] = {
+        "features": [feature.model_dump(mode="json") for feature in pipeline.features],
+        "tables": [
+            {
+                "name": table.name,
+                "dim": table.dim,
+                "initializer": table.initializer.model_dump(mode="json"),
+                "optimizer": table.optimizer.kind,
+            }
+            for table in pipeline.tables
+        ],
+        "model": {
+            "name": pipeline.model.name,
+            "hidden": list(pipeline.model.hidden),
+            "optimizer": pipeline.model.optimizer.kind,
+        },
+        "labels": label_columns(pipeline),
+        "seed": pipeline.learner.seed,
+    }
+    return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
+
+
+def training_environment(pipeline: spec.Pipeline) -> dict[str, Any]:
+    """What a bit-identical replay needs beside the samples; manifests record it."""
+    return {**environment(), "kernel_threads": pipeline.learner.threads, "kernel_instructions": _core.instruction_set()}

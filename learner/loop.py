@@ -1,0 +1,211 @@
+"""The learner's loop: poll, learn, and commit at step boundaries; must not know how any of them is done."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import Final
+
+import numpy as np
+
+from infra import spec
+from infra.backoff import Backoff, Stopped
+from infra.clock import Clock
+from infra.errors import Unavailable
+from infra.kafka import Batch, PartitionReader
+from infra.logs import logger
+from learner.commit import Capture, Committer
+from learner.facts import FactsRecorder
+from learner.positions import Positions
+from learner.reporting import Report
+from learner.restore import WINDOW
+from learner.trainer import Learned, Trainer
+
+_log = logger()
+
+# Short, so that a sample is learned as it comes and a commit is never late; an empty poll costs next to nothing.
+POLL_TIMEOUT_S: Final = 0.01
+# While Kafka does not answer: commits and heartbeats go on between the tries.
+LONGEST_WAIT_S: Final = 0.5
+# How long a leaving learner waits for its last commits.
+LEAVE_S: Final = 20.0
+# Without a store for so many batches, training waits: a manifest has a largest size.
+MOST_UNCOMMITTED_BATCHES: Final = 200_000
+# How often the gauges of the status page are refreshed.
+REPORT_EVERY_S: Final = 0.5
+# A flood of broken messages must not become a flood of log lines.
+_LOGGED_REJECTIONS: Final = 5
+
+
+class Learner:
+    """Trains on what Kafka holds and commits it, until told to stop.
+
+    Args:
+        settings: Intervals and batch size.
+        reader: The samples topic.
+        positions: Where it stands; started.
+        trainer: Learns batches; restored.
+        facts: What the next manifest says about them.
+        committer: Commits captures.
+        report: Metrics and status.
+        clock: Time.
+        stop: Ends the loop.
+    """
+
+    def __init__(
+        self,
+        settings: spec.Learner,
+        reader: PartitionReader,
+        positions: Positions,
+        trainer: Trainer,
+        facts: FactsRecorder,
+        committer: Committer,
+        report: Report,
+        clock: Clock,
+        stop: threading.Event,
+    ) -> None:
+        self._settings = settings
+        self._reader = reader
+        self._positions = positions
+        self._trainer = trainer
+        self._facts = facts
+        self._committer = committer
+        self._report = report
+        self._clock = clock
+        self._stop = stop
+        self._kafka = Backoff(f"read {reader.topic}", clock=clock, stop=stop, longest=LONGEST_WAIT_S)
+        self._losses_finite = True
+        # A partition found since the last version, or a first state: worth a version without any batch.
+        self._changed = False
+        self._captured = clock.monotonic()
+        self._reported = clock.monotonic()
+
+    def commit_first_state(self) -> None:
+        """Commits the state as it is, so that replicas of a new model have something to answer with."""
+        self._capture()
+
+    def run(self) -> None:
+        """Returns after ``stop`` is set and everything learned is committed.
+
+        Raises:
+            Fenced: Another learner has taken over; nothing more was written.
+            Invalid, Corrupt: Going on would lose samples.
+            Unavailable: The last commit did not get through; its samples will be learned again.
+        """
+        self._report.enter("running")
+        while not self._stop.is_set():
+            self._turn()
+        self._leave()
+
+    def _turn(self) -> None:
+        if self._facts.batches < MOST_UNCOMMITTED_BATCHES:
+            batch = self._poll()
+            if batch is not None and len(batch):
+                self._learn(batch)
+        else:
+            self._clock.wait(self._stop, POLL_TIMEOUT_S)
+        self._collect()
+        added = self._positions.look_for_new_partitions()
+        if added:
+            self._changed = True
+            _log.info("partitions_added", topic=self._reader.topic, partitions=added)
+        self._commit_if_due()
+
+    def _poll(self) -> Batch | None:
+        try:
+            batch = self._reader.poll_batch(self._settings.max_batch, POLL_TIMEOUT_S)
+        except Unavailable as error:
+            # A stop ends the wait, and then the loop.
+            with contextlib.suppress(Stopped):
+                self._kafka.failed(error)
+            return None
+        self._kafka.succeeded()
+        return batch
+
+    def _learn(self, batch: Batch) -> None:
+        learned = self._trainer.train(batch)
+        # In this order and without a chance to fail in between: rows, positions and the list of batches move together.
+        self._positions.passed(batch)
+        self._facts.batch(batch.runs())
+        self._facts.trained(learned.fresh, learned.partitions, learned.sampled_ms)
+        self._losses_finite &= not learned.exploded
+        self._report.learned(learned)
+        self._tell(batch, learned)
+
+    def _tell(self, batch: Batch, learned: Learned) -> None:
+        for rejected in learned.rejected[:_LOGGED_REJECTIONS]:
+            _log.warning(
+                "sample_rejected",
+                topic=batch.topic,
+                partition=int(batch.partitions[rejected.index]),
+                offset=int(batch.offsets[rejected.index]),
+                reason=rejected.reason,
+            )
+        if len(learned.rejected) > _LOGGED_REJECTIONS:
+            _log.warning("samples_rejected", topic=batch.topic, count=len(learned.rejected))
+        if learned.exploded:
+            _log.warning("gradient_exploded", topic=batch.topic, runs=batch.runs())
+
+    def _collect(self) -> None:
+        for manifest in self._committer.outcomes():
+            self._report.committed(manifest, self._committer.seconds)
+            self._positions.mirror(manifest.positions)
+        now = self._clock.monotonic()
+        if now - self._reported >= REPORT_EVERY_S:
+            self._reported = now
+            self._report.behind(self._reader.behind())
+            trouble = self._committer.unavailable or self._kafka.cause
+            self._report.enter("running" if trouble is None else "waiting", None if trouble is None else str(trouble))
+
+    def _commit_if_due(self) -> None:
+        if self._committer.busy:
+            return
+        since = self._clock.monotonic() - self._captured
+        if self._facts.batches or self._changed:
+            if since >= self._settings.commit_interval.seconds:
+                self._capture()
+        elif since >= self._settings.heartbeat_interval.seconds:
+            self._captured = self._clock.monotonic()
+            self._committer.heartbeat()
+
+    def _capture(self) -> None:
+        began = self._clock.monotonic()
+        trainer = self._trainer
+        metrics = trainer.metrics.take()
+        capture = Capture(
+            tables=trainer.tables.capture(),
+            dense=trainer.step.dense(),
+            dense_optimizer=trainer.step.optimizer.state(),
+            statistics=trainer.statistics.state(),
+            sample_ids={WINDOW: np.ascontiguousarray(trainer.window.capture())},
+            positions=self._positions.current(),
+            facts=self._facts.take(),
+            metrics=metrics,
+            losses_finite=self._losses_finite,
+        )
+        self._losses_finite = True
+        self._changed = False
+        self._captured = self._clock.monotonic()
+        self._committer.submit(capture)
+        self._report.captured(
+            self._captured - began,
+            metrics,
+            {table.name: trainer.tables.row_count(table.name) for table in trainer.tables.tables},
+            trainer.tables.memory_bytes() + trainer.window.memory_bytes(),
+        )
+
+    def _leave(self) -> None:
+        self._report.enter("stopping", "stopping")
+        deadline = self._clock.monotonic() + LEAVE_S
+        done = self._committer.wait(LEAVE_S)
+        self._collect()
+        if done and (self._facts.batches or self._changed):
+            self._capture()
+            done = self._committer.wait(max(0.0, deadline - self._clock.monotonic()))
+            self._collect()
+        if not done:
+            raise Unavailable(
+                f"the last commit did not get through within {LEAVE_S:g} s: {self._committer.unavailable}",
+                cure="nothing is lost: the next learner goes on from the newest version",
+            )

@@ -1,0 +1,146 @@
+"""Turns what the loop does into metrics and the status page; must not decide anything."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import numpy as np
+
+from checkpointing.manifest import Manifest
+from checkpointing.quality import Quality
+from infra.clock import Clock
+from infra.metrics import Metrics
+from learner.trainer import Learned
+
+# How many event-time buckets are kept for the gauges; older ones are in the manifests.
+_BUCKETS_KEPT: Final = 1000
+
+
+class Report:
+    """What this learner has done so far. Written by the loop, read by the status server's threads.
+
+    Args:
+        model: The model's name.
+        metrics: The process's metrics.
+        clock: Wall clock and stopwatch.
+        bucket_ms: Width of a quality bucket.
+        window_ms: How long after its end a bucket still gets verdicts.
+    """
+
+    def __init__(self, model: str, metrics: Metrics, clock: Clock, bucket_ms: int, window_ms: int) -> None:
+        self._model = model
+        self._metrics = metrics
+        self._clock = clock
+        self._bucket_ms = bucket_ms
+        self._window_ms = window_ms
+        self._quality: dict[int, Quality] = {}
+        self._newest_event_ms = 0
+        self.state = "starting"
+        self.reason: str | None = "starting"
+        self.version = 0
+        self.epoch = 0
+        self.behind_records = 0
+        self.samples_total = 0
+        self.duplicates_total = 0
+        self.rejected_total = 0
+        self.memory_bytes = 0
+
+    def enter(self, state: str, reason: str | None = None) -> None:
+        """Says what the process is doing; ``reason`` is why it is not ready, None when it is."""
+        self.state, self.reason = state, reason
+        self._metrics.set("springtide_ready", reason is None)
+
+    def status(self) -> dict[str, Any]:
+        """The contract's ``/status`` of a learner."""
+        return {
+            "role": "learner",
+            "model": self._model,
+            "version": self.version,
+            "epoch": self.epoch,
+            "state": self.state,
+            "behind_records": self.behind_records,
+            "samples_total": self.samples_total,
+            "duplicates_total": self.duplicates_total,
+            "rejected_total": self.rejected_total,
+            "memory_bytes": self.memory_bytes,
+        }
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        """Times a part of a step."""
+        began = self._clock.monotonic()
+        yield
+        self._metrics.observe("springtide_learner_step_seconds", self._clock.monotonic() - began, part=part)
+
+    def learned(self, learned: Learned) -> None:
+        """Counts one batch."""
+        fresh = learned.fresh
+        self.samples_total += len(fresh)
+        self.duplicates_total += learned.duplicates
+        self.rejected_total += len(learned.rejected)
+        metrics, now = self._metrics, self._clock.now_ms()
+        for kind, count in Counter(fresh.kinds.to_pylist()).items():
+            # Anything else would let a message make up metric series.
+            known = kind if kind in ("click", "timeout", "correction") else "other"
+            metrics.inc("springtide_learner_samples_total", count, kind=known)
+        if learned.duplicates:
+            metrics.inc("springtide_learner_duplicates_total", learned.duplicates)
+        if learned.rejected:
+            metrics.inc("springtide_learner_rejected_total", len(learned.rejected), reason="unreadable")
+        metrics.observe("springtide_learner_batch_samples", len(fresh))
+        metrics.set("springtide_learner_trained_timestamp_seconds", now / 1000)
+        if len(fresh):
+            self._newest_event_ms = max(self._newest_event_ms, int(fresh.impression_ms.max()))
+            # One value a batch, that of its oldest sample: a value for each would cost more than the step.
+            waited = int(np.max(learned.sampled_ms - fresh.received_ms))
+            metrics.observe("springtide_event_to_sample_seconds", max(0, waited) / 1000)
+            metrics.observe("springtide_sample_to_train_seconds", max(0, now - int(learned.sampled_ms.min())) / 1000)
+
+    def captured(self, seconds: float, increments: dict[str, Any], rows: dict[str, int], memory_bytes: int) -> None:
+        """Notes the pause of a capture, and the quality of the newest closed bucket."""
+        metrics = self._metrics
+        metrics.observe("springtide_learner_pause_seconds", seconds)
+        self.memory_bytes = memory_bytes
+        for table, count in rows.items():
+            metrics.set("springtide_table_rows", count, table=table)
+        for start, bucket in increments.items():
+            self._quality.setdefault(int(start), Quality()).add(Quality.from_json(bucket))
+        for oldest in sorted(self._quality)[:-_BUCKETS_KEPT]:
+            del self._quality[oldest]
+        closed = [s for s in self._quality if s + self._bucket_ms + self._window_ms <= self._newest_event_ms]
+        if closed:
+            quality = self._quality[max(closed)]
+            for name in ("log_loss", "auc", "calibration"):
+                value = getattr(quality, name)
+                if value is not None:
+                    metrics.set(f"springtide_learner_{name}", value)
+
+    def committed(self, manifest: Manifest, seconds: float) -> None:
+        """Counts one version."""
+        self.version, self.epoch = manifest.version, manifest.epoch
+        metrics = self._metrics
+        metrics.inc("springtide_learner_commits_total", kind=manifest.kind)
+        metrics.observe("springtide_learner_commit_seconds", seconds)
+        metrics.observe("springtide_learner_commit_bytes", sum(file.bytes for file in manifest.files))
+        metrics.set("springtide_learner_committed_timestamp_seconds", manifest.created_ts / 1000)
+        metrics.set("springtide_learner_version", manifest.version)
+        metrics.set("springtide_learner_epoch", manifest.epoch)
+        if manifest.newest_known_ts is not None:
+            metrics.set("springtide_learner_newest_known_timestamp_seconds", manifest.newest_known_ts / 1000)
+        if manifest.kind != "heartbeat":
+            for reason in manifest.gate.reasons:
+                metrics.inc("springtide_learner_refused_total", reason=reason.split(" ", 1)[0])
+        timeline = manifest.timeline
+        if timeline.trained_ts is not None and timeline.committed_ts is not None:
+            metrics.observe(
+                "springtide_train_to_commit_seconds", max(0, timeline.committed_ts - timeline.trained_ts) / 1000
+            )
+
+    def behind(self, records: int) -> None:
+        """Notes how many samples wait on Kafka."""
+        self.behind_records = records
+        self._metrics.set("springtide_learner_behind_records", records)

@@ -1,0 +1,78 @@
+"""A version becomes a trainer's state again; must not know Kafka or how training goes on."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from checkpointing.content import Delta, LearnerState
+from checkpointing.restore import restore
+from infra.errors import Corrupt, Invalid
+from infra.object_store import ObjectStore
+from kernels.features import RunningStatistics
+from kernels.sample_window import SampleIdWindow
+from learner.gate import QualityGate
+from learner.trainer import Trainer
+
+# The name under which the sample-id window's increments stand in a version.
+WINDOW: Final = "window"
+
+
+def restore_trainer(
+    trainer: Trainer,
+    gate: QualityGate,
+    store: ObjectStore,
+    model: str,
+    version: int,
+    spec_hash: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> LearnerState:
+    """Brings ``trainer`` to the state of ``version``, delta by delta; may be called again after a failure.
+
+    Args:
+        trainer: In its first state.
+        gate: Learns which rows are not finite.
+        store: The model's store.
+        model: The model's name.
+        version: Which version.
+        spec_hash: Of the pipeline that the trainer was built from.
+        progress: Called with (versions done, versions in all).
+
+    Raises:
+        Invalid: The version was made by other features, tables or another model.
+        Corrupt: A file of the version is wrong.
+        Unavailable: The store does not answer.
+    """
+    trainer.window = SampleIdWindow(trainer.window.horizon_ms)
+
+    def take(delta: Delta) -> None:
+        _refuse_other_spec(delta.manifest.feature_spec_hash, spec_hash, delta.manifest.version)
+        for rows in delta.tables:
+            trainer.tables.import_rows(rows)
+            gate.note(rows)
+        if WINDOW in delta.sample_ids:
+            trainer.window.import_increment(np.asarray(delta.sample_ids[WINDOW], np.int64))
+
+    state = restore(store, model, version, on_delta=take, progress=progress)
+    try:
+        if state.dense:
+            trainer.step.load(state.dense)
+            trainer.step.optimizer.load(state.dense_optimizer)
+        if state.statistics:
+            trainer.statistics = RunningStatistics.from_state(trainer.encoder.features, state.statistics)
+    except (KeyError, ValueError) as error:
+        raise Corrupt(f"version {version} does not fit its own feature spec: {error}", where=store.url) from error
+    return state
+
+
+def _refuse_other_spec(found: str, wanted: str, version: int) -> None:
+    # A claim on an empty store has none.
+    if found not in ("", wanted):
+        raise Invalid(
+            f"version {version} was made by other features, tables or another model (feature spec {found[:12]})",
+            wanted=f"the spec that this pipeline has ({wanted[:12]})",
+            cure="undo the change, or give the changed model a store prefix of its own",
+        )

@@ -1,0 +1,182 @@
+"""Starts a learner: claim, restore, read, loop, leave; must not know how any of them is done."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from checkpointing.content import LearnerState
+from checkpointing.manifest import Graph
+from checkpointing.writer import QUIET_S, Writer
+from infra import spec
+from infra.backoff import Backoff, Stopped, retry
+from infra.clock import Clock
+from infra.errors import Unavailable
+from infra.kafka import KafkaAdmin, PartitionReader
+from infra.logs import logger
+from infra.metrics import Metrics
+from infra.object_store import ObjectStore
+from infra.status_server import StatusServer
+from kernels.features import FeatureEncoder
+from kernels.tables import EmbeddingTables
+from learner.assembly import build_trainer, feature_spec_hash, label_columns, training_environment
+from learner.commit import Committer, Constants
+from learner.export import digest, export_graph
+from learner.facts import FactsRecorder
+from learner.gate import QualityGate
+from learner.loop import Learner
+from learner.positions import Positions
+from learner.reporting import Report
+from learner.restore import restore_trainer
+from learner.trainer import Trainer
+from streaming import topics
+
+_log = logger()
+
+
+def run_learner(
+    pipeline: spec.Pipeline,
+    *,
+    encoder: FeatureEncoder,
+    tables: EmbeddingTables,
+    store: ObjectStore,
+    clock: Clock,
+    stop: threading.Event,
+    identity: str = "",
+    takeover: bool = False,
+    quiet_s: float = QUIET_S,
+    on_listening: Callable[[str], None] | None = None,
+) -> None:
+    """Runs one learner until ``stop`` is set; then commits what it learned and leaves.
+
+    Args:
+        pipeline: The spec.
+        encoder: Columns to ids and numbers (``springtide.wiring``).
+        tables: Empty, trainable tables with the encoder's layout.
+        store: The model's store.
+        clock: Time.
+        stop: Set to end it.
+        identity: Who this learner is across restarts; the host's name if empty.
+        takeover: Whether to claim at once even from another identity that may be alive.
+        quiet_s: How long another identity must have been silent.
+        on_listening: Told the address of the status server.
+
+    Raises:
+        Fenced: Another learner of this model is alive; this one writes nothing more.
+        Invalid: The pipeline does not fit the stored state, the topic or the machine.
+        Corrupt: A stored version is wrong.
+        Unavailable: The last commit did not get through before the grace time ended.
+    """
+    metrics = Metrics("learner", clock=clock)
+    report = Report(pipeline.name, metrics, clock, pipeline.learner.quality_bucket.ms, pipeline.join.window.ms)
+    with ExitStack() as cleanup:
+        server = StatusServer(
+            pipeline.learner.host,
+            pipeline.learner.port,
+            metrics=metrics,
+            status=report.status,
+            ready=lambda: report.reason,
+        )
+        cleanup.callback(server.close)
+        if on_listening is not None:
+            on_listening(server.url)
+        _log.info("learner_started", address=server.url)
+        try:
+            learner = _start(
+                pipeline, encoder, tables, store, clock, stop, identity, takeover, quiet_s, report, cleanup
+            )
+        except Stopped:
+            return
+        learner.run()
+    _log.info("learner_left", version=report.version)
+
+
+def _start(
+    pipeline: spec.Pipeline,
+    encoder: FeatureEncoder,
+    tables: EmbeddingTables,
+    store: ObjectStore,
+    clock: Clock,
+    stop: threading.Event,
+    identity: str,
+    takeover: bool,
+    quiet_s: float,
+    report: Report,
+    cleanup: ExitStack,
+) -> Learner:
+    trainer = build_trainer(pipeline, encoder, tables, timer=report.timed)
+    report.enter("claiming", "waiting for the claim")
+    writer = _claim(pipeline.name, identity or socket.gethostname(), store, clock, stop, takeover, quiet_s, report)
+    report.epoch, report.version = writer.epoch, writer.version
+    gate = QualityGate()
+    spec_hash = feature_spec_hash(pipeline)
+
+    def progress(done: int, total: int) -> None:
+        report.enter("restoring", f"restoring: {done} of {total} versions")
+
+    progress(0, writer.version)
+    state = retry(
+        lambda: restore_trainer(trainer, gate, store, pipeline.name, writer.version, spec_hash, progress),
+        "restore",
+        clock=clock,
+        stop=stop,
+    )
+    _log.info("restored", version=state.version, epoch=state.epoch)
+
+    report.enter("connecting", "waiting for Kafka")
+    topic = topics.samples(pipeline.name)
+    reader = PartitionReader(pipeline.kafka, topic, group=f"springtide.{pipeline.name}.learner", clock=clock)
+    cleanup.callback(reader.close)
+    positions = Positions(reader, KafkaAdmin(pipeline.kafka, clock=clock), clock)
+    retry(lambda: positions.start(state.positions), f"find topic {topic}", clock=clock, stop=stop)
+
+    graph = retry(lambda: _graph(pipeline, trainer, writer, state), "store the dense program", clock=clock, stop=stop)
+    constants = Constants(spec_hash, training_environment(pipeline), graph)
+    committer = Committer(writer, gate, constants, clock)
+    cleanup.callback(committer.close)
+    manifest = state.manifest
+    facts = FactsRecorder(clock, manifest.learned_through, manifest.newest_known_ts)
+    learner = Learner(pipeline.learner, reader, positions, trainer, facts, committer, report, clock, stop)
+    if not state.dense:
+        learner.commit_first_state()
+    return learner
+
+
+def _claim(
+    model: str,
+    identity: str,
+    store: ObjectStore,
+    clock: Clock,
+    stop: threading.Event,
+    takeover: bool,
+    quiet_s: float,
+    report: Report,
+) -> Writer:
+    backoff = Backoff("claim", clock=clock, stop=stop)
+    while True:
+        try:
+            return Writer.take_over(
+                store,
+                model,
+                identity,
+                clock,
+                takeover,
+                quiet_s=quiet_s,
+                stop=stop,
+                on_wait=lambda reason: report.enter("claiming", reason),
+            )
+        except Unavailable as error:
+            if stop.is_set():
+                raise Stopped("claim") from None
+            backoff.failed(error)
+
+
+def _graph(pipeline: spec.Pipeline, trainer: Trainer, writer: Writer, state: LearnerState) -> Graph | None:
+    """The dense program's reference, if the newest version has another one or none."""
+    graph = export_graph(trainer.step.model, trainer.tables.stride)
+    if state.graph is not None and state.graph.sha256 == digest(graph):
+        return None
+    return writer.put_graph(graph, weights=list(trainer.step.dense()), labels=label_columns(pipeline))

@@ -1,0 +1,163 @@
+"""Learns one batch of messages, the same way live and in a replay; must not know Kafka, commits or the wall clock."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from infra.kafka.batch import Batch
+from kernels.features import FeatureEncoder, RunningStatistics
+from kernels.sample_window import SampleIdWindow
+from kernels.tables import EmbeddingTables, EncodedBatch
+from learner.decode import Rejected, SampleDecoder, Samples
+from learner.progress import ProgressiveMetrics
+from learner.step import TrainingStep
+
+# A number beyond this tells of a broken producer, and one of them would spoil the sums that a model keeps.
+LARGEST_NUMBER: Final = 1e12
+
+Timer = Callable[[str], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What became of one batch.
+
+    Args:
+        fresh: The samples whose ids were new, probes included, in batch order.
+        partitions: ``[fresh]`` int64, where each came from.
+        sampled_ms: ``[fresh]`` int64, Kafka's timestamp of each.
+        trained: How many of them had weight and label, and were learned.
+        duplicates: How many were dropped as learned before.
+        rejected: What was set aside, by place in the batch.
+        exploded: Whether the gradient was unusable, so that nothing was learned.
+    """
+
+    fresh: Samples
+    partitions: npt.NDArray[np.int64]
+    sampled_ms: npt.NDArray[np.int64]
+    trained: int
+    duplicates: int
+    rejected: list[Rejected] = field(default_factory=list)
+    exploded: bool = False
+
+
+class Trainer:
+    """Decode, drop repeats, encode, look up, step, apply: a function of the state and the messages alone.
+
+    Times come from the messages, never from the wall clock: a sample's own times count up to the moment when Kafka
+    took it in, so that a date in the future moves nothing.
+
+    Args:
+        decoder: Messages to columns.
+        window: Which sample ids were learned.
+        encoder: Columns to ids and numbers.
+        statistics: Running statistics of the numbers with standard scaling.
+        tables: The rows, trainable.
+        step: The dense part.
+        metrics: Gets each prediction made before learning.
+        timer: Times the parts of a step.
+    """
+
+    def __init__(
+        self,
+        decoder: SampleDecoder,
+        window: SampleIdWindow,
+        encoder: FeatureEncoder,
+        statistics: RunningStatistics,
+        tables: EmbeddingTables,
+        step: TrainingStep,
+        metrics: ProgressiveMetrics,
+        timer: Timer = lambda part: nullcontext(),
+    ) -> None:
+        self.decoder = decoder
+        self.window = window
+        self.encoder = encoder
+        self.statistics = statistics
+        self.tables = tables
+        self.step = step
+        self.metrics = metrics
+        self._timer = timer
+
+    def train(self, batch: Batch) -> Learned:
+        """Learns a batch of at most ``tables.max_batch`` messages; none of them is learned twice."""
+        with self._timer("decode"):
+            samples, rejected = self.decoder.decode(batch.values)
+        sampled = batch.timestamps_ms[samples.index]
+        new = self.window.admit(samples.sample_ids, np.minimum(samples.known_ms, sampled))
+        duplicates = len(samples) - int(new.sum())
+        fresh = samples if duplicates == 0 else samples.select(np.flatnonzero(new))
+        sampled = batch.timestamps_ms[fresh.index]
+        with self._timer("encode"):
+            usable = fresh.select(np.flatnonzero(_teaches(fresh)))
+            encoded = self._encode(usable)
+            wild = _out_of_range(encoded)
+            if wild.any():
+                rejected += [Rejected(int(place), "a number is out of range") for place in usable.index[wild]]
+                usable = usable.select(np.flatnonzero(~wild))
+                encoded = self._encode(usable)
+        exploded = False
+        if len(usable):
+            event_ms = int(np.minimum(usable.known_ms, batch.timestamps_ms[usable.index]).max())
+            exploded = self._learn(usable, encoded, event_ms)
+        return Learned(
+            fresh=fresh,
+            partitions=batch.partitions[fresh.index].astype(np.int64),
+            sampled_ms=sampled,
+            trained=0 if exploded else len(usable),
+            duplicates=duplicates,
+            rejected=rejected,
+            exploded=exploded,
+        )
+
+    def _encode(self, samples: Samples) -> EncodedBatch:
+        return self.encoder.encode(dict(zip(samples.columns.column_names, samples.columns.columns, strict=True)))
+
+    def _learn(self, samples: Samples, encoded: EncodedBatch, event_ms: int) -> bool:
+        with self._timer("lookup"):
+            # Scaled by what was known before this batch, as a replica scales; the batch itself counts afterwards.
+            self.tables.prepare(self.statistics.scale(encoded))
+            self.statistics.update(encoded)
+            rows = self.tables.lookup()
+        with self._timer("dense"):
+            result = self.step(self.tables.buffer[:rows], samples.labels, samples.weights)
+        with self._timer("apply"):
+            if not result.exploded:
+                self.tables.apply(result.gradient, event_ms)
+        # The quality of the first label; the others follow when a pipeline may name several.
+        self.metrics.record(
+            result.predictions[:, 0], result.losses[:, 0], samples.labels[:, 0], samples.weights, samples.impression_ms
+        )
+        return result.exploded
+
+
+def _teaches(samples: Samples) -> npt.NDArray[np.bool_]:
+    """Samples of weight 0 (probes) and without any label leave the model as it is, momentum included."""
+    return np.asarray((samples.weights > 0) & ~np.isnan(samples.labels).all(axis=1), np.bool_)
+
+
+def _out_of_range(encoded: EncodedBatch) -> npt.NDArray[np.bool_]:
+    wild = np.zeros(encoded.rows, np.bool_)
+    for numbers in (encoded.numbers, encoded.unscaled):
+        if numbers.size:
+            # NaN stands for a missing value and compares false.
+            wild |= (np.abs(numbers.astype(np.float64)) > LARGEST_NUMBER).any(axis=1)
+    return wild
+
+
+def state_of(trainer: Trainer) -> dict[str, Any]:
+    """Every array that decides what the trainer does next, by name; for comparing two of them bit for bit."""
+    state: dict[str, Any] = {f"dense/{name}": value for name, value in trainer.step.dense().items()}
+    state |= {f"optimizer/{name}": value for name, value in trainer.step.optimizer.state().items()}
+    for table in trainer.tables.tables:
+        rows = trainer.tables.export(table.name)
+        order = np.argsort(rows.keys, kind="stable")
+        for part in ("keys", "values", "slots", "frequency", "last_seen"):
+            state[f"rows/{table.name}/{part}"] = getattr(rows, part)[order]
+    return state
