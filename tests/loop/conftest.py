@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from checkpointing.history import newest_version
 from infra.clock import SystemClock, new_uuid
 from infra.kafka import Producer
 from infra.local.stack import LocalStack
@@ -123,6 +124,11 @@ class RunningLoop:
         assert (counted.lost, counted.doubled, counted.uncovered) == (0, 0, 0), counted
         assert counted.dead == self.bad
         return counted
+
+    def await_versions(self, count: int) -> None:
+        """Waits until ``count`` more versions are committed."""
+        wanted = (newest_version(self.store) or 0) + count
+        self.until(lambda: (newest_version(self.store) or 0) >= wanted, 30, f"version {wanted}")
 
     def until(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
         """Waits for ``condition``."""

@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from functools import partial
+
 import httpx
 import orjson
 
@@ -23,6 +25,10 @@ def predict(running: RunningLoop, address: str, features: dict[str, object]) -> 
     return float(score), int(answer.headers["X-Springtide-Version"])
 
 
+def scores_higher(running: RunningLoop, address: str, features: dict[str, object], than: float) -> bool:
+    return predict(running, address, features)[0] > than + 1e-4
+
+
 def test_a_click_changes_the_prediction_of_its_item(running: RunningLoop) -> None:
     item = {**fields(0, 0), "item": f"new-{new_uuid()}"}
     events = running.pipeline.events
@@ -37,11 +43,8 @@ def test_a_click_changes_the_prediction_of_its_item(running: RunningLoop) -> Non
     running.impressions += CLICKS
 
     for address in replicas:
-        running.until(
-            lambda address=address: predict(running, address, item)[0] > before[address][0] + 1e-4,
-            20,
-            f"a higher score at {address}",
-        )
+        higher = partial(scores_higher, running, address, item, before[address][0])
+        running.until(higher, 20, f"a higher score at {address}")
         assert predict(running, address, item)[1] > before[address][1]
     assert len({predict(running, address, item)[0] for address in replicas}) == 1
     running.assert_nothing_lost()

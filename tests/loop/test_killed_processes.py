@@ -24,8 +24,7 @@ def test_a_learner_killed_at_random_points_learns_every_sample_once(running: Run
     chance = random.Random(SEED)
     running.start_traffic()
     for _ in range(KILLS):
-        before = newest_version(running.store) or 0
-        running.until(lambda before=before: (newest_version(running.store) or 0) > before + 1, 30, "new versions")
+        running.await_versions(2)
         running.clock.sleep(chance.uniform(0.0, 1.0))  # a random point of the commit interval is what is tested
         running.loop.processes["learner"].kill()
         running.loop.restart("learner")
