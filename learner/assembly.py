@@ -3,8 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import hashlib
-import json
 from contextlib import nullcontext
 from typing import Any
 
@@ -65,30 +63,6 @@ def layout_of(tables: EmbeddingTables) -> Layout:
     dims = {table.name: table.dim for table in tables.tables}
     blocks = tuple(IdBlock(column.name, tables.offsets[column.name], dims[column.table]) for column in tables.columns)
     return Layout(stride=tables.stride, ids=blocks, numbers_offset=tables.numbers_offset, numbers=tables.numbers)
-
-
-def feature_spec_hash(pipeline: spec.Pipeline) -> str:
-    """Digest of all that gives a state its shape and meaning; learning rates may change, this must not."""
-    meaning: dict[str, Any] = {
-        "features": [feature.model_dump(mode="json") for feature in pipeline.features],
-        "tables": [
-            {
-                "name": table.name,
-                "dim": table.dim,
-                "initializer": table.initializer.model_dump(mode="json"),
-                "optimizer": table.optimizer.kind,
-            }
-            for table in pipeline.tables
-        ],
-        "model": {
-            "name": pipeline.model.name,
-            "hidden": list(pipeline.model.hidden),
-            "optimizer": pipeline.model.optimizer.kind,
-        },
-        "labels": label_columns(pipeline),
-        "seed": pipeline.learner.seed,
-    }
-    return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
 
 def training_environment(pipeline: spec.Pipeline) -> dict[str, Any]:

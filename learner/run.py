@@ -15,6 +15,7 @@ from infra import spec
 from infra.backoff import Backoff, Stopped, retry
 from infra.clock import Clock
 from infra.errors import Unavailable
+from infra.feature_spec import feature_spec_hash
 from infra.kafka import KafkaAdmin, PartitionReader
 from infra.logs import logger
 from infra.metrics import Metrics
@@ -22,7 +23,7 @@ from infra.object_store import ObjectStore
 from infra.status_server import StatusServer
 from kernels.features import FeatureEncoder
 from kernels.tables import EmbeddingTables
-from learner.assembly import build_trainer, feature_spec_hash, label_columns, training_environment
+from learner.assembly import build_trainer, label_columns, training_environment
 from learner.commit import Committer, Constants
 from learner.export import digest, export_graph
 from learner.facts import FactsRecorder
