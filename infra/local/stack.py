@@ -33,7 +33,7 @@ Progress = Callable[[str, str, float], None]
 class LocalStack:
     """The real servers on this machine, on free ports of the loopback address.
 
-    Every part can be used by itself too: `stack.kafka.kill()`, `stack.flink.start_task_manager()`. Nothing outlives
+    Logs are those of the newest stack. Every part can be used by itself too: `stack.kafka.kill()`, `stack.flink.start_task_manager()`. Nothing outlives
     this process. Data are fresh with every stack unless ``keep_data``.
 
     Args:
@@ -70,6 +70,9 @@ class LocalStack:
         self._clock = clock or SystemClock()
         self.home.mkdir(parents=True, exist_ok=True)
         self._lock: int | None = self._take_lock()
+        if not keep_data:
+            for log in self.logs.glob("*.log"):
+                log.unlink()
         ports, secret_key = self._identity()
         self.kafka = KafkaServer(
             self.home / "kafka", self.logs, ports=ports["kafka"], keep_data=keep_data, keep_open=(self._lock,)

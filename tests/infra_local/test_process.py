@@ -47,11 +47,18 @@ def said(process: Process, line: str) -> Callable[[], bool]:
 
 
 def await_gone(pids: list[int], seconds: float) -> list[int]:
-    """Those that still live after ``seconds``."""
+    """Those that still live after ``seconds``; a zombie that only waits to be collected is gone."""
     deadline = CLOCK.monotonic() + seconds
-    while (left := [pid for pid in pids if psutil.pid_exists(pid)]) and CLOCK.monotonic() < deadline:
+    while (left := [pid for pid in pids if lives(pid)]) and CLOCK.monotonic() < deadline:
         CLOCK.sleep(0.05)
     return left
+
+
+def lives(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_it_ends_the_way_its_command_did(tmp_path: Path) -> None:

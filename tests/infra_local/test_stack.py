@@ -89,11 +89,11 @@ def test_a_part_that_does_not_start_stops_the_others(tmp_path: Path, monkeypatch
 
 def test_a_part_that_dies_shows_its_own_words(tmp_path: Path) -> None:
     stack = LocalStack(tmp_path, ("s3",))
-    stack.s3.process.command.append("-nonsense")
+    stack.s3.process.command.append("-dir=/proc/none")
     with pytest.raises(Unavailable) as caught:
         stack.start()
     assert "s3 ended with exit status" in caught.value.what
-    assert "nonsense" in caught.value.what
+    assert "/proc/none" in caught.value.what
     assert caught.value.where.endswith("logs/s3.log")
 
 
