@@ -1,0 +1,82 @@
+"""How names, texts and spans of time are written in Flink SQL; must not know a table or a topic."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from infra.errors import Invalid
+from infra.units import Duration
+
+# Written in the session's time zone, UTC: every time leaves with milliseconds and Z, also where they are zero.
+_WIRE_TIME = "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'"
+# Flink's intervals have three digits for the days.
+_LONGEST = Duration("999d")
+
+
+def identifier(name: str) -> str:
+    """``name`` as a quoted identifier: no name is a keyword then, and none ends early."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def literal(text: str) -> str:
+    """``text`` as a string literal; Flink knows no escape but the doubled quote."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def interval(span: Duration) -> str:
+    """``span`` as an interval literal, exact to the millisecond.
+
+    Raises:
+        Invalid: Longer than Flink's intervals can be.
+    """
+    if span.ms > _LONGEST.ms:
+        raise Invalid(f"the duration {span} is too long for Flink", wanted=f"at most {_LONGEST}")
+    seconds, milliseconds = divmod(span.ms, 1000)
+    days, seconds = divmod(seconds, 86_400)
+    hours, seconds = divmod(seconds, 3600)
+    minutes, seconds = divmod(seconds, 60)
+    return f"INTERVAL '{days} {hours:02}:{minutes:02}:{seconds:02}.{milliseconds:03}' DAY(3) TO SECOND(3)"
+
+
+def options(values: Mapping[str, str]) -> str:
+    """The list behind WITH."""
+    return ",\n  ".join(f"{literal(key)} = {literal(value)}" for key, value in values.items())
+
+
+def create_table(name: str, columns: Iterable[str], values: Mapping[str, str]) -> str:
+    """A table over a connector, from column definitions and connector options."""
+    body = ",\n  ".join(columns)
+    return f"CREATE TEMPORARY TABLE {identifier(name)} (\n  {body}\n) WITH (\n  {options(values)}\n)"
+
+
+def create_view(name: str, query: str) -> str:
+    """A named query."""
+    return f"CREATE TEMPORARY VIEW {identifier(name)} AS\n{query}"
+
+
+def keep_first(source: str, columns: Iterable[str], partition: Iterable[str]) -> str:
+    """The first row per ``partition`` in the order of arrival; planned as an insert-only de-duplication.
+
+    Args:
+        source: What stands behind FROM; has a processing-time column `#arrival`.
+        columns: Names of the columns wanted.
+        partition: Names of the columns that say which rows are the same.
+    """
+    wanted = ", ".join(map(identifier, columns))
+    same = ", ".join(map(identifier, partition))
+    return (
+        f"SELECT {wanted} FROM (\n  SELECT *, ROW_NUMBER() OVER (PARTITION BY {same} ORDER BY `#arrival`) AS `#row`"
+        f"\n  FROM {source}\n) WHERE `#row` = 1"
+    )
+
+
+def wire_time(expression: str) -> str:
+    """A time as it stands on the wire: ISO-8601 UTC with milliseconds."""
+    return f"DATE_FORMAT({expression}, {literal(_WIRE_TIME)})"
+
+
+def json_object(pairs: Iterable[tuple[str, str]]) -> str:
+    """One flat JSON object as a string, nulls written out; pairs of a name and an expression."""
+    body = ",\n    ".join(f"KEY {literal(name)} VALUE {expression}" for name, expression in pairs)
+    return f"JSON_OBJECT(\n    {body}\n    NULL ON NULL)"
