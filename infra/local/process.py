@@ -187,7 +187,7 @@ class Process:
         return self._leash.wait() if self._leash is not None else None
 
     def _send(self, number: int) -> None:
-        _ = self.pid  # the leash handles signals once it has forked
+        # Before the leash handles signals they end it, and then there is no command yet either.
         assert self._leash is not None
         self._leash.send_signal(number)
 

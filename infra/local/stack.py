@@ -33,8 +33,8 @@ Progress = Callable[[str, str, float], None]
 class LocalStack:
     """The real servers on this machine, on free ports of the loopback address.
 
-    Logs are those of the newest stack. Every part can be used by itself too: `stack.kafka.kill()`, `stack.flink.start_task_manager()`. Nothing outlives
-    this process. Data are fresh with every stack unless ``keep_data``.
+    Every part can be used by itself too: `stack.kafka.kill()`, `stack.flink.start_task_manager()`. Nothing outlives
+    this process. Data and logs are fresh with every stack unless ``keep_data``.
 
     Args:
         home: A folder of its own; data, settings and logs (`logs/<part>.log`) go there.

@@ -92,6 +92,16 @@ def test_pid_is_the_commands_own(tmp_path: Path) -> None:
         _ = process.pid
 
 
+@pytest.mark.parametrize("end", ["kill", "terminate"])
+def test_an_end_right_after_the_start_leaves_nothing(tmp_path: Path, end: str) -> None:
+    before = psutil.Process().children(recursive=True)
+    for _ in range(20):
+        process = shell("exec sleep 300", tmp_path / "log")
+        getattr(process, end)()
+        assert not process.alive
+        assert psutil.Process().children(recursive=True) == before
+
+
 @pytest.mark.parametrize("end", ["kill", "terminate", "exit"])
 def test_nothing_of_a_family_is_left(tmp_path: Path, end: str) -> None:
     process = shell(FAMILY, tmp_path / "log", grace_seconds=0.3)
