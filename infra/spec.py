@@ -139,6 +139,13 @@ class Optimizer(Part):
     epsilon: float = Field(default=1e-8, gt=0)
 
 
+class DenseOptimizer(Optimizer):
+    """The same settings; naming only some of them keeps Adam for the dense part."""
+
+    kind: Literal["adagrad", "adam"] = "adam"
+    learning_rate: float = Field(default=0.001, gt=0)
+
+
 class Initializer(Part):
     kind: Literal["normal", "uniform", "constant"] = "normal"
     scale: float = 0.01
@@ -154,7 +161,7 @@ class Table(Part):
 class Model(Part):
     name: Literal["lr", "deepfm"] = "deepfm"
     hidden: tuple[Annotated[int, Field(ge=1, le=65536)], ...] = (64, 32)
-    optimizer: Optimizer = Optimizer(kind="adam", learning_rate=0.001)
+    optimizer: DenseOptimizer = DenseOptimizer()
 
 
 class Learner(Part):

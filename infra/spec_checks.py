@@ -72,7 +72,7 @@ def findings(parts: Parts) -> Iterator[Finding]:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of a message on an unknown ``name``: the nearest known one, else all of them, else nothing."""
-    names = list(known)
+    names = list(dict.fromkeys(known))
     near = difflib.get_close_matches(name, names, n=1)
     if near:
         return f"; nearest is `{near[0]}`"

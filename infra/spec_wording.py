@@ -51,28 +51,29 @@ def wordings(error: ValidationError) -> Iterator[Wrong]:
 
 
 def _wording(detail: ErrorDetails, place: Place) -> Wrong:
-    kind, context, owner = detail["type"], detail.get("ctx", {}), _model_at(place[:-1])
+    kind, context, location = detail["type"], detail.get("ctx", {}), detail["loc"]
+    owner = _model_at(location[:-1])
     if kind == "extra_forbidden":
         return Wrong(place, True, f"unknown key{_nearest_key(place, owner)}")
     if kind == "missing":
-        return Wrong(place, True, f"missing; wanted {_form(place)}")
+        return Wrong(place, True, f"missing; wanted {_form(location)}")
     if kind == "value_error":
         return Wrong(place, False, str(context["error"]))
     if kind == "union_tag_invalid":
         tag = str(context["tag"])
         return Wrong((*place, "kind"), False, f"got `{tag}`{nearest(tag, KINDS)}")
-    if Secret in {owner, _model_at(place)}:
+    if Secret in {owner, _model_at(location)}:
         # What stands there may be the secret itself.
         inside = owner is Secret
         return Wrong(place, False, "wanted text" if inside else "wanted a mapping with one of `env`, `file`, `value`")
-    return Wrong(place, False, f"got {_shown(detail['input'])}{_wanted(detail, place)}")
+    return Wrong(place, False, f"got {_shown(detail['input'])}{_wanted(detail)}")
 
 
-def _wanted(detail: ErrorDetails, place: Place) -> str:
+def _wanted(detail: ErrorDetails) -> str:
     """The end of a message on a value: what would have been right."""
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "literal_error":
-        return nearest(str(detail["input"]), _literals(place))
+        return nearest(str(detail["input"]), _literals(detail["loc"]))
     if kind == "string_pattern_mismatch":
         pattern = str(context["pattern"])
         return f", wanted {PATTERNS.get(pattern, pattern)}"
@@ -124,25 +125,24 @@ def _place(location: tuple[int | str, ...]) -> Place:
     """pydantic's location without the name of the union's member, which is not in the file."""
     place: list[int | str] = []
     for index, step in enumerate(location):
-        if index == 2 and location[0] == "features" and step in KINDS:
-            continue
-        place.append(step)
+        if not (index == 2 and location[0] == "features" and step in KINDS):
+            place.append(step)
     return tuple(place)
 
 
-def _annotation_at(place: Place) -> Any:
-    """The annotation of the value at ``place``; None where the schema has none."""
+def _annotation_at(location: Place) -> Any:
+    """The annotation of the value at pydantic's ``location``; None where the schema has none."""
     found: Any = Pipeline
-    for step in place:
+    for index, step in enumerate(location):
         found = _bare(found)
-        if isinstance(step, int):
+        if index == 2 and location[0] == "features":
+            found = KINDS.get(str(step))
+        elif isinstance(step, int):
             found = typing.get_args(found)[0] if typing.get_origin(found) is tuple else None
         elif isinstance(found, type) and issubclass(found, BaseModel) and step in found.model_fields:
             found = found.model_fields[step].annotation
         else:
-            # A feature's members differ by kind; their keys do not clash.
-            members = [each for each in KINDS.values() if step in each.model_fields] if place[0] == "features" else []
-            found = members[0].model_fields[str(step)].annotation if members else None
+            return None
     return found
 
 
@@ -158,20 +158,20 @@ def _bare(annotation: Any) -> Any:
             return annotation
 
 
-def _model_at(place: Place) -> type[BaseModel] | None:
-    found = _bare(_annotation_at(place))
+def _model_at(location: Place) -> type[BaseModel] | None:
+    found = _bare(_annotation_at(location))
     if isinstance(found, type) and issubclass(found, BaseModel):
         return found
     return None
 
 
-def _literals(place: Place) -> tuple[str, ...]:
-    return tuple(map(str, typing.get_args(_bare(_annotation_at(place)))))
+def _literals(location: Place) -> tuple[str, ...]:
+    return tuple(map(str, typing.get_args(_bare(_annotation_at(location)))))
 
 
-def _form(place: Place) -> str:
+def _form(location: Place) -> str:
     """What a missing value should be."""
-    bare = _bare(_annotation_at(place))
+    bare = _bare(_annotation_at(location))
     if isinstance(bare, type) and issubclass(bare, BaseModel):
         required = [f"`{name}`" for name, field in bare.model_fields.items() if field.is_required()]
         return "a mapping" + (f" with {', '.join(required)}" if required else "")

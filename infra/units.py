@@ -34,6 +34,8 @@ class Quantity(str):
     @classmethod
     def _parsed(cls, value: Any) -> Self:
         """A bare number, the commonest mistake, gets the same answer as any other wrong text."""
+        if value is None:
+            raise ValueError(f"got nothing, wanted {cls.wanted()}")
         return cls(value if isinstance(value, str) else str(value))
 
     @classmethod

@@ -75,6 +75,9 @@ class _Reader:
         if self._nodes > MAX_NODES:
             raise _TooMuch
         spot = _spot(node)
+        if isinstance(node, ScalarNode) and not node.value and node.style is None:
+            # Nothing stands there, and the text's next token is elsewhere.
+            spot = self.source.keys.get(place, spot)
         self.source.values.setdefault(place, spot)
         self.source.keys.setdefault(place, spot)
         if isinstance(node, MappingNode):

@@ -8,7 +8,7 @@ from typing import Final
 
 from infra.errors import Invalid, SpringtideError, Unavailable
 
-_CODE = re.compile(r"<Code>([A-Za-z0-9]+)</Code>")
+_CODE = re.compile(r"(?:<Code>|\(code: )([A-Za-z0-9]+)[<)]")
 _STATUS = re.compile(r"status code: ([0-9]{3})")
 
 # What the store's own code or the status tells, and what to do about it.

@@ -1,0 +1,1 @@
+"""Tests of the doors to the outside and of the pipeline's file; know no other room."""
