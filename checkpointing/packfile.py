@@ -21,7 +21,9 @@ ArrayName = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00
 class Part(BaseModel):
     """A frozen part of a manifest. Unknown members are ignored, as FORMAT.md 2 has it."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", allow_inf_nan=False, json_schema_serialization_defaults_required=True
+    )
 
 
 class Range(Part):

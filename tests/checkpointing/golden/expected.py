@@ -22,7 +22,9 @@ SAMPLE_IDS: dict[str, Array] = {
 }
 
 
-def rows(table: str, keys: list[int], values: list[list[float]], slots: list[list[float]], gone: list[int]) -> TableRows:
+def rows(
+    table: str, keys: list[int], values: list[list[float]], slots: list[list[float]], gone: list[int]
+) -> TableRows:
     """Rows whose frequency is their index + 1 and whose last_seen is 1,000 times that."""
     return TableRows(
         table=table,

@@ -1,0 +1,163 @@
+"""After any schedule of faults, crashes and zombies: follower = fold of the manifests = a plain dict."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import hypothesis
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from checkpointing import paths
+from checkpointing.content import Content
+from checkpointing.follower import Follower
+from checkpointing.history import check_succession, manifests
+from checkpointing.manifest import Gate, Manifest
+from checkpointing.restore import restore
+from checkpointing.writer import Writer
+from infra.clock import new_uuid
+from infra.errors import Fenced, Unavailable
+from infra.object_store import ObjectStore, open_store
+from infra.object_store.contract import Data
+from infra.spec import Store
+from tests.checkpointing.faulty_store import FaultyStore
+from tests.checkpointing.reference import Reference, content
+from tests.checkpointing.stepping_clock import SteppingClock
+
+MODEL = "model"
+
+deltas = st.dictionaries(st.integers(0, 6), st.none() | st.integers(1, 99), max_size=4)
+faults = st.lists(st.sampled_from(["none", "none", "before", "after", "later", "twice", "contended"]), max_size=60)
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("commit"), st.integers(0, 2), deltas, st.booleans()),
+        st.tuples(st.just("retry"), st.integers(0, 2)),
+        st.tuples(st.just("heartbeat"), st.integers(0, 2)),
+        st.tuples(st.just("take over"), st.integers(0, 2)),
+        st.tuples(st.just("poll")),
+        st.tuples(st.just("land")),
+    ),
+    min_size=3,
+    max_size=25,
+)
+
+
+class WriteOnce:
+    """Passes everything on, and holds that no object is ever written again with other bytes."""
+
+    def __init__(self, inner: ObjectStore) -> None:
+        self._inner = inner
+        self._written: dict[str, bytes] = {}
+
+    def put(self, key: str, data: Data) -> None:
+        assert self._written.setdefault(key, bytes(data)) == bytes(data), f"{key} was overwritten"
+        self._inner.put(key, data)
+
+    def create(self, key: str, data: Data) -> None:
+        self._inner.create(key, data)
+        assert self._written.setdefault(key, bytes(data)) == bytes(data), f"{key} was created twice"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class World:
+    """Three places for learners on one model, one replica, and a record of what each commit was told."""
+
+    def __init__(self, faults_in_order: list[Any]) -> None:
+        inner: Any = WriteOnce(open_store(Store(url=f"memory://{new_uuid()}")))
+        self.store: ObjectStore = inner
+        self.faulty = FaultyStore(self.store, iter(faults_in_order))
+        self.clock = SteppingClock()
+        self.writers: dict[int, Writer] = {}
+        self.contents: list[Content] = []
+        self.told: dict[int, Manifest] = {}
+        self.fenced: set[int] = set()
+        self.follower = Follower(self.faulty, MODEL, self.clock)
+        self.replica = Reference()
+
+    def commit(self, place: int, delta: dict[int, int | None], servable: bool) -> None:
+        serial = len(self.contents)
+        rows = {key: number for key, number in delta.items() if number is not None}
+        gone = [key for key, number in delta.items() if number is None]
+        gate = Gate(servable=servable)
+        step = content(rows, gone, offset=serial, gate=gate, environment={"serial": serial})
+        self.contents.append(step)
+        try:
+            self.told[serial] = self.writers[place].commit(step)
+        except Fenced:
+            self.fenced.add(serial)
+            del self.writers[place]
+
+    def take_over(self, place: int) -> None:
+        # The same identity, so that it claims at once; what was here before is a zombie in another place, or crashed.
+        self.writers[place] = Writer.take_over(self.faulty, MODEL, "same", self.clock, retry_for_s=1)
+
+    def poll(self) -> None:
+        update = self.follower.poll()
+        assert update.problem is None
+        if update.switch is not None:
+            self.replica.apply(update.switch)
+
+    def on_writer(self, place: int, action: Callable[[Writer], object]) -> None:
+        try:
+            action(self.writers[place])
+        except Fenced:
+            del self.writers[place]
+
+    def step(self, name: str, *args: Any) -> None:
+        if name in ("commit", "retry", "heartbeat") and args[0] not in self.writers:
+            return
+        try:
+            if name == "commit":
+                self.commit(*args)
+            elif name == "retry":
+                self.on_writer(args[0], Writer.retry)
+            elif name == "heartbeat":
+                self.on_writer(args[0], Writer.heartbeat)
+            elif name == "take over":
+                self.take_over(args[0])
+            elif name == "poll":
+                self.poll()
+            else:
+                self.faulty.land_later()
+        except Unavailable:
+            return
+
+    def check(self) -> None:
+        line = list(manifests(self.store, MODEL))
+        for earlier, later in itertools.pairwise(line):
+            check_succession(earlier, later)
+        serials = [m.environment["serial"] for m in line if m.kind == "delta"]
+        assert len(set(serials)) == len(serials), "a content was committed twice"
+        assert not self.fenced.intersection(serials), "a fenced content was committed"
+        for serial, manifest in self.told.items():
+            assert line[manifest.version - 1] == manifest, "a commit that was told is not in the line"
+            assert manifest.environment == {"serial": serial}
+        named = {file.key for manifest in line for file in manifest.files}
+        assert named <= set(self.store.list(paths.VERSIONS))
+        committed = [self.contents[int(str(serial))] for serial in serials]
+        if line:
+            Reference.of(committed).assert_is(restore(self.store, MODEL))
+        self.faulty.faults = iter(())
+        self.poll()
+        servable = [m.version for m in line if m.gate.servable]
+        assert self.follower.version == max(servable, default=0)
+        served = [m for m in line if m.kind == "delta" and m.version <= self.follower.version]
+        Reference.of([self.contents[int(str(m.environment["serial"]))] for m in served]).assert_serves(self.replica)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+@given(steps, faults)
+def test_any_schedule(schedule: list[tuple[Any, ...]], faults_in_order: list[Any]) -> None:
+    world = World(faults_in_order)
+    world.step("take over", 0)
+    for step in schedule:
+        world.step(*step)
+    world.check()
+    for _ in range(5):
+        world.faulty.land_later()  # what was still on its way arrives after everything
+    world.check()
