@@ -1,0 +1,377 @@
+"""Holds everything that the page shows now and says it as sections of one tick; must not fetch anything."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from checkpointing.manifest import Manifest
+from dashboard.behind import BehindTracker, Measurement
+from dashboard.counts import SecondCounts
+from dashboard.feed import News
+from dashboard.history import History, quantile
+from dashboard.quality import Point, QualityByTime
+from dashboard.stages import STAGES, StageWindow, Timeline
+from dashboard.strip import Happening, Watcher
+from dashboard.targets import Answer
+from dashboard.verdict import Facts, judge
+from dashboard.versions import VersionLog, committed_ms, row, sample_positions
+from infra.spec import Pipeline
+from streaming import sample, topics
+
+MINUTE_TICKS: Final = 60
+# Missing heartbeats: the learner commits an empty version at least this often, times three.
+HEARTBEATS_MISSED: Final = 3
+
+Section = Mapping[str, Any] | Sequence[Any] | int | None
+
+
+class Board:
+    """The page's state; for one thread.
+
+    Args:
+        pipeline: The model.
+        history: Where figures and events are kept.
+        now_ms: When the page began to look.
+    """
+
+    def __init__(self, pipeline: Pipeline, history: History, now_ms: int) -> None:
+        self._pipeline = pipeline
+        self._history = history
+        self._started_ms = now_ms
+        self._tracker = BehindTracker(skew_ms=pipeline.join.skew.ms)
+        self._counts = SecondCounts()
+        self._stages = StageWindow()
+        self._watcher = Watcher(now_ms, pipeline.slo.behind.ms)
+        self._answers: dict[str, Answer] = {}
+        self._seen_applied: dict[str, int] = {}
+        self._timelines: dict[str, Timeline] = {}
+        self._fresh_timelines: list[Timeline] = []
+        self._headlines: deque[int] = deque(maxlen=MINUTE_TICKS)
+        self._trained: deque[tuple[int, int, int]] = deque(maxlen=MINUTE_TICKS + 1)  # time, samples, duplicates
+        self._troubles: dict[str, str] = {}
+        self._new_manifests: list[Manifest] = []
+        self._happenings: list[Happening] = [("page", "page started")]
+        self._changed_buckets: list[int] = []
+        self._left = 0
+        self.log = VersionLog()
+        self.quality = self._kept_quality()
+
+    def begin_line(self, line: str) -> None:
+        """Takes the name of the line of versions; the quality of another line in the same place is dropped."""
+        if self._history.begin_line(line):
+            self._happenings.append(("claim", "the store holds another line of versions; quality begins anew"))
+            self.quality = self._kept_quality()
+
+    def take_news(self, news: News) -> None:
+        """Takes what came over Kafka."""
+        for record in news.feedback:
+            self._tracker.feedback(record)
+        for key, event_ms in news.late:
+            self._tracker.late(key, event_ms)
+        for partition, offset in news.dead:
+            self._tracker.dead(partition, offset)
+        for positive in news.positives:
+            self._tracker.sample(positive.key, positive.partition, positive.offset)
+        for name, t in news.counted:
+            self._counts.add(name, t)
+        self._trouble("kafka", "; ".join(news.troubles.values()))
+
+    def take_manifests(self, manifests: Sequence[Manifest], left: int) -> None:
+        """Takes the next manifests; ``left`` are still to come."""
+        topic = topics.samples(self._pipeline.name)
+        for manifest in manifests:
+            self.log.add(manifest)
+            self._tracker.version(manifest.version, sample_positions(manifest, topic))
+        through = self.quality.through
+        self._changed_buckets = self.quality.add(list(manifests))
+        fresh = [manifest for manifest in manifests if manifest.version > through]
+        if committed_ms_after(fresh, self._started_ms):
+            self._new_manifests = fresh
+            self._happenings += self._watcher.versions(fresh)
+        self._left = left
+        self._trouble("store", "")
+
+    def take_trouble(self, source: str, why: str) -> None:
+        """Notes that ``source`` could not be read."""
+        self._trouble(source, why)
+
+    def take_answers(self, answers: Sequence[Answer], now_ms: int) -> None:
+        """Takes what the processes said."""
+        self._happenings += self._watcher.processes(answers, now_ms)
+        for answer in answers:
+            self._answers[answer.url] = answer
+            status = answer.status
+            if answer.role == "replica" and isinstance(status.get("version"), int):
+                self._tracker.applied(answer.name, status["version"])
+                self._take_applied(answer)
+            elif answer.role == "learner" and answer.up and isinstance(status.get("samples_total"), int):
+                self._trained.append((now_ms, status["samples_total"], int(status.get("duplicates_total") or 0)))
+            elif answer.role == "join" and answer.up and isinstance(status.get("watermark_ms"), int):
+                self._tracker.watermark(status["watermark_ms"], now_ms)
+
+    def tick(self, now_ms: int) -> dict[str, Section]:
+        """The sections of one tick; also stores its figures and events."""
+        measured = self._tracker.measure(now_ms)
+        replicas = [answer for answer in self._answers.values() if answer.role == "replica"]
+        behind = {name: of.ms(now_ms) for name, of in measured.replicas.items()}
+        headline = self._headline(measured, replicas, now_ms)
+        self._happenings += self._watcher.behind({} if measured.idle else behind)
+        self._happenings += self._watcher.troubles(self._troubles)
+        rates = self._rates(now_ms)
+        self._store(now_ms, headline, behind, rates, measured.idle)
+        sections: dict[str, Section] = {
+            "t": now_ms,
+            "about": self._about(),
+            "headline": headline,
+            "status": self._status(headline, measured, replicas, now_ms),
+            "waterfall": self._waterfall(replicas, now_ms),
+            "replicas": [self._replica(answer, measured) for answer in replicas],
+            "learner": self._process("learner", ("version", "epoch", "state", "behind_records", "samples_total")),
+            "join": self._process("join", ("job_state", "watermark_ms")),
+            "rates": rates,
+            "minute": self._minute(now_ms),
+            "quality": self._quality(),
+            "versions": [row(manifest, self._served().get(manifest.version, [])) for manifest in self._new_manifests],
+            "events": self._events(now_ms),
+        }
+        self._new_manifests, self._changed_buckets, self._fresh_timelines = [], [], []
+        return sections
+
+    def version_rows(self, limit: int) -> list[dict[str, Any]]:
+        """The newest versions, newest first."""
+        return self.log.rows(limit, self._served())
+
+    def _kept_quality(self) -> QualityByTime:
+        bucket, window = self._pipeline.learner.quality_bucket, self._pipeline.join.window
+        return QualityByTime(self._history, bucket_ms=bucket.ms, window_ms=window.ms)
+
+    def _take_applied(self, answer: Answer) -> None:
+        """Follows the replica's list of applied versions as far as their manifests are known."""
+        seen = self._seen_applied.get(answer.name, 0)
+        applied = [a for a in answer.status.get("applied") or () if isinstance(a, dict)]
+        if applied and int(applied[-1].get("version", 0)) < seen:
+            seen = 0  # the replica went back
+        for entry in applied:
+            version = int(entry.get("version", 0))
+            manifest = self.log.get(version)
+            newest = self.log.newest
+            if version <= seen:
+                continue
+            if newest is None or version > newest.version:
+                break  # its manifest comes with the next tick
+            seen = version
+            if manifest is None:
+                continue
+            line = manifest.timeline
+            moments = (line.received_ts, line.sampled_ts, line.trained_ts, committed_ms(manifest))
+            timeline = Timeline.of(version, answer.name, (*moments, int(entry.get("applied_ts", 0))))
+            if timeline is not None:
+                self._stages.add(timeline)
+                self._timelines[answer.name] = timeline
+                self._fresh_timelines.append(timeline)
+        self._seen_applied[answer.name] = seen
+
+    def _headline(self, measured: Measurement, replicas: Sequence[Answer], now_ms: int) -> dict[str, Any]:
+        up = [answer.name for answer in replicas if answer.up]
+        names = up or [answer.name for answer in replicas]
+        candidates = [measured.replicas[name] for name in names if name in measured.replicas]
+        if not replicas:
+            candidates = [measured.committed]
+        worst = max(candidates, key=lambda behind: behind.ms(now_ms), default=None)
+        known = worst is not None and self.log.newest is not None and "kafka" not in self._troubles
+        length = worst.ms(now_ms) if worst is not None and known else None
+        if length is not None and not measured.idle:
+            self._headlines.append(length)
+        recent = sorted(self._headlines)
+        version = min((a.status["version"] for a in replicas if a.up and a.status.get("version")), default=None)
+        if not replicas and self.log.newest is not None:
+            version = self.log.newest.version
+        manifest = self.log.get(version) if version else None
+        return {
+            "behind_ms": length,
+            "oldest_received_ts": worst.oldest_received_ms if worst is not None and known else None,
+            "waiting_for": worst.waiting_for if worst is not None and known else None,
+            "idle": measured.idle,
+            "p50_ms": quantile([float(v) for v in recent], 0.5) if recent else None,
+            "p99_ms": quantile([float(v) for v in recent], 0.99) if recent else None,
+            "version": version,
+            "label_ts": manifest.newest_known_ts if manifest else None,
+            "last_feedback_ts": measured.last_feedback_ms,
+            "waiting_for_join": measured.waiting_for_join,
+            "waiting_for_learner": measured.waiting_for_learner,
+            "followed_share": measured.followed_share,
+        }
+
+    def _status(
+        self, headline: Mapping[str, Any], measured: Measurement, replicas: Sequence[Answer], now_ms: int
+    ) -> dict[str, Any]:
+        newest = self.log.newest
+        refused = self.log.refused()
+        join = self._of_role("join")
+        verdict = judge(
+            Facts(
+                versions=newest is not None and headline["version"] is not None,
+                behind_ms=headline["behind_ms"],
+                slo_ms=self._pipeline.slo.behind.ms,
+                idle=measured.idle,
+                unreadable=" ".join(f"{name}: {why}" for name, why in self._troubles.items()),
+                waiting=self._waiting(replicas),
+                down=[a.name if a.role == "replica" else a.role for a in self._answers.values() if not a.up],
+                replicas=len(replicas),
+                replicas_up=sum(answer.up for answer in replicas),
+                silent_ms=max(0, now_ms - committed_ms(newest)) if newest else 0,
+                silence_ms=HEARTBEATS_MISSED * self._pipeline.learner.heartbeat_interval.ms,
+                refused="; ".join(refused.gate.reasons) or "no reason given" if refused else "",
+                job_state=str(join.status.get("job_state") or "") if join and join.up else "",
+            )
+        )
+        return {"kind": verdict.kind, "word": verdict.word, "why": verdict.why}
+
+    def _waiting(self, replicas: Sequence[Answer]) -> str:
+        if self._left:
+            return f"Reading back {self._left} versions from the store."
+        if self.log.newest is None:
+            return "No version yet: the learner commits the first one after the first samples."
+        return "No replica has applied a version yet." if replicas else ""
+
+    def _waterfall(self, replicas: Sequence[Answer], now_ms: int) -> dict[str, Any] | None:
+        up = {answer.name for answer in replicas if answer.up}
+        lines = [line for name, line in self._timelines.items() if name in up] or list(self._timelines.values())
+        if not lines:
+            return None
+        line = min(lines, key=lambda t: (t.version, -t.moments[-1]))
+        whiskers = self._stages.whiskers(now_ms)
+        return {
+            "version": line.version,
+            "replica": line.replica,
+            "received_ts": line.moments[0],
+            "applied_ts": line.moments[-1],
+            "stages_ms": [line.stages_ms[stage] for stage in STAGES],
+            "p50_ms": [whiskers[stage][0] for stage in STAGES] if whiskers else None,
+            "p99_ms": [whiskers[stage][1] for stage in STAGES] if whiskers else None,
+        }
+
+    def _replica(self, answer: Answer, measured: Measurement) -> dict[str, Any]:
+        behind = measured.replicas.get(answer.name)
+        applied = answer.status.get("applied") or [{}]
+        return {
+            "name": answer.name,
+            "up": answer.up,
+            "since_ts": answer.since_ms,
+            "ready": bool(answer.status.get("ready")),
+            "version": answer.status.get("version"),
+            "applied_ts": applied[-1].get("applied_ts"),
+            "oldest_received_ts": behind.oldest_received_ms if behind else None,
+            "known": behind is not None,
+        }
+
+    def _process(self, role: str, fields: Sequence[str]) -> dict[str, Any] | None:
+        answer = self._of_role(role)
+        if answer is None:
+            return None
+        said = {name: answer.status.get(name) for name in fields}
+        return {"up": answer.up, "since_ts": answer.since_ms, "why": answer.why, **said}
+
+    def _rates(self, now_ms: int) -> dict[str, Any]:
+        trained: float | None = None
+        if len(self._trained) > 1:
+            (before, had, _), (after, has, _) = self._trained[-2], self._trained[-1]
+            trained = round((has - had) * 1000 / (after - before), 1) if after > before and has >= had else None
+        return {
+            "joined": self._counts.per_second("samples", now_ms),
+            "feedback": self._counts.per_second("feedback", now_ms),
+            "trained": trained,
+        }
+
+    def _minute(self, now_ms: int) -> dict[str, Any]:
+        counts = self._counts.minute(now_ms)
+        duplicates: int | None = None
+        if self._trained:
+            duplicates = max(0, self._trained[-1][2] - self._trained[0][2])
+        orphan, late = topics.LATE_REASONS
+        return {
+            "feedback": counts["feedback"],
+            "clicks": counts[sample.CLICK],
+            "timeouts": counts[sample.TIMEOUT],
+            "corrections": counts[sample.CORRECTED],
+            "orphans": counts[orphan],
+            "late_impressions": counts[late],
+            "dead": counts["dead"],
+            "duplicates": duplicates,
+        }
+
+    def _quality(self) -> dict[str, Any]:
+        closed = self.quality.last_closed()
+        return {
+            "overall": point(self.quality.overall_point()) if self.quality.overall.samples else None,
+            "closed": point(closed) if closed else None,
+            "newest": [point(p) for p in self.quality.newest(3)],
+        }
+
+    def _events(self, now_ms: int) -> list[dict[str, Any]]:
+        events = [self._history.add_event(now_ms, kind, text) for kind, text in self._happenings]
+        self._happenings = []
+        return [{"id": e.id, "t": e.t, "kind": e.kind, "text": e.text} for e in events]
+
+    def _store(
+        self, now_ms: int, headline: Mapping[str, Any], behind: Mapping[str, int], rates: Mapping[str, Any], idle: bool
+    ) -> None:
+        values: dict[str, float] = {}
+        if headline["behind_ms"] is not None and not idle:
+            values["behind"] = headline["behind_ms"] / 1000
+            values |= {f"behind:{name}": length / 1000 for name, length in behind.items()}
+        if headline["label_ts"] is not None:
+            values["label_age"] = (now_ms - headline["label_ts"]) / 1000
+        values |= {name: float(rate) for name, rate in rates.items() if rate is not None}
+        for timeline in self._fresh_timelines:
+            for stage, length in timeline.stages_ms.items():
+                values[f"stage:{stage}"] = max(values.get(f"stage:{stage}", 0.0), length / 1000)
+        self._history.record(now_ms, values)
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "name": self._pipeline.name,
+            "model": self._pipeline.model.name,
+            "slo_ms": self._pipeline.slo.behind.ms,
+            "window_ms": self._pipeline.join.window.ms,
+            "feedback_topic": self._pipeline.events.feedback[0].topic,
+            "feedback": self._pipeline.events.feedback[0].name,
+            "bucket_ms": self._pipeline.learner.quality_bucket.ms,
+        }
+
+    def _served(self) -> dict[int, list[str]]:
+        served: dict[int, list[str]] = {}
+        for answer in self._answers.values():
+            if answer.role == "replica" and answer.up and isinstance(answer.status.get("version"), int):
+                served.setdefault(answer.status["version"], []).append(answer.name)
+        return served
+
+    def _of_role(self, role: str) -> Answer | None:
+        return next((answer for answer in self._answers.values() if answer.role == role), None)
+
+    def _trouble(self, source: str, why: str) -> None:
+        if why:
+            self._troubles[source] = why
+        else:
+            self._troubles.pop(source, None)
+
+
+def committed_ms_after(manifests: Sequence[Manifest], start_ms: int) -> bool:
+    """Whether the newest of ``manifests`` was committed after ``start_ms``; older ones are back-fill."""
+    return bool(manifests) and committed_ms(manifests[-1]) >= start_ms
+
+
+def point(p: Point) -> dict[str, Any]:
+    """One bucket of quality as the page reads it."""
+    return {
+        "t": p.t,
+        "samples": p.samples,
+        "auc": p.auc,
+        "log_loss": p.log_loss,
+        "calibration": p.calibration,
+        "normalized_entropy": p.normalized_entropy,
+        "closed": p.closed,
+    }

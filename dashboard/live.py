@@ -1,0 +1,66 @@
+"""Sends each viewer what has changed since it last heard; must not know what the sections mean."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
+
+from dashboard.history import as_json
+
+# A browser that lost the page asks again after this long.
+RETRY_MS: Final = 1_000
+# Sections that say only what is new: a viewer that missed a tick reads them from the API.
+NEWS: Final = frozenset({"versions", "events"})
+
+
+class Live:
+    """The newest tick and those who wait for it. For one event loop."""
+
+    def __init__(self) -> None:
+        self._sections: dict[str, bytes] = {}
+        self._number = 0
+        self._changed = asyncio.Condition()
+        self._closed = False
+        self.viewers = 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether there has been a tick."""
+        return self._number > 0
+
+    async def publish(self, sections: Mapping[str, Any]) -> None:
+        """Takes one tick and wakes every viewer."""
+        self._sections = {name: as_json(section) for name, section in sections.items()}
+        self._number += 1
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def close(self) -> None:
+        """Ends every stream."""
+        self._closed = True
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def stream(self) -> AsyncIterator[dict[str, Any]]:
+        """Server-sent events of one viewer: first everything, then per tick the sections that changed."""
+        self.viewers += 1
+        sent: dict[str, bytes] = {}
+        number = 0
+        try:
+            while not self._closed:
+                if number == self._number:
+                    async with self._changed:
+                        await self._changed.wait()
+                    continue
+                number = self._number
+                parts = [
+                    f'"{name}":{section.decode()}'
+                    for name, section in self._sections.items()
+                    if sent.get(name) != section or (name in NEWS and section != b"[]")
+                ]
+                sent = self._sections
+                yield {"data": "{" + ",".join(parts) + "}", "retry": RETRY_MS}
+        finally:
+            self.viewers -= 1

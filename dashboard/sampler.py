@@ -1,0 +1,164 @@
+"""Gathers from Kafka, the store and every process once a second and makes one tick; must not know how it is shown."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, Final
+
+from dashboard import targets
+from dashboard.board import Board, Section
+from dashboard.feed import Feed
+from dashboard.history import History
+from dashboard.quality import Point
+from dashboard.targets import Answer, Target
+from dashboard.versions import Chunk, ManifestReader
+from infra.clock import Clock
+from infra.errors import SpringtideError
+from infra.logs import logger
+from infra.metrics import Metrics
+from infra.object_store import ObjectStore
+from infra.spec import Pipeline
+
+_log = logger()
+
+# Events of this room, and what each means; the operator's reference is made from it.
+EVENTS: Final[dict[str, str]] = {
+    "page_listening": "The page's server answers.",
+    "page_source_lost": "Kafka, the store or a topic cannot be read by the page; once per change.",
+    "page_tick_late": "A tick took longer than a second; the page shows fewer.",
+}
+
+PERIOD_S: Final = 1.0
+# What has not answered by then is taken with a later tick; nothing outside may hold up the page.
+GATHER_S: Final = 0.9
+MOST_THREADS: Final = 32
+VERSION_ROWS: Final = 100
+
+Publish = Callable[[Mapping[str, Section]], None]
+
+
+class Sampler:
+    """One model's page, from the outside world to ticks. :meth:`run` is for one thread; the rest for any.
+
+    Args:
+        pipeline: The model.
+        store: Its versions.
+        history: Where figures are kept; closed by :meth:`close`.
+        clock: Says when now is.
+        metrics: Of room ``dashboard``.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, *, store: ObjectStore, history: History, clock: Clock, metrics: Metrics
+    ) -> None:
+        self._clock = clock
+        self._metrics = metrics
+        self._history = history
+        self._lock = threading.Lock()
+        self._client = targets.client()
+        self._feed = Feed(pipeline, clock)
+        self._manifests = ManifestReader(store, pipeline.name)
+        self._through: int | None = None  # until the line of versions is known
+        self._board = Board(pipeline, history, clock.now_ms())
+        wanted = pipeline.dashboard.targets
+        listed = [("join", wanted.join), ("learner", wanted.learner), *(("replica", url) for url in wanted.replicas)]
+        self._targets = [Target(role, url, clock, self._client) for role, url in listed if url]  # type: ignore[arg-type]
+        self._pool = ThreadPoolExecutor(min(MOST_THREADS, len(self._targets) + 2), thread_name_prefix="page")
+        self._flying: dict[object, Future[Any]] = {}
+        self._lost: dict[str, str] = {}
+        self.ticks = 0
+
+    def run(self, stop: threading.Event, publish: Publish) -> None:
+        """Ticks once a second until ``stop`` is set."""
+        due = self._clock.monotonic()
+        while not stop.is_set():
+            publish(self.tick())
+            due += PERIOD_S
+            late = self._clock.monotonic() - due
+            if late > 0:
+                _log.warning("page_tick_late", seconds=round(late, 2))
+                due += late
+            elif self._clock.wait(stop, -late):
+                return
+
+    def tick(self) -> Mapping[str, Section]:
+        """Asks everything once, waits a bounded time, and says what is known now."""
+        started: list[Future[Any]] = [self._start(self._feed, self._feed.poll)]
+        started += [self._start(self._manifests, self._next_manifests)]
+        started += [self._start(target, target.poll) for target in self._targets]
+        wait(started, timeout=GATHER_S)
+        now = self._clock.now_ms()
+        with self._lock:
+            # Versions before samples: what a version holds is settled as soon as its sample is seen.
+            self._take(self._manifests, "store", self._take_chunk)
+            self._take(self._feed, "kafka", self._board.take_news)
+            answers: list[Answer] = []
+            for target in self._targets:
+                self._take(target, "target", answers.append)
+            self._board.take_answers(answers, now)
+            sections = self._board.tick(now)
+            self.ticks += 1
+        self._export(sections, answers)
+        return sections
+
+    def version_rows(self, limit: int = VERSION_ROWS) -> list[dict[str, Any]]:
+        """The newest versions, newest first."""
+        with self._lock:
+            return self._board.version_rows(limit)
+
+    def quality_points(self, from_ms: int) -> list[Point]:
+        """Quality by impression time from ``from_ms`` on, oldest first."""
+        with self._lock:
+            return self._board.quality.points(from_ms)
+
+    def close(self) -> None:
+        """Ends reading; after :meth:`run` has returned."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._feed.close()
+        self._client.close()
+        self._history.close()
+
+    def _start(self, source: object, poll: Callable[[], Any]) -> Future[Any]:
+        """Asks ``source``, unless its last answer is still on its way."""
+        flying = self._flying.get(source)
+        if flying is None:
+            flying = self._flying[source] = self._pool.submit(poll)
+        return flying
+
+    def _take(self, source: object, name: str, take: Callable[[Any], None]) -> None:
+        flying = self._flying[source]
+        if not flying.done():
+            return
+        del self._flying[source]
+        try:
+            take(flying.result())
+        except SpringtideError as error:
+            self._board.take_trouble(name, str(error))
+            self._metrics.inc("springtide_unavailable_total", dependency=name)
+            if self._lost.get(name) != str(error):
+                _log.warning("page_source_lost", source=name, error=error)
+            self._lost[name] = str(error)
+        else:
+            self._lost.pop(name, None)
+
+    def _next_manifests(self) -> Chunk:
+        return self._manifests.poll(self._through)
+
+    def _take_chunk(self, chunk: Chunk) -> None:
+        if chunk.line is not None:
+            self._board.begin_line(chunk.line)
+            self._through = self._board.quality.through
+        self._board.take_manifests(chunk.manifests, chunk.left)
+
+    def _export(self, sections: Mapping[str, Section], answers: list[Answer]) -> None:
+        replicas = sections["replicas"]
+        assert isinstance(replicas, list)
+        for replica in replicas:
+            since = (replica["oldest_received_ts"] or 0) / 1000
+            self._metrics.set("springtide_not_learned_since_timestamp_seconds", since, replica=replica["name"])
+        for answer in answers:
+            outcome = "failed" if answer.why else "read"
+            self._metrics.inc("springtide_page_scrapes_total", target=answer.role, outcome=outcome)

@@ -1,0 +1,39 @@
+// Keeps contact with the page's server and says when it is lost; must not know what a tick means.
+// SPDX-License-Identifier: Apache-2.0
+
+// Three missed ticks are lost contact; then the browser asks anew this often.
+const SILENCE_MS = 3_500;
+const RETRY_MS = 1_000;
+
+/** Calls `onTick(sections)` for each message, `onLost(since)` and `onFound()` when contact changes. */
+export function connect({ onTick, onLost, onFound }) {
+  let source = null;
+  let heard = Date.now();
+  let lost = false;
+
+  function open() {
+    source?.close();
+    source = new EventSource('/api/live');
+    source.onmessage = (message) => {
+      heard = Date.now();
+      if (lost) {
+        lost = false;
+        onFound();
+      }
+      onTick(JSON.parse(message.data));
+    };
+  }
+
+  setInterval(() => {
+    if (Date.now() - heard < SILENCE_MS) return;
+    if (!lost) {
+      lost = true;
+      onLost(heard);
+    }
+    // A browser gives up for good after some answers; and a stream can be open but dead.
+    if (source.readyState === EventSource.CLOSED || Date.now() - heard > 3 * SILENCE_MS) {
+      if (source.readyState !== EventSource.CONNECTING) open();
+    }
+  }, RETRY_MS);
+  open();
+}

@@ -1,0 +1,125 @@
+// Holds what the page has been told: the last tick and the figures of the chosen range; must not draw.
+// SPDX-License-Identifier: Apache-2.0
+
+const MINUTE = 60_000;
+const SHOWN_VERSIONS = 12;
+const SHOWN_EVENTS = 60;
+// Ranges longer than the live one are read again this often.
+const REREAD_MS = 20_000;
+
+export const RANGES = [
+  { minutes: 10, name: '10 min' },
+  { minutes: 60, name: '1 h' },
+  { minutes: 1440, name: '24 h' },
+  { minutes: 43200, name: '30 d' },
+];
+
+export class Memory {
+  constructor() {
+    this.tick = {};
+    this.minutes = 10;
+    this.start = 0;
+    this.step = 1000;
+    this.series = {};
+    this.quality = new Map();
+    this.events = new Map();
+    this.versions = new Map();
+    this.read = 0;
+  }
+
+  /** Reads the past of the chosen range; figures that ticks bring meanwhile are kept. */
+  async load() {
+    const [past, table] = await Promise.all([
+      fetchJson(`/api/history?minutes=${this.minutes}`), fetchJson('/api/versions'),
+    ]);
+    this.start = past.start;
+    this.step = past.step;
+    this.series = past.series;
+    this.quality = new Map(past.quality.map((point) => [point.t, point]));
+    this.events = new Map(past.events.map((event) => [event.id, event]));
+    this.versions = new Map(table.versions.slice(0, SHOWN_VERSIONS).map((row) => [row.version, row]));
+    this.read = Date.now();
+  }
+
+  get stale() {
+    return this.step > 1000 && Date.now() - this.read > REREAD_MS;
+  }
+
+  get rangeMs() {
+    return this.minutes * MINUTE;
+  }
+
+  /** Takes one tick: sections that did not change are not in it. */
+  take(sections) {
+    Object.assign(this.tick, sections);
+    const { t, quality, versions = [], events = [] } = sections;
+    for (const point of quality?.newest ?? []) this.quality.set(point.t, point);
+    if (quality?.closed) this.quality.set(quality.closed.t, quality.closed);
+    for (const row of versions) this.versions.set(row.version, row);
+    for (const event of events) this.events.set(event.id, event);
+    trim(this.versions, SHOWN_VERSIONS);
+    trim(this.events, SHOWN_EVENTS);
+    if (this.read && this.step === 1000) this.#append(t);
+  }
+
+  /** A series as pairs [time, value] for a chart. */
+  pairs(name, kind = 'max') {
+    const values = this.series[name]?.[kind] ?? [];
+    return values.map((value, index) => [this.start + index * this.step, value]);
+  }
+
+  /** A series in so many equal cells over the range, each with its largest value. */
+  cells(name, wanted) {
+    const values = this.series[name]?.max ?? [];
+    const cells = Array(wanted).fill(null);
+    const points = Math.max(1, Math.round(this.rangeMs / this.step));
+    const first = values.length - points;
+    values.forEach((value, index) => {
+      const cell = Math.floor(((index - first) * wanted) / points);
+      if (cell >= 0 && cell < wanted && value != null) cells[cell] = Math.max(cells[cell] ?? 0, value);
+    });
+    return cells;
+  }
+
+  #append(t) {
+    const index = Math.floor((t - this.start) / this.step);
+    const { headline: h, replicas = [], rates = {} } = this.tick;
+    const values = { joined: rates.joined, trained: rates.trained, feedback: rates.feedback };
+    if (h && h.behind_ms != null && !h.idle) {
+      values.behind = h.behind_ms / 1000;
+      for (const replica of replicas) {
+        if (replica.known) values[`behind:${replica.name}`] = age(t, replica.oldest_received_ts) / 1000;
+      }
+    }
+    if (h?.label_ts != null) values.label_age = (t - h.label_ts) / 1000;
+    for (const name of new Set([...Object.keys(this.series), ...Object.keys(values)])) {
+      const list = (this.series[name] ??= { mean: [], max: [] });
+      for (const kind of ['mean', 'max']) {
+        while (list[kind].length < index) list[kind].push(null);
+        list[kind][index] = values[name] ?? null;
+      }
+    }
+    const surplus = index + 1 - Math.round(this.rangeMs / this.step);
+    if (surplus > 0) {
+      for (const list of Object.values(this.series)) {
+        list.mean.splice(0, surplus);
+        list.max.splice(0, surplus);
+      }
+      this.start += surplus * this.step;
+    }
+  }
+}
+
+/** Milliseconds since `ts`; 0 when there is nothing to be late with. */
+export const age = (now, ts) => (ts == null ? 0 : Math.max(0, now - ts));
+
+function trim(map, most) {
+  const keys = [...map.keys()].sort((a, b) => b - a);
+  for (const key of keys.slice(most)) map.delete(key);
+}
+
+async function fetchJson(path) {
+  const reply = await fetch(path);
+  if (!reply.ok) throw new Error(`${path} answered ${reply.status}`);
+  return reply.json();
+}

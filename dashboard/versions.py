@@ -1,0 +1,151 @@
+"""Reads manifests as they appear and remembers the newest ones; must not open packs."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from checkpointing.history import manifests, newest_version, read_manifest
+from checkpointing.manifest import Manifest
+from checkpointing.quality import add_up
+from infra.object_store import ObjectStore
+
+# Enough for every version that a replica still lists as applied.
+REMEMBERED: Final = 1_200
+# Most manifests read at start; older ones are left to the history file.
+BACK_FILL: Final = 20_000
+CHUNK: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Manifests that follow one another, and how many are still to come.
+
+    Args:
+        manifests: Oldest first.
+        left: How many are known to be still unread.
+        line: What tells this line of versions from another in the same place; only in the first chunk.
+    """
+
+    manifests: list[Manifest]
+    left: int
+    line: str | None = None
+
+
+class ManifestReader:
+    """Reads the numbered line of one model, in order, from where the caller left off.
+
+    Args:
+        store: The model's store.
+        model: Its name.
+    """
+
+    def __init__(self, store: ObjectStore, model: str) -> None:
+        self._store = store
+        self._model = model
+        self._next: int | None = None
+        self._newest = 0
+
+    def poll(self, through: int | None) -> Chunk:
+        """The next manifests, at most :data:`CHUNK`.
+
+        Args:
+            through: The version up to which the caller has added up quality; None while the line is not known, and
+                then only its name is read.
+
+        Raises:
+            Corrupt: A manifest is wrong or missing.
+            Invalid: The store holds another model.
+            Unavailable: The store does not answer.
+        """
+        if through is None:
+            first = read_manifest(self._store, self._model, 1)
+            return Chunk([], 0, None if first is None else first.commit_uuid)
+        if self._next is None:
+            self._newest = newest_version(self._store) or 0
+            wanted = min(through + 1, self._newest - REMEMBERED)
+            self._next = max(1, wanted, self._newest - BACK_FILL)
+        found: list[Manifest] = []
+        if self._next <= self._newest:
+            last = min(self._newest, self._next + CHUNK - 1)
+            found = list(manifests(self._store, self._model, self._next, last))
+        else:
+            while len(found) < CHUNK:
+                manifest = read_manifest(self._store, self._model, self._next + len(found))
+                if manifest is None:
+                    break
+                found.append(manifest)
+        self._next += len(found)
+        return Chunk(found, max(0, self._newest + 1 - self._next))
+
+
+class VersionLog:
+    """The newest manifests by version, and their rows in the page's table."""
+
+    def __init__(self) -> None:
+        self._manifests: dict[int, Manifest] = {}
+
+    def add(self, manifest: Manifest) -> None:
+        """Remembers one manifest and forgets the oldest."""
+        self._manifests[manifest.version] = manifest
+        while len(self._manifests) > REMEMBERED:
+            del self._manifests[next(iter(self._manifests))]
+
+    def get(self, version: int) -> Manifest | None:
+        """The manifest of ``version``, if it is remembered."""
+        return self._manifests.get(version)
+
+    @property
+    def newest(self) -> Manifest | None:
+        """The newest manifest."""
+        return next(reversed(self._manifests.values()), None)
+
+    def refused(self) -> Manifest | None:
+        """The newest delta, if the gate refused it."""
+        delta = next((m for m in reversed(self._manifests.values()) if m.changes), None)
+        return delta if delta is not None and not delta.gate.servable else None
+
+    def rows(self, limit: int, served: Mapping[int, list[str]]) -> list[dict[str, Any]]:
+        """The newest versions as rows, newest first.
+
+        Args:
+            limit: At most so many.
+            served: Names of the replicas that answer from a version.
+        """
+        newest = list(reversed(self._manifests.values()))[:limit]
+        return [row(manifest, served.get(manifest.version, [])) for manifest in newest]
+
+
+def row(manifest: Manifest, served_by: list[str]) -> dict[str, Any]:
+    """One version as the page's table shows it."""
+    quality = add_up([bucket_increments(manifest)])
+    return {
+        "version": manifest.version,
+        "kind": manifest.kind,
+        "committed_ts": committed_ms(manifest),
+        "rows": sum(part.rows for file in manifest.files for part in file.ranges if part.role == "rows"),
+        "bytes": sum(file.bytes for file in manifest.files),
+        "samples": quality.samples,
+        "auc": quality.auc,
+        "log_loss": quality.log_loss,
+        "servable": manifest.gate.servable,
+        "reasons": list(manifest.gate.reasons),
+        "served_by": served_by,
+    }
+
+
+def bucket_increments(manifest: Manifest) -> dict[str, dict[str, Any]]:
+    """The quality increments of one manifest; members that are none are left out."""
+    return {start: sums for start, sums in manifest.metrics.items() if isinstance(sums, dict) and start.isdecimal()}
+
+
+def committed_ms(manifest: Manifest) -> int:
+    """When the manifest was put, milliseconds."""
+    return manifest.timeline.committed_ts or manifest.created_ts
+
+
+def sample_positions(manifest: Manifest, topic: str) -> dict[int, int]:
+    """Per partition of the samples topic the offset after the last sample that the version has learned."""
+    return {p.partition: p.next_offset for p in manifest.positions if p.topic == topic}
