@@ -15,7 +15,10 @@ from infra.spec import Pipeline
 
 def feature_spec_hash(pipeline: Pipeline) -> str:
     """Digest of all that gives a state its shape and meaning; learning rates may change, this must not."""
+    sources = {feature.source for feature in pipeline.features}
     meaning: dict[str, Any] = {
+        # `7` and `"7"` are different ids.
+        "fields": {field.name: field.type for field in pipeline.events.impressions.fields if field.name in sources},
         "features": [feature.model_dump(mode="json") for feature in pipeline.features],
         "tables": [
             {

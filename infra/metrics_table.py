@@ -186,6 +186,13 @@ TABLE: Final[tuple[Metric, ...]] = (
     Metric("replica", "springtide_replica_corrupt_total", "counter", "1", "Versions refused as corrupt."),
     Metric(
         "replica",
+        "springtide_replica_stuck_since_timestamp_seconds",
+        "gauge",
+        "timestamp_seconds",
+        "Since when newer versions cannot be applied, for whatever reason; 0 while they can.",
+    ),
+    Metric(
+        "replica",
         "springtide_replica_requests_total",
         "counter",
         "1",
@@ -202,7 +209,9 @@ TABLE: Final[tuple[Metric, ...]] = (
         FAST,
     ),
     Metric("replica", "springtide_replica_candidates", "histogram", "1", "Candidates in a request.", (), ROWS),
-    Metric("replica", "springtide_replica_unknown_keys_total", "counter", "1", "Keys never seen.", ("table",)),
+    Metric(
+        "replica", "springtide_replica_unknown_keys_total", "counter", "1", "Unique keys of a request without a row."
+    ),
     Metric("replica", "springtide_replica_rows", "gauge", "1", "Rows held.", ("table",)),
     Metric("replica", "springtide_replica_memory_bytes", "gauge", "bytes", "Memory of the snapshots."),
     # dashboard

@@ -1,0 +1,142 @@
+"""Maps the paths of both inference protocols to what answers them; knows no table and no store."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from serving import protocol_v1, protocol_v2
+from serving.answering import Answering, Handler, json_response, raw_response
+from serving.body import BINARY_TYPE, JSON_TYPE
+from serving.predictor import Predictor
+from serving.refusals import NOT_FOUND, NOT_READY, Refused, nearest, shown
+
+HEADER_LENGTH: Final = "Inference-Header-Content-Length"
+LARGEST_DIGITS: Final = 19
+
+
+class Endpoints:
+    """The endpoints of one replica."""
+
+    def __init__(
+        self, predictor: Predictor, answering: Answering, not_ready: Callable[[], str | None], release: str
+    ) -> None:
+        """Sets up.
+
+        Args:
+            predictor: Answers questions.
+            answering: Limits, threads and figures.
+            not_ready: Why the replica is not ready; None while it is.
+            release: The program's own version.
+        """
+        self._predictor = predictor
+        self._answering = answering
+        self._not_ready = not_ready
+        self._release = release
+
+    def routes(self) -> list[Route]:
+        """Every path of both protocols; what asks for a version stands beside what takes the newest."""
+        v2, v1 = "/v2/models/{model}", "/v1/models/{model}"
+        versions = "/versions/{version}"
+        return [
+            self._route("v2", "/v2", self._v2_server),
+            self._route("v2", "/v2/health/live", self._v2_live),
+            self._route("v2", "/v2/health/ready", self._v2_ready),
+            *(
+                route
+                for of in (v2, v2 + versions)
+                for route in (
+                    self._route("v2", of, self._v2_model),
+                    self._route("v2", of + "/ready", self._v2_model_ready),
+                    self._route("v2", of + "/infer", self._v2_infer, "POST"),
+                )
+            ),
+            *(
+                route
+                for of in (v1, v1 + versions)
+                for route in (
+                    self._route("v1", of + ":predict", self._v1_predict, "POST"),
+                    self._route("v1", of + "/metadata", self._v1_metadata),
+                    self._route("v1", of, self._v1_status),
+                )
+            ),
+        ]
+
+    def _route(self, protocol: str, path: str, handler: Handler, method: str = "GET") -> Route:
+        return Route(path, self._answering.endpoint(protocol, handler), methods=[method])
+
+    def _version_asked(self, request: Request) -> int | None:
+        """The version in the path, once the model in the path is ours."""
+        model, ours = request.path_params["model"], self._predictor.signature.model
+        if model != ours:
+            raise Refused(f"model {shown(model)} is not served{nearest(model, [ours])}", status=NOT_FOUND, wanted=ours)
+        version: str | None = request.path_params.get("version")
+        if version is None:
+            return None
+        if not (version.isascii() and version.isdecimal() and len(version) < LARGEST_DIGITS):
+            raise Refused(f"version {shown(version)} is not served", status=NOT_FOUND, wanted="a number")
+        return int(version)
+
+    async def _v2_server(self, _: Request) -> Response:
+        return json_response(protocol_v2.server_metadata(self._release))
+
+    async def _v2_live(self, _: Request) -> Response:
+        return json_response({"live": True})
+
+    async def _v2_ready(self, _: Request) -> Response:
+        reason = self._not_ready()
+        if reason is not None:
+            raise Refused(reason, status=NOT_READY)
+        return json_response({"ready": True})
+
+    async def _v2_model(self, request: Request) -> Response:
+        version = self._predictor.check_version(self._version_asked(request))
+        return json_response(protocol_v2.model_metadata(self._predictor.signature, version), version=version)
+
+    async def _v2_model_ready(self, request: Request) -> Response:
+        version = self._predictor.check_version(self._version_asked(request))
+        await self._v2_ready(request)
+        return json_response({"name": self._predictor.signature.model, "ready": True}, version=version)
+
+    async def _v2_infer(self, request: Request) -> Response:
+        version = self._version_asked(request)
+        body = await self._answering.body(request)
+        header_length = request.headers.get(HEADER_LENGTH)
+
+        def work() -> Response:
+            signature = self._predictor.signature
+            infer = protocol_v2.read_infer(body, header_length, signature)
+            prediction = self._predictor.predict(infer.question, version)
+            content, json_length = protocol_v2.write_infer(infer, prediction, signature)
+            if json_length is None:
+                return raw_response(content, prediction.version)
+            return raw_response(content, prediction.version, BINARY_TYPE, headers={HEADER_LENGTH: str(json_length)})
+
+        return await self._answering.compute(work)
+
+    async def _v1_status(self, request: Request) -> Response:
+        version = self._predictor.check_version(self._version_asked(request))
+        return json_response(protocol_v1.status(version), version=version)
+
+    async def _v1_metadata(self, request: Request) -> Response:
+        version = self._predictor.check_version(self._version_asked(request))
+        return json_response(protocol_v1.metadata(self._predictor.signature, version), version=version)
+
+    async def _v1_predict(self, request: Request) -> Response:
+        version = self._version_asked(request)
+        body = await self._answering.body(request)
+
+        def work() -> Response:
+            signature = self._predictor.signature
+            predict = protocol_v1.read_predict(body, signature)
+            prediction = self._predictor.predict(predict.question, version)
+            return raw_response(
+                protocol_v1.write_predict(predict, prediction, signature), prediction.version, JSON_TYPE
+            )
+
+        return await self._answering.compute(work)

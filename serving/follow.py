@@ -1,0 +1,216 @@
+"""Keeps a replica on the newest good version, in a thread of its own; must not know protocols or requests."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from checkpointing.content import ServingContent
+from checkpointing.follower import Follower
+from infra.backoff import Backoff, Stopped
+from infra.clock import Clock
+from infra.errors import Bug, Corrupt, SpringtideError, Unavailable
+from infra.logs import logger
+from infra.metrics import Metrics
+from serving.acceptance import Acceptance
+from serving.snapshot import Switch
+
+# Events of this room, and what each means; the operator's reference is made from it.
+EVENTS: Final[dict[str, str]] = {
+    "replica_listening": "A replica answers requests on this address; it is ready once it has applied a version.",
+    "replica_ready": "A replica has applied its first version.",
+    "replica_draining": "A replica was asked to stop: it is not ready any more and answers what it has begun.",
+    "version_refused": "A version cannot be applied; the one before it goes on answering. Once per change of cause.",
+    "versions_accepted_again": "Versions can be applied again.",
+    "request_failed": "A request failed by a defect of ours; it was answered with 500.",
+}
+
+KEPT_APPLIED: Final = 600
+# Waiting longer than this for a store that came back would only cost freshness.
+LONGEST_WAIT_S: Final = 1.0
+# A version that was refused for want of memory or by a defect is read once more from the start.
+START_OVER_AFTER_S: Final = 10.0
+
+_log = logger()
+
+
+@dataclass(frozen=True)
+class Applied:
+    """One switch: which version, when it was committed and when it began to answer, milliseconds."""
+
+    version: int
+    committed_ts: int
+    applied_ts: int
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why newer versions are not applied, and since when, milliseconds."""
+
+    error: SpringtideError
+    since_ts: int
+
+
+class Following:
+    """Polls the line of versions, and applies and publishes what is new.
+
+    Whatever is wrong with a newer version or with the store, the version before goes on answering; the cause is logged
+    once per change and stands in the metrics and in ``trouble``; and no person is needed once the cause is gone.
+    """
+
+    def __init__(
+        self,
+        *,
+        follower: Callable[[], Follower],
+        acceptance: Acceptance,
+        switch: Switch,
+        metrics: Metrics,
+        clock: Clock,
+        poll_interval_s: float,
+    ) -> None:
+        """Sets up; :meth:`run` does the work.
+
+        Args:
+            follower: Makes a reader of the line that begins from nothing.
+            acceptance: Judges versions.
+            switch: Where versions are published.
+            metrics: Of this process.
+            clock: Passes the time.
+            poll_interval_s: Seconds between two looks for a newer version.
+        """
+        self._make_follower = follower
+        self._follower = follower()
+        self._acceptance = acceptance
+        self._switch = switch
+        self._metrics = metrics
+        self._clock = clock
+        self._poll_interval_s = poll_interval_s
+        self._applied: deque[Applied] = deque(maxlen=KEPT_APPLIED)
+        self._trouble: Trouble | None = None
+        # Set while a switch was refused: what follows it extends a state that this replica does not have.
+        self._gap: SpringtideError | None = None
+        self._start_over_at: float | None = None
+
+    @property
+    def applied(self) -> list[Applied]:
+        """The last switches, oldest first."""
+        return list(self._applied)
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Why newer versions are not applied; None while they are."""
+        return self._trouble
+
+    def run(self, stop: threading.Event) -> None:
+        """Follows until ``stop`` is set."""
+        backoff = Backoff("read versions", clock=self._clock, stop=stop, longest=LONGEST_WAIT_S)
+        while not stop.is_set():
+            try:
+                self.step()
+            except Unavailable as error:
+                self._metrics.inc("springtide_unavailable_total", dependency="store")
+                self._note(error)
+                try:
+                    backoff.failed(error)
+                except Stopped:
+                    return
+                continue
+            except Exception as error:  # noqa: BLE001 - the replica must go on answering, and this thread following
+                self._refuse(Bug(f"following failed: {type(error).__name__}: {error}"), trace=error)
+            backoff.succeeded()
+            self._clock.wait(stop, self._poll_interval_s)
+
+    def step(self) -> None:
+        """Looks once for newer versions and switches to the newest good one.
+
+        Raises:
+            Unavailable: The store does not answer; call again.
+        """
+        if self._start_over_at is not None and self._clock.monotonic() >= self._start_over_at:
+            self._start_over()
+        update = self._follower.poll()
+        self._metrics.set("springtide_replica_polled_timestamp_seconds", self._clock.now_ms() / 1000)
+        if update.switch is not None:
+            self._take(update.switch)
+        self._note(self._gap or self._follower.problem)
+
+    def _take(self, content: ServingContent) -> None:
+        try:
+            version = self._acceptance.accept(content, self._switch.tables)
+            if self._gap is not None and not content.full:
+                # This version is good, but extends one that was refused: read all of it, at the next step.
+                self._start_over()
+                return
+            self._switch.publish(version, content.tables, replaces_all=content.full)
+        except MemoryError as error:
+            self._refuse(Unavailable(f"no memory for version {content.version}", cure="give the replica more"), error)
+            return
+        except (KeyError, ValueError) as error:
+            self._refuse(Corrupt(f"the rows of version {content.version} do not fit their tables: {error}"))
+            return
+        except SpringtideError as error:
+            self._refuse(error)
+            return
+        self._gap = None
+        self._start_over_at = None
+        self._record(Applied(version.number, version.committed_ts, self._clock.now_ms()), content)
+        with contextlib.suppress(Unavailable, MemoryError):
+            # Catching up now keeps it out of the next version's way; that one tries again, and tells.
+            self._switch.settle()
+
+    def _start_over(self) -> None:
+        self._follower = self._make_follower()
+        self._start_over_at = None
+
+    def _refuse(self, error: SpringtideError, trace: BaseException | None = None) -> None:
+        """Keeps the version before; what cannot be the version's own fault is tried again."""
+        self._gap = error
+        if isinstance(error, Bug | Unavailable):
+            self._start_over_at = self._clock.monotonic() + START_OVER_AFTER_S
+        self._note(error, trace)
+
+    def _note(self, error: SpringtideError | None, trace: BaseException | None = None) -> None:
+        before = self._trouble
+        if error is None:
+            if before is not None:
+                self._trouble = None
+                self._metrics.set("springtide_replica_stuck_since_timestamp_seconds", 0)
+                seconds = round((self._clock.now_ms() - before.since_ts) / 1000, 1)
+                _log.info("versions_accepted_again", after_seconds=seconds, version=self._number())
+            return
+        if before is not None and str(before.error) == str(error):
+            return
+        since = self._clock.now_ms() if before is None else before.since_ts
+        self._trouble = Trouble(error, since)
+        self._metrics.set("springtide_replica_stuck_since_timestamp_seconds", since / 1000)
+        if isinstance(error, Corrupt):
+            self._metrics.inc("springtide_replica_corrupt_total")
+        if self._gap is not None or not isinstance(error, Unavailable):  # a silent store is told by the backoff
+            _log.error("version_refused", error=trace or error, reason=str(error), serving_version=self._number())
+
+    def _number(self) -> int | None:
+        version = self._switch.version
+        return None if version is None else version.number
+
+    def _record(self, applied: Applied, content: ServingContent) -> None:
+        if not self._applied:
+            _log.info("replica_ready", version=applied.version)
+        self._applied.append(applied)
+        metrics: Any = self._metrics
+        metrics.set("springtide_ready", 1)
+        metrics.set("springtide_replica_version", applied.version)
+        metrics.set("springtide_replica_version_committed_timestamp_seconds", applied.committed_ts / 1000)
+        metrics.set("springtide_replica_applied_timestamp_seconds", applied.applied_ts / 1000)
+        metrics.inc("springtide_replica_applied_total", kind=content.manifest.kind)
+        if not content.full:
+            # After a start the version's age says nothing about this replica.
+            late = max(0.0, (applied.applied_ts - applied.committed_ts) / 1000)
+            metrics.observe("springtide_commit_to_applied_seconds", late)
+        for table, rows in self._switch.row_counts().items():
+            metrics.set("springtide_replica_rows", rows, table=table)
+        metrics.set("springtide_replica_memory_bytes", self._switch.memory_bytes())
