@@ -12,9 +12,9 @@ OptimizerKind = Literal["adagrad", "adam"]
 Combiner = Literal["sum", "mean", "sqrtn"]
 
 LARGEST_DIM = 4096
-INITIALIZER_KINDS = ("normal", "uniform", "constant")
-OPTIMIZER_KINDS = ("adagrad", "adam")
-COMBINERS = ("sum", "mean", "sqrtn")
+INITIALIZER_KINDS: tuple[InitializerKind, ...] = ("normal", "uniform", "constant")
+OPTIMIZER_KINDS: tuple[OptimizerKind, ...] = ("adagrad", "adam")
+COMBINERS: tuple[Combiner, ...] = ("sum", "mean", "sqrtn")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,163 @@
+"""Memory that runs out at any allocation leaves every table as it was."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from kernels import _core
+from kernels.batch import EncodedBatch
+from kernels.rows import TableRows
+from kernels.sample_window import SampleIdWindow
+from kernels.tables import ColumnSettings, EmbeddingTables, TableSettings
+
+NUMBERS = np.empty((64, 0), np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _memory_is_back_afterwards() -> Iterator[None]:
+    yield
+    _core.fail_allocation_after(-1)
+
+
+def until_it_succeeds(call: Callable[[], object], unchanged: Callable[[], None], least: int) -> None:
+    """Lets the first, second, ... allocation of ``call`` fail until none is left to fail."""
+    for allocation in range(10_000):
+        _core.fail_allocation_after(allocation)
+        try:
+            call()
+        except MemoryError:
+            _core.fail_allocation_after(-1)
+            unchanged()
+            continue
+        _core.fail_allocation_after(-1)
+        assert allocation >= least, "nothing failed, nothing was tested"
+        return
+    pytest.fail("no end of allocations")
+
+
+def state(tables: EmbeddingTables) -> list[bytes]:
+    parts = []
+    for table in tables.tables:
+        rows = tables.export(table.name)
+        parts += [rows.keys.tobytes(), rows.values.tobytes(), rows.slots.tobytes(), rows.frequency.tobytes()]
+    return parts
+
+
+def build() -> EmbeddingTables:
+    tables = EmbeddingTables(
+        [TableSettings("a", 3), TableSettings("b", 16)], [ColumnSettings("x", "a"), ColumnSettings("y", "b")], 0, 64
+    )
+    step(tables, np.arange(64))
+    tables.capture()
+    step(tables, np.arange(10, 74))
+    return tables
+
+
+def batch(ids: np.ndarray) -> EncodedBatch:  # type: ignore[type-arg]
+    return EncodedBatch(64, (ids, -ids), (None, None), NUMBERS)
+
+
+def step(tables: EmbeddingTables, ids: np.ndarray) -> None:  # type: ignore[type-arg]
+    tables.prepare(batch(ids))
+    tables.lookup()
+    tables.apply(np.ones((64, tables.stride), np.float32), 7)
+
+
+def same_as(tables: EmbeddingTables) -> Callable[[], None]:
+    before = state(tables)
+
+    def check() -> None:
+        assert state(tables) == before
+
+    return check
+
+
+def test_lookup_creates_all_missing_rows_or_none() -> None:
+    tables = build()
+    tables.prepare(batch(np.arange(1000, 1064)))
+    until_it_succeeds(tables.lookup, same_as(tables), least=2)
+    assert tables.row_count("a") == tables.row_count("b") == 74 + 64
+
+
+def test_apply_updates_all_rows_or_none() -> None:
+    tables = build()
+    wanted = build()
+    for one in (tables, wanted):
+        one.prepare(batch(np.arange(40, 104)))
+        one.lookup()
+    gradient = np.ones((64, tables.stride), np.float32)
+    until_it_succeeds(lambda: tables.apply(gradient, 9), same_as(tables), least=1)
+    wanted.apply(gradient, 9)
+    assert state(tables) == state(wanted)
+
+
+def test_prepare_can_be_repeated() -> None:
+    tables = build()
+    big = EncodedBatch(64, (np.arange(5000), np.arange(64)), (np.linspace(0, 5000, 65).astype(np.int32), None), NUMBERS)
+    until_it_succeeds(lambda: tables.prepare(big), same_as(tables), least=3)
+    tables.lookup()
+    assert tables.row_count("a") == 5000
+
+
+def test_an_import_writes_everything_or_nothing() -> None:
+    tables = build()
+    n = 30_000
+    rows = TableRows(
+        "b",
+        np.arange(n) * 3,
+        np.ones((n, 16), np.float32),
+        np.ones((n, 16), np.float32),
+        np.ones(n, np.uint32),
+        np.ones(n, np.int64),
+        np.arange(-80, 0),
+    )
+    until_it_succeeds(lambda: tables.import_rows(rows), same_as(tables), least=10)
+    exported = tables.export("b")
+    assert len(exported.keys) == n
+    assert np.all(exported.values == 1)
+
+
+def test_a_capture_that_fails_forgets_nothing() -> None:
+    tables, wanted = build(), build()
+    for one in (tables, wanted):
+        one.erase("a", np.arange(5))
+    captured: list[TableRows] = []
+    until_it_succeeds(lambda: captured.extend(tables.capture()), same_as(tables), least=5)
+    for left, right in zip(captured, wanted.capture(), strict=True):
+        np.testing.assert_array_equal(left.keys, right.keys)
+        np.testing.assert_array_equal(left.values, right.values)
+        np.testing.assert_array_equal(left.tombstones, right.tombstones)
+
+
+def test_put_back_marks_all_or_none() -> None:
+    tables = build()
+    abandoned = tables.capture()
+    until_it_succeeds(lambda: tables.put_back(abandoned), same_as(tables), least=1)
+    for left, right in zip(abandoned, tables.capture(), strict=True):
+        np.testing.assert_array_equal(left.keys, right.keys)
+
+
+def test_erase_deletes_all_or_none() -> None:
+    tables = build()
+    until_it_succeeds(lambda: tables.erase("a", np.arange(40)), same_as(tables), least=1)
+    captured = tables.capture()[0]
+    assert sorted(captured.keys.tolist()) == list(range(40, 74))
+    assert captured.tombstones.tolist() == list(range(40))
+
+
+def test_the_window_admits_all_or_none() -> None:
+    window = SampleIdWindow(1000)
+    window.admit([b"a"], np.array([1]))
+    ids = [str(i).encode() for i in range(500)]
+    known = np.arange(500)
+
+    def unchanged() -> None:
+        assert len(window) == 1
+
+    until_it_succeeds(lambda: window.admit(ids, known), unchanged, least=2)
+    assert len(window) == 501
+    assert len(window.capture()) == 501
