@@ -3,12 +3,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-
 from infra import spec
 from infra.errors import Invalid
+from infra.kafka import TopicSettings
 from infra.units import Duration
 
 # The join key of a synthetic impression begins with this, so that a person can tell it from traffic.
@@ -23,24 +20,6 @@ DEAD_REASONS = ("malformed", "no_key", "no_time", "future")
 _PREFIX = "springtide"
 _IMPRESSIONS = "impressions"
 _HEARTBEAT_RETENTION = Duration("1h")
-_HEARTBEAT_SEGMENT = Duration("10m")
-
-
-@dataclass(frozen=True)
-class OwnTopic:
-    """A topic as Springtide wants it to be.
-
-    Args:
-        name: Its name.
-        partitions: How many partitions; one where order over all events matters.
-        replication: On how many brokers each record is kept.
-        settings: Kafka's topic settings.
-    """
-
-    name: str
-    partitions: int
-    replication: int
-    settings: Mapping[str, str]
 
 
 def samples(model: str) -> str:
@@ -88,31 +67,26 @@ def user_topics(pipeline: spec.Pipeline) -> tuple[str, ...]:
     return (pipeline.events.impressions.topic, *(feedback.topic for feedback in pipeline.events.feedback))
 
 
-def own_topics(pipeline: spec.Pipeline) -> tuple[OwnTopic, ...]:
+def own_topics(pipeline: spec.Pipeline) -> tuple[TopicSettings, ...]:
     """Every topic that Springtide creates for one model, with its settings.
-
-    The broker stamps the records itself, so that every age that is computed from them has one clock, and so that a
-    replay of old events is not deleted by retention on arrival.
 
     Raises:
         Invalid: A name is taken twice.
     """
-    wanted = pipeline.samples
-    kept = _settings(wanted.retention)
-    beat = _settings(_HEARTBEAT_RETENTION) | {"segment.ms": str(_HEARTBEAT_SEGMENT.ms)}
-    own = [
-        OwnTopic(samples(pipeline.name), wanted.partitions, wanted.replication, MappingProxyType(kept)),
-        OwnTopic(late(pipeline.name), 1, wanted.replication, MappingProxyType(kept)),
-        OwnTopic(dead(pipeline.name), 1, wanted.replication, MappingProxyType(kept)),
-        *(OwnTopic(name, 1, wanted.replication, MappingProxyType(beat)) for name in heartbeats(pipeline)),
-    ]
+    name, wanted = pipeline.name, pipeline.samples
+    own = (
+        _topic(samples(name), wanted.partitions, wanted, wanted.retention),
+        _topic(late(name), 1, wanted, wanted.retention),
+        _topic(dead(name), 1, wanted, wanted.retention),
+        *(_topic(heartbeat, 1, wanted, _HEARTBEAT_RETENTION) for heartbeat in heartbeats(pipeline)),
+    )
     hidden = sorted({topic.name for topic in own} & set(user_topics(pipeline)))
     if hidden:
         raise Invalid(
             f"events: the topic `{hidden[0]}` is one that Springtide itself writes",
             cure="read events from a topic of your own",
         )
-    return tuple(own)
+    return own
 
 
 def is_probe(join_key: str) -> bool:
@@ -120,9 +94,5 @@ def is_probe(join_key: str) -> bool:
     return join_key.startswith(PROBE_PREFIX)
 
 
-def _settings(retention: Duration) -> dict[str, str]:
-    return {
-        "cleanup.policy": "delete",
-        "retention.ms": str(retention.ms),
-        "message.timestamp.type": "LogAppendTime",
-    }
+def _topic(name: str, partitions: int, wanted: spec.Samples, retention: Duration) -> TopicSettings:
+    return TopicSettings(name, partitions=partitions, replication=wanted.replication, retention_ms=retention.ms)

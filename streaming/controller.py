@@ -1,0 +1,195 @@
+"""What `springtide join` runs: topics, the Flink job, heartbeats, status; must not know SQL or what samples hold."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from infra import spec
+from infra.backoff import Backoff, Stopped, retry
+from infra.clock import Clock
+from infra.errors import Unavailable
+from infra.kafka import KafkaAdmin, Producer
+from infra.local.jars import flink_kafka_connector
+from infra.logs import logger
+from infra.metrics import Metrics
+from infra.status_server import StatusServer
+from streaming import sql, topics
+from streaming.flink_rest import FlinkRest
+from streaming.heartbeat import Heartbeats
+from streaming.job_watch import JobView, JobWatch
+from streaming.submit import submit
+
+_log = logger()
+
+# How often the job is looked at.
+WATCH_S: Final = 1.0
+# A lost job is not submitted more often than this.
+_LONGEST_WAIT_S: Final = 10.0
+_STOP_JOB_S: Final = 10.0
+
+
+def run_join(
+    pipeline: spec.Pipeline,
+    *,
+    clock: Clock,
+    stop: threading.Event,
+    stop_job: bool = False,
+    connector: Path | None = None,
+    listening: Callable[[str], None] | None = None,
+) -> None:
+    """Joins until ``stop`` is set: keeps the Flink job running, sends heartbeats, answers for its health.
+
+    A broker or cluster that is away is waited for, and reported once per change. When this ends the job goes on, so
+    that a restart of this process costs no sample; without heartbeats its last negatives wait for it to come back.
+
+    Args:
+        pipeline: What to join.
+        clock: Event time of the heartbeats, and all waiting.
+        stop: Set to leave; it takes a second or two.
+        stop_job: Whether to cancel the Flink job when leaving.
+        connector: The Kafka SQL connector's jar; by default the one that set-up has fetched.
+        listening: Told the address of the status server once it answers.
+
+    Raises:
+        Invalid: A topic of the user's is missing, a join with another plan is running, the port is in use, a secret is
+            missing, or the brokers refuse the login.
+        Bug: Flink refuses the generated SQL.
+    """
+    plan = sql.plan(pipeline)
+    owned = topics.own_topics(pipeline)
+    metrics = Metrics("join", clock=clock)
+    desk = _Desk(pipeline, metrics)
+    host, port = pipeline.control.host, pipeline.control.port
+    with (
+        StatusServer(host, port, metrics=metrics, status=desk.status, ready=desk.reason) as server,
+        FlinkRest(pipeline.flink.rest) as cluster,
+    ):
+        if listening is not None:
+            listening(server.url)
+        try:
+            admin = KafkaAdmin(pipeline.kafka, clock=clock)
+            prepare = partial(_prepare, admin, topics.user_topics(pipeline), owned)
+            retry(prepare, "find and create topics", clock=clock, stop=stop)
+            watch = JobWatch(
+                plan,
+                cluster,
+                lambda path: submit(
+                    plan, cluster, connector or flink_kafka_connector(), clock=clock, stop=stop, recover_from=path
+                ),
+            )
+            producer = Producer(pipeline.kafka, clock=clock)
+            with Heartbeats(
+                producer,
+                _inputs(pipeline),
+                interval=pipeline.control.heartbeat_interval.seconds,
+                clock=clock,
+                metrics=metrics,
+            ) as heartbeats:
+                desk.heartbeats = heartbeats
+                _watch(watch, heartbeats, desk, clock, stop)
+        except Stopped:
+            pass
+        if stop_job:
+            _stop_job(plan, cluster, clock)
+
+
+def _prepare(admin: KafkaAdmin, wanted: tuple[str, ...], owned: tuple[Any, ...]) -> None:
+    admin.require_topics(wanted)
+    admin.ensure_topics(owned)
+
+
+def _inputs(pipeline: spec.Pipeline) -> dict[str, str]:
+    names = ("impressions", *(feedback.name for feedback in pipeline.events.feedback))
+    return dict(zip(names, topics.heartbeats(pipeline), strict=True))
+
+
+def _watch(watch: JobWatch, heartbeats: Heartbeats, desk: _Desk, clock: Clock, stop: threading.Event) -> None:
+    backoff = Backoff("keep the join running", clock=clock, stop=stop, longest=_LONGEST_WAIT_S)
+    while not stop.is_set():
+        heartbeats.raise_failure()
+        try:
+            view = watch.look()
+        except Unavailable as error:
+            desk.lost(error)
+            backoff.failed(error)
+            continue
+        backoff.succeeded()
+        desk.saw(view)
+        clock.wait(stop, WATCH_S)
+
+
+def _stop_job(plan: sql.JoinPlan, cluster: FlinkRest, clock: Clock) -> None:
+    """Cancels the job and waits until it has ended; a cluster that is away has no job to stop."""
+    deadline = clock.monotonic() + _STOP_JOB_S
+    try:
+        while living := [job for job in cluster.jobs(plan.job_name) if not job.ended]:
+            for job in living:
+                cluster.cancel(job.id)
+            if clock.monotonic() > deadline:
+                _log.warning("join_still_ending", job_id=living[0].id)
+                return
+            clock.sleep(0.1)
+        _log.info("join_stopped", plan=plan.plan_hash)
+    except Unavailable as error:
+        _log.warning("join_not_stopped", error=error)
+
+
+class _Desk:
+    """What the status pages say; written by the watching thread, read by the server's."""
+
+    def __init__(self, pipeline: spec.Pipeline, metrics: Metrics) -> None:
+        self._model = pipeline.name
+        self._metrics = metrics
+        self._lock = threading.Lock()
+        self._view: JobView | None = None
+        self._reason: str | None = "the join is being submitted"
+        self._restarts: tuple[str | None, int] = (None, 0)
+        self.heartbeats: Heartbeats | None = None
+
+    def status(self) -> Mapping[str, Any]:
+        with self._lock:
+            view, reason = self._view, self._reason
+        return {
+            "role": "join",
+            "model": self._model,
+            "job_id": view.id if view is not None else None,
+            "job_state": view.state if view is not None else None,
+            "watermark_ms": view.watermark_ms if view is not None else None,
+            "heartbeats": self.heartbeats.delivered() if self.heartbeats is not None else {},
+            "reason": reason,
+        }
+
+    def reason(self) -> str | None:
+        """None when ready."""
+        with self._lock:
+            return self._reason
+
+    def saw(self, view: JobView) -> None:
+        with self._lock:
+            self._view = view
+            self._reason = None if view.working else f"flink: the job is {view.state}, not all of its tasks run"
+        self._metrics.set("springtide_ready", view.working)
+        self._metrics.set("springtide_join_job_running", view.working)
+        if view.watermark_ms is not None:
+            self._metrics.set("springtide_join_watermark_timestamp_seconds", view.watermark_ms / 1000)
+        if view.checkpoint_ms is not None:
+            self._metrics.set("springtide_join_checkpoint_timestamp_seconds", view.checkpoint_ms / 1000)
+        self._count_restarts(view)
+
+    def lost(self, error: Unavailable) -> None:
+        with self._lock:
+            self._reason = str(error)
+        self._metrics.set("springtide_ready", 0)
+        self._metrics.set("springtide_join_job_running", 0)
+        self._metrics.inc("springtide_unavailable_total", dependency="flink")
+
+    def _count_restarts(self, view: JobView) -> None:
+        job, known = self._restarts
+        known = known if job == view.id else 0
+        self._metrics.inc("springtide_join_restarts_total", max(0, view.restarts - known))
+        self._restarts = (view.id, view.restarts)

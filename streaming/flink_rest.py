@@ -1,0 +1,173 @@
+"""Asks a Flink cluster about its jobs over REST; must not know what a job computes."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx
+
+from infra.errors import Invalid, Unavailable
+
+_TIMEOUT_S: Final = 5.0
+_ENDED: Final = frozenset({"FAILED", "CANCELED", "FINISHED"})
+# What Flink says before an input has any watermark.
+_NO_WATERMARK: Final = -(2**63)
+_CURE: Final = "start the Flink cluster, or correct `flink.rest`"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as the cluster lists it; ``started_ms`` is milliseconds since 1970."""
+
+    id: str
+    name: str
+    state: str
+    started_ms: int
+    tasks: int
+    tasks_running: int
+
+    @property
+    def ended(self) -> bool:
+        """Whether it can never run again."""
+        return self.state in _ENDED
+
+    @property
+    def working(self) -> bool:
+        """Whether every task has a slot and runs."""
+        return self.state == "RUNNING" and 0 < self.tasks == self.tasks_running
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The newest completed checkpoint; ``path`` is None where it is kept in the JobManager's memory."""
+
+    completed_ms: int
+    path: str | None
+
+
+class FlinkRest:
+    """One session cluster. Safe for many threads.
+
+    Every method may raise :class:`~infra.errors.Unavailable`: the cluster does not answer.
+
+    Args:
+        address: Base address, such as ``http://127.0.0.1:8081``.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address.rstrip("/")
+        self._client = httpx.Client(base_url=self.address, timeout=_TIMEOUT_S, trust_env=False)
+
+    def jobs(self, prefix: str = "") -> list[Job]:
+        """Jobs whose name begins with ``prefix``, newest first."""
+        found = [
+            Job(
+                id=each["jid"],
+                name=each["name"],
+                state=each["state"],
+                started_ms=each["start-time"],
+                tasks=each["tasks"]["total"],
+                tasks_running=each["tasks"]["running"],
+            )
+            for each in self._get("/jobs/overview")["jobs"]
+            if each["name"].startswith(prefix)
+        ]
+        return sorted(found, key=lambda job: job.started_ms, reverse=True)
+
+    def job(self, job_id: str) -> Job | None:
+        """One job, or None where the cluster does not know it (any more)."""
+        return next((job for job in self.jobs() if job.id == job_id), None)
+
+    def cause(self, job_id: str) -> str | None:
+        """Why the job failed last: the innermost cause in one line, or None."""
+        answer = self._get(f"/jobs/{job_id}/exceptions")
+        entries = (answer.get("exceptionHistory") or {}).get("entries") or []
+        if not entries:
+            return None
+        return root_cause(entries[0]["stacktrace"])
+
+    def cancel(self, job_id: str) -> None:
+        """Asks the job to end at once, keeping its last checkpoint; an ended job is no error."""
+        response = self._send("PATCH", f"/jobs/{job_id}", params={"mode": "cancel"})
+        if response.status_code not in {httpx.codes.ACCEPTED, httpx.codes.NOT_FOUND, httpx.codes.CONFLICT}:
+            raise Unavailable(f"flink: cannot cancel job {job_id}: {response.text[:200]}", where=self.address)
+
+    def checkpoint(self, job_id: str) -> Checkpoint | None:
+        """The newest completed checkpoint, or None."""
+        latest = self._get(f"/jobs/{job_id}/checkpoints")["latest"]["completed"]
+        if latest is None:
+            return None
+        path = str(latest["external_path"])
+        return Checkpoint(int(latest["latest_ack_timestamp"]), path if "://" in path or path.startswith("/") else None)
+
+    def restarts(self, job_id: str) -> int:
+        """How often the job was restarted since it was submitted."""
+        found = self._get(f"/jobs/{job_id}/metrics", get="numRestarts")
+        return int(float(found[0]["value"])) if found else 0
+
+    def watermark(self, job_id: str, vertex: str) -> int | None:
+        """The lowest input watermark of the vertices whose name contains ``vertex``, ms since 1970.
+
+        None until every one of them has one.
+        """
+        lowest: int | None = None
+        for each in self._get(f"/jobs/{job_id}")["vertices"]:
+            if vertex not in each["name"]:
+                continue
+            subtasks = self._get(f"/jobs/{job_id}/vertices/{each['id']}/watermarks")
+            values = [int(subtask["value"]) for subtask in subtasks]
+            if len(values) < each["parallelism"]:
+                return None
+            lowest = min(values if lowest is None else [lowest, *values])
+        return None if lowest == _NO_WATERMARK else lowest
+
+    def has_on_class_path(self, jar: str) -> bool:
+        """Whether a jar whose name contains ``jar`` is part of the cluster itself."""
+        return any(jar in entry for entry in self._get("/jobmanager/environment")["classpath"])
+
+    def close(self) -> None:
+        """Ends the connections."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _get(self, path: str, **query: str) -> Any:
+        response = self._send("GET", path, params=query)
+        if response.status_code != httpx.codes.OK:
+            what = f"flink: {path} answered {response.status_code}"
+            raise Unavailable(what, cure=_CURE, where=self.address)
+        try:
+            return response.json()
+        except ValueError:
+            raise Invalid(f"{self.address} is no Flink cluster", cure="correct `flink.rest`") from None
+
+    def _send(self, method: str, path: str, *, params: dict[str, str]) -> httpx.Response:
+        try:
+            return self._client.request(method, path, params=params)
+        except httpx.UnsupportedProtocol:
+            raise Invalid(
+                f"flink.rest: `{self.address}` is no address", wanted="such as http://127.0.0.1:8081"
+            ) from None
+        except httpx.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            raise Unavailable(f"flink does not answer: {reason}", cure=_CURE, where=self.address) from None
+
+
+def root_cause(trace: str) -> str:
+    """The innermost cause in a Java stack trace: one line, without packages and frames."""
+    lines = trace.strip().splitlines() or ["no reason given"]
+    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+    last = causes[-1] if causes else lines[0]
+    name, colon, text = last.partition(": ")
+    if not colon:
+        return name.rpartition(".")[2][:500]
+    return (text if "." in name and " " not in name else last)[:500]
