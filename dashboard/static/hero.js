@@ -25,17 +25,18 @@ export function headline({ t, about, headline: h, status }) {
   if (!h) return;
   const number = byId('behind');
   const idle = h.idle && status.kind !== 'starting' && h.behind_ms != null;
-  const [value, unit] = idle ? ['idle', ''] : lengthParts(h.behind_ms);
+  const known = h.behind_ms != null;
+  const [value, unit] = idle ? ['idle', ''] : known ? lengthParts(h.behind_ms) : [status.kind === 'unknown' ? '?' : 'starting', ''];
   write(number, value);
   write(byId('behind-unit'), unit);
   number.closest('.now').dataset.kind = idle ? 'idle' : status.kind;
-  write(byId('behind-caption'), idle ? 'nothing to learn right now' : h.behind_ms == null ? 'not known yet' : 'behind the stream');
+  write(byId('behind-caption'), idle ? 'nothing to learn right now' : known ? 'behind the stream' : 'not known yet');
   write(byId('p50'), h.p50_ms == null ? NONE : length(h.p50_ms));
   write(byId('p99'), h.p99_ms == null ? NONE : length(h.p99_ms));
   write(byId('slo'), length(about.slo_ms));
   write(byId('label'), h.label_ts == null ? NONE : length(t - h.label_ts));
   byId('why').replaceChildren(...reason(t, about, h, status, idle));
-  document.title = idle ? 'idle · Springtide' : `${[value, unit].join(' ').trim()} behind · Springtide`;
+  document.title = !idle && known ? `${value} ${unit} behind · Springtide` : `${value} · Springtide`;
 }
 
 function reason(t, about, h, status, idle) {
