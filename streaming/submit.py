@@ -207,7 +207,7 @@ def _submitted(request: _Request) -> dict[str, str]:
         for definition in request.definitions:
             environment.execute_sql(definition)
         job = environment.execute_sql(request.insert).get_job_client()
-        return {"job_id": job.get_job_id().to_string()}
+        return {"job_id": str(job.get_job_id())}
     except (JavaException, Py4JError) as error:
         return _refusal(str(error))
 
