@@ -68,6 +68,8 @@ def _without_answer(text: str, what: str, url: str, error: Exception) -> Springt
         return Invalid(f"{what}: its certificate is not trusted", cure="trust its authority on this machine", where=url)
     if isinstance(error, PermissionError) or "PermissionDenied" in text:
         return Invalid(f"{what}: the file system denies it", cure="let this process write there", where=url)
+    if "os error 20)" in text or "os error 21)" in text or "NotADirectory" in text or "IsADirectory" in text:
+        return Invalid(f"{what}: a folder and a file want the same name", cure="use an empty folder", where=url)
     if "StorageFull" in text or "os error 28" in text:
         return Unavailable(f"{what}: the disk is full", cure="free space", where=url)
     reason = next((reason for sign, reason in _CONNECTION if sign in text), type(error).__name__)

@@ -33,6 +33,9 @@ RETRIES: Final[dict[str, Any]] = {
     },
 }
 
+# On a disk a key may be a folder's name, or go through a file as if it were a folder.
+NO_FILE: Final = ("os error 20)", "os error 21)")
+
 Answer = TypeVar("Answer")
 
 _memories: dict[str, MemoryStore] = {}
@@ -51,13 +54,18 @@ class ObstoreStore:
         return self._url
 
     def put(self, key: str, data: Data) -> None:
-        self._call(f"put {key}", lambda: obstore.put(self._client, checked_key(key), data, use_multipart=False))
+        self._call(
+            f"put {key}",
+            lambda: obstore.put(self._client, checked_key(key), data, use_multipart=False),
+            absent=(),
+        )
 
     def create(self, key: str, data: Data) -> None:
         try:
             self._call(
                 f"create {key}",
                 lambda: obstore.put(self._client, checked_key(key), data, mode="create", use_multipart=False),
+                absent=(),
             )
         except (AlreadyExistsError, PreconditionError):
             raise AlreadyExists(key) from None
@@ -113,7 +121,7 @@ class ObstoreStore:
                 return b""
             raise
 
-    def _call(self, doing: str, request: Callable[[], Answer]) -> Answer:
+    def _call(self, doing: str, request: Callable[[], Answer], *, absent: tuple[str, ...] = NO_FILE) -> Answer:
         try:
             return request()
         except (AlreadyExistsError, PreconditionError):
@@ -123,6 +131,8 @@ class ObstoreStore:
                 raise translated(error, self._url, doing) from None
             raise NotFound(doing.partition(" ")[2]) from None
         except (BaseError, OSError) as error:
+            if any(sign in str(error) for sign in absent):
+                raise NotFound(doing.partition(" ")[2]) from None
             raise translated(error, self._url, doing) from None
 
 
