@@ -1,0 +1,129 @@
+"""The page in a real browser: what it shows, how it looks without contact, and that it asks nobody else."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.dashboard.loop import Loop, served
+
+WAIT_MS = 12_000
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    made = browser.new_context(viewport={"width": 1160, "height": 900}, color_scheme="dark", locale="en-GB")
+    made.set_default_timeout(WAIT_MS)
+    yield made
+    made.close()
+
+
+def watched(context: BrowserContext) -> tuple[Page, list[str], list[str]]:
+    """A tab, what it complained of, and whom it asked."""
+    tab = context.new_page()
+    complaints: list[str] = []
+    asked: list[str] = []
+    tab.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on("request", lambda request: asked.append(request.url))
+    return tab, complaints, asked
+
+
+def test_the_page_shows_the_figures_of_the_api_and_asks_nobody_else(loop: Loop, context: BrowserContext) -> None:
+    manifest = loop.commit(oldest_received_ms=loop.click("k1").received_ms)
+    loop.sample("k1", "click")
+    manifest = loop.commit()
+    loop.apply_everywhere(manifest)
+    with served(loop.pipeline) as page:
+        tab, complaints, asked = watched(context)
+        tab.goto(page.url)
+        expect(tab.locator("#behind")).to_have_text("0.0", timeout=WAIT_MS)
+        expect(tab.locator("#status")).to_contain_text("within SLO")
+        expect(tab.locator("#status .shape")).to_be_visible()
+        expect(tab.locator("#about")).to_have_text(f"{loop.pipeline.name} · deepfm · version {manifest.version}")
+
+        click = loop.click("k2")
+        expect(tab.locator("#why")).to_contain_text("waits for its verdict from the join", timeout=WAIT_MS)
+        state = page.until(lambda s: s["headline"]["oldest_received_ts"] == click.received_ms)
+        shown = float(tab.locator("#behind").inner_text())
+        assert abs(shown - state["headline"]["behind_ms"] / 1000) < 1.2
+
+        loop.sample("k2", "click")
+        manifest = loop.commit(oldest_received_ms=click.received_ms)
+        loop.apply_everywhere(manifest)
+        expect(tab.locator("#why")).to_contain_text("Caught up", timeout=WAIT_MS)
+        state = page.until(lambda s: s["waterfall"] and s["waterfall"]["version"] == manifest.version)
+        stages = [f"{ms / 1000:.2f} s" for ms in state["waterfall"]["stages_ms"]]
+        expect(tab.locator("#waterfall .row .value")).to_have_text(stages)
+        expect(tab.locator("#replicas .replica b")).to_have_text(["replica-0", "replica-1"])
+        expect(tab.locator("#replicas .replica .ver")).to_have_text([f"v{manifest.version}"] * 2)
+        overall = state["quality"]["overall"]
+        figures = [f"{overall['auc']:.3f}", f"{overall['log_loss']:.3f}", f"{overall['calibration']:.2f}"]
+        expect(tab.locator("#quality-figures dd:not(.note)")).to_have_text(figures)
+        expect(tab.locator("#versions tbody tr").first).to_contain_text("replica-0, replica-1")
+        for canvas in ("behind-chart", "quality-chart", "rates-chart"):
+            expect(tab.locator(f"#{canvas} canvas")).to_be_visible()
+            assert re.search(r"\d", tab.locator(f"#{canvas}").get_attribute("aria-label") or "")
+        for twin in ("behind", "waterfall", "replicas", "quality", "rates"):
+            tab.locator(f"#{twin}-table summary").click()
+            expect(tab.locator(f"#{twin}-table tbody tr").first).to_be_visible()
+
+        assert {urlsplit(url).netloc for url in asked} == {urlsplit(page.url).netloc}
+        assert complaints == []  # among others: the content security policy and the integrity of the chart library hold
+        policy = page.get("/").headers["content-security-policy"]
+        assert policy.startswith("default-src 'self'") and "unsafe" not in policy
+
+
+def test_lost_contact_is_said_and_ends_by_itself(loop: Loop, context: BrowserContext) -> None:
+    loop.apply_everywhere(loop.commit())
+    tab, _, _ = watched(context)
+    with served(loop.pipeline) as page:
+        tab.goto(page.url)
+        expect(tab.locator("#behind")).to_have_text("idle", timeout=WAIT_MS)
+        port = urlsplit(page.url).port
+        assert port is not None
+        tab.evaluate("document.body.dataset.sameDocument = 'yes'")
+    expect(tab.locator("#lost")).to_have_text(re.compile(r"no contact since \d\d:\d\d:\d\d"), timeout=WAIT_MS)
+    assert float(tab.locator("main").evaluate("main => getComputedStyle(main).opacity")) < 0.6
+    expect(tab.locator("#behind")).to_have_text("idle")
+    with served(loop.pipeline, port=port):
+        expect(tab.locator("#lost")).to_be_hidden(timeout=WAIT_MS)
+        assert float(tab.locator("main").evaluate("main => getComputedStyle(main).opacity")) == 1
+        expect(tab.locator("#events")).to_contain_text("page started")
+        assert tab.evaluate("document.body.dataset.sameDocument") == "yes", "the page was loaded anew"
+
+
+def test_an_empty_loop_teaches_and_a_phone_scrolls_one_way_only(loop: Loop, browser: Browser) -> None:
+    """The one manifest is the learner's claim: nothing is servable yet."""
+    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="light", has_touch=True)
+    context.set_default_timeout(WAIT_MS)
+    try:
+        with served(loop.pipeline) as page:
+            tab, complaints, _ = watched(context)
+            tab.goto(page.url)
+            expect(tab.locator("#status")).to_contain_text("starting", timeout=WAIT_MS)
+            expect(tab.locator("#why")).to_contain_text("No replica has applied a version yet")
+            expect(tab.locator("#waterfall")).to_contain_text("springtide probe")
+            expect(tab.locator("main")).to_contain_text("Each sample is predicted before it is learned")
+            assert tab.evaluate("document.documentElement.scrollWidth") == 390
+            light = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+            button = tab.get_by_role("button", name="Dark")
+            button.focus()
+            tab.keyboard.press("Enter")
+            expect(button).to_have_attribute("aria-pressed", "true")
+            assert tab.evaluate("getComputedStyle(document.body).backgroundColor") != light
+            tab.reload()
+            expect(tab.locator("html")).to_have_attribute("data-theme", "dark")
+
+            tab.get_by_role("radio", name="10 min").focus()
+            tab.keyboard.press("ArrowRight")
+            expect(tab.get_by_role("radio", name="1 h", exact=True)).to_have_attribute("aria-checked", "true")
+            assert tab.evaluate("document.documentElement.scrollWidth") == 390
+            assert complaints == []
+    finally:
+        context.close()
