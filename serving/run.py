@@ -5,12 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
-
-import uvicorn
 
 from checkpointing.follower import Follower
 from checkpointing.history import newest_version
@@ -21,7 +18,6 @@ from infra.logs import logger
 from infra.metrics import Metrics
 from infra.object_store import ObjectStore
 from infra.spec import Pipeline
-from infra.status_server import listen_error
 from kernels.features import FeatureEncoder
 from kernels.tables import EmbeddingTables
 from serving.acceptance import Acceptance
@@ -30,18 +26,12 @@ from serving.app import build_app
 from serving.endpoints import Endpoints
 from serving.follow import Following
 from serving.predictor import Predictor
+from serving.server import Server, listen
 from serving.signature import Signature
 from serving.snapshot import Switch
 from serving.tensorflow_runtime import set_threads
 
-# Once asked to stop, a replica says so for this long before it stops listening: balancers look every so often.
-DRAIN_PAUSE_S: Final = 0.5
-# What was begun by then may end.
-DRAIN_WITHIN_S: Final = 3
 FOLLOWER_WITHIN_S: Final = 1.0
-# Longer than the idle timeout of common balancers, so that they close connections and not we.
-KEEP_ALIVE_S: Final = 75
-BACKLOG: Final = 1024
 
 _log = logger()
 
@@ -75,7 +65,7 @@ def run_replica(
     """
     signature = Signature.of(pipeline)
     metrics = Metrics("replica", clock=clock)
-    listener = _listen(host, port)
+    listener = listen(host, port)
     with contextlib.closing(listener):
         set_threads()
         switch = Switch(tables_factory, clock)
@@ -110,64 +100,11 @@ def run_replica(
         thread.start()
         _log.info("replica_listening", name=name, host=host, port=listener.getsockname()[1])
         try:
-            _Server(app, clock, stop, metrics).run(sockets=[listener])
+            Server(app, clock, stop, metrics).run(sockets=[listener])
         finally:
             stop.set()
             answering.close()
             thread.join(FOLLOWER_WITHIN_S)
-
-
-class _Server(uvicorn.Server):
-    """Uvicorn, told to leave by the stop event instead of by signals of its own."""
-
-    def __init__(self, app: Any, clock: Clock, stop: threading.Event, metrics: Metrics) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                loop="uvloop",
-                http="httptools",
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                backlog=BACKLOG,
-                timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=DRAIN_WITHIN_S,
-            )
-        )
-        self._clock = clock
-        self._stop = stop
-        self._metrics = metrics
-        self._draining_since: float | None = None
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Signals belong to whoever made the stop event."""
-        yield
-
-    async def on_tick(self, counter: int) -> bool:
-        """Whether it is time to stop listening; asked ten times a second."""
-        if self._stop.is_set() and self._draining_since is None:
-            self._draining_since = self._clock.monotonic()
-            self._metrics.set("springtide_ready", 0)
-            _log.info("replica_draining")
-        if self._draining_since is not None and self._clock.monotonic() - self._draining_since >= DRAIN_PAUSE_S:
-            return True
-        return await super().on_tick(counter)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        # Not only bound: a second replica on the same port must fail here.
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise listen_error(host, port, error) from None
-    return listener
 
 
 def _status(model: str, name: str, version: int | None, following: Following, *, ready: bool) -> dict[str, Any]:

@@ -1,0 +1,130 @@
+"""A store with versions in it, and a replica's application over them in this process."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from checkpointing.follower import Follower
+from infra.clock import SystemClock
+from infra.feature_spec import feature_spec_hash
+from infra.metrics import Metrics
+from infra.object_store import ObjectStore, open_store
+from infra.spec import Pipeline
+from serving.acceptance import Acceptance
+from serving.answering import Answering
+from serving.app import build_app
+from serving.endpoints import Endpoints
+from serving.follow import Following
+from serving.predictor import Predictor
+from serving.server import Server, listen
+from serving.signature import Signature
+from serving.snapshot import Switch
+from springtide.wiring import build_encoder, build_tables
+from tests.serving.model import Model, make_pipeline
+
+CLOCK = SystemClock()
+
+
+@dataclass
+class Replica:
+    """A replica in this process; a test takes its follower's steps one by one."""
+
+    pipeline: Pipeline
+    store: ObjectStore
+    metrics: Metrics
+    switch: Switch
+    predictor: Predictor
+    following: Following
+    client: httpx.Client
+    stop: threading.Event
+    thread: threading.Thread
+
+    def close(self) -> None:
+        self.client.close()
+        self.stop.set()
+        self.thread.join()
+
+
+def build_replica(pipeline: Pipeline, store: ObjectStore) -> Replica:
+    encoder = build_encoder(pipeline)
+    metrics = Metrics("replica", clock=CLOCK)
+    switch = Switch(lambda: build_tables(pipeline, encoder, max_batch=64, trainable=False), CLOCK)
+    signature = Signature.of(pipeline)
+    predictor = Predictor(signature, encoder, switch, metrics)
+    following = Following(
+        follower=lambda: Follower(store, pipeline.name, CLOCK),
+        acceptance=Acceptance(signature, encoder.features, feature_spec_hash(pipeline)),
+        switch=switch,
+        metrics=metrics,
+        clock=CLOCK,
+        poll_interval_s=0.02,
+    )
+
+    def not_ready() -> str | None:
+        return None if predictor.version is not None else "no version applied yet"
+
+    answering = Answering(max_body=pipeline.serving.max_body.bytes, metrics=metrics, clock=CLOCK)
+    app = build_app(
+        Endpoints(predictor, answering, not_ready, "test"), metrics=metrics, status=dict, not_ready=not_ready
+    )
+    stop = threading.Event()
+    listener = listen("127.0.0.1", 0)
+    server = Server(app, CLOCK, stop, metrics)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    client = httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", trust_env=False)
+    return Replica(pipeline, store, metrics, switch, predictor, following, client, stop, thread)
+
+
+@pytest.fixture
+def store(unique: Callable[[str], str], tmp_path: Path) -> ObjectStore:
+    return open_store(make_pipeline(tmp_path.as_uri()).store)
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Pipeline:
+    return make_pipeline(tmp_path.as_uri())
+
+
+@pytest.fixture
+def model(pipeline: Pipeline, store: ObjectStore) -> Model:
+    return Model(pipeline, store)
+
+
+@pytest.fixture
+def replica(pipeline: Pipeline, store: ObjectStore) -> Iterator[Replica]:
+    built = build_replica(pipeline, store)
+    yield built
+    built.close()
+
+
+@dataclass
+class Served:
+    """A replica that answers, and the model that says what."""
+
+    model: Model
+    replica: Replica
+
+    @property
+    def client(self) -> httpx.Client:
+        return self.replica.client
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One version applied; not changed by the tests that share it."""
+    pipeline = make_pipeline(tmp_path_factory.mktemp("served").as_uri())
+    store = open_store(pipeline.store)
+    model = Model(pipeline, store)
+    model.commit()
+    replica = build_replica(pipeline, store)
+    replica.following.step()
+    yield Served(model, replica)
+    replica.close()
