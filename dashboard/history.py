@@ -80,8 +80,8 @@ class History:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = _connect(path)
-            with self._translated():
+            with self._translated("dashboard.history cannot be opened"):
+                self._db = _connect(path)
                 self._db.executescript(_SCHEMA)
                 layout = self.meta("layout")
                 if layout not in (None, _LAYOUT):
@@ -92,7 +92,7 @@ class History:
                         where=str(path),
                     )
                 self.set_meta("layout", _LAYOUT)
-        except (OSError, sqlite3.OperationalError) as error:
+        except OSError as error:
             raise Invalid(
                 f"dashboard.history: {error}", wanted="a file that can be written", where=str(path)
             ) from error
@@ -214,12 +214,12 @@ class History:
         self._db.execute("DELETE FROM quality WHERE t < ?", (now - COARSE_KEPT,))
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, doing: str = "history cannot be written") -> Iterator[None]:
         try:
             yield
         except sqlite3.OperationalError as error:
             raise Invalid(
-                f"history cannot be written: {error}",
+                f"{doing}: {error}",
                 cure="free disk space, or correct its rights",
                 where=str(self.path),
             ) from error
