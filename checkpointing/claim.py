@@ -3,15 +3,15 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Final
 
-from checkpointing.commit import Patience, Taken, land, patiently
+from checkpointing.commit import Persistence, Taken, land
 from checkpointing.history import newest_version, read_manifest
 from checkpointing.manifest import Gate, Manifest, Timeline
+from infra.backoff import Stopped
 from infra.clock import Clock, new_uuid
-from infra.errors import Fenced, Unavailable
+from infra.errors import Fenced
 from infra.object_store import ObjectStore
 
 LOOK_EVERY_S: Final = 0.5
@@ -22,27 +22,26 @@ def claim(
     store: ObjectStore,
     model: str,
     identity: str,
-    clock: Clock,
+    persistence: Persistence,
     *,
     takeover: bool,
     quiet_s: float,
-    retry_for_s: float,
-    stop: threading.Event | None,
     on_wait: Callable[[str], None] | None,
 ) -> Manifest:
     """Commits a claim on top of the newest version and returns it.
 
     Raises:
         Fenced: Another writer with another identity is alive.
-        Unavailable: The store does not answer, or ``stop`` was set.
+        Unavailable: The store does not answer.
+        Stopped: The process was asked to stop.
     """
     for _ in range(MOST_RACES):
-        newest = _newest(store, model, Patience(clock, retry_for_s))
+        newest = persistence.tries(lambda: _newest(store, model), "find the newest version")
         if newest is not None and newest.learner != identity and not takeover:
-            _await_quiet(store, newest, clock, quiet_s, retry_for_s, stop, on_wait)
-        manifest = _claim_after(newest, model, identity, clock)
+            _await_quiet(store, newest, persistence, quiet_s, on_wait)
+        manifest = _claim_after(newest, model, identity, persistence.clock)
         try:
-            land(store, manifest, manifest.to_json(), Patience(clock, retry_for_s))
+            land(store, manifest, manifest.to_json(), persistence)
         except Taken as taken:
             if taken.found.learner != identity and not takeover:
                 raise _alive(taken.found, store) from None
@@ -55,18 +54,16 @@ def claim(
     )
 
 
-def _newest(store: ObjectStore, model: str, patience: Patience) -> Manifest | None:
-    version = patiently(lambda: newest_version(store), patience)
-    return None if version is None else patiently(lambda: read_manifest(store, model, version), patience)
+def _newest(store: ObjectStore, model: str) -> Manifest | None:
+    version = newest_version(store)
+    return None if version is None else read_manifest(store, model, version)
 
 
 def _await_quiet(
     store: ObjectStore,
     newest: Manifest,
-    clock: Clock,
+    persistence: Persistence,
     quiet_s: float,
-    retry_for_s: float,
-    stop: threading.Event | None,
     on_wait: Callable[[str], None] | None,
 ) -> None:
     """Returns once no manifest has followed ``newest`` for ``quiet_s``, by our own clock alone."""
@@ -74,12 +71,14 @@ def _await_quiet(
         on_wait(
             f"version {newest.version} is by learner `{newest.learner}`; waiting {quiet_s:g} s for signs of its life"
         )
-    stop = stop or threading.Event()
+    clock = persistence.clock
     end = clock.monotonic() + quiet_s
     while (left := end - clock.monotonic()) > 0:
-        if clock.wait(stop, min(left, LOOK_EVERY_S)):
-            raise Unavailable("the take-over was stopped", where=store.url)
-        found = patiently(lambda: read_manifest(store, newest.model, newest.version + 1), Patience(clock, retry_for_s))
+        if clock.wait(persistence.stop, min(left, LOOK_EVERY_S)):
+            raise Stopped("claim")
+        found = persistence.tries(
+            lambda: read_manifest(store, newest.model, newest.version + 1), "look for another writer"
+        )
         if found is not None:
             raise _alive(found, store)
 

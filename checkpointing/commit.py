@@ -3,12 +3,15 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from checkpointing.history import read_manifest
 from checkpointing.manifest import Manifest
 from checkpointing.paths import manifest_key
+from infra.backoff import retry
 from infra.clock import Clock
 from infra.errors import Unavailable
 from infra.object_store import AlreadyExists, ObjectStore
@@ -27,36 +30,34 @@ class Taken(Exception):
         self.found = found
 
 
-class Patience:
-    """Pauses that double from 50 ms to 2 s, until a limit is reached."""
+@dataclass(frozen=True)
+class Persistence:
+    """How long and until when a store that does not answer is tried.
 
-    def __init__(self, clock: Clock, limit_s: float) -> None:
-        self._clock = clock
-        self._end = clock.monotonic() + limit_s
-        self._pause = FIRST_PAUSE_S
-
-    def wait(self, error: Unavailable) -> None:
-        """Pauses, or raises ``error`` where the pause would end after the limit."""
-        if self._clock.monotonic() + self._pause > self._end:
-            raise error
-        self._clock.sleep(self._pause)
-        self._pause = min(2 * self._pause, LONGEST_PAUSE_S)
-
-
-def patiently(action: Callable[[], Result], patience: Patience) -> Result:
-    """``action``, repeated while the store is unavailable; it must be safe to repeat.
-
-    Raises:
-        Unavailable: The store was still so when patience ended.
+    Attributes:
+        clock: Passes the time.
+        limit_s: Seconds after which an action gives up, with ``Unavailable``.
+        stop: Ends the waiting at once, with ``Stopped``.
     """
-    while True:
-        try:
-            return action()
-        except Unavailable as error:
-            patience.wait(error)
+
+    clock: Clock
+    limit_s: float
+    stop: threading.Event
+
+    def tries(self, action: Callable[[], Result], what: str) -> Result:
+        """``action``, which must be safe to repeat, until it succeeds or the limit is reached."""
+        return retry(
+            action,
+            what,
+            clock=self.clock,
+            stop=self.stop,
+            first=FIRST_PAUSE_S,
+            longest=LONGEST_PAUSE_S,
+            give_up_after=self.limit_s,
+        )
 
 
-def land(store: ObjectStore, manifest: Manifest, data: bytes, patience: Patience) -> None:
+def land(store: ObjectStore, manifest: Manifest, data: bytes, persistence: Persistence) -> None:
     """Makes ``data``, the bytes of ``manifest``, the object of its number, by FORMAT.md 5.3.
 
     Safe to call again with the same bytes.
@@ -66,17 +67,16 @@ def land(store: ObjectStore, manifest: Manifest, data: bytes, patience: Patience
         Unavailable: The outcome is unknown; the bytes may still land.
         Corrupt: What has the number is no manifest.
     """
-    while True:
-        try:
-            store.create(manifest_key(manifest.version), data)
-            return
-        except AlreadyExists:
-            found = patiently(lambda: read_manifest(store, manifest.model, manifest.version), patience)
-            if found is not None:
-                if found.commit_uuid == manifest.commit_uuid:
-                    return
-                raise Taken(found) from None
+    persistence.tries(lambda: _create(store, manifest, data), f"commit version {manifest.version}")
+
+
+def _create(store: ObjectStore, manifest: Manifest, data: bytes) -> None:
+    try:
+        store.create(manifest_key(manifest.version), data)
+    except AlreadyExists:
+        found = read_manifest(store, manifest.model, manifest.version)
+        if found is None:
             # The store reports a race that nobody has won yet, as 409 means it.
-            patience.wait(Unavailable(f"version {manifest.version} is contended", cure="try again", where=store.url))
-        except Unavailable as error:
-            patience.wait(error)
+            raise Unavailable(f"version {manifest.version} is contended", cure="try again", where=store.url) from None
+        if found.commit_uuid != manifest.commit_uuid:
+            raise Taken(found) from None

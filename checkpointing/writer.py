@@ -11,7 +11,7 @@ from typing import Final, Self
 
 from checkpointing import paths
 from checkpointing.claim import claim
-from checkpointing.commit import Patience, Taken, land, patiently
+from checkpointing.commit import Persistence, Taken, land
 from checkpointing.content import Content
 from checkpointing.history import ahead
 from checkpointing.manifest import Graph, Manifest
@@ -42,7 +42,8 @@ class Writer:
         """Use :meth:`take_over`; ``claimed`` must be a claim that this process has committed."""
         self._store = store
         self._clock = clock
-        self._retry_for_s = retry_for_s
+        # A stop does not end a commit early: the last one of a process is worth its few seconds.
+        self._persistence = Persistence(clock, retry_for_s, threading.Event())
         self._claimed = claimed
         self._last = claimed
         self._pending: Pending | None = None
@@ -72,8 +73,8 @@ class Writer:
             clock: For pauses and timestamps.
             takeover: Whether to claim at once even from a writer with another identity.
             quiet_s: How long another identity must have been silent.
-            retry_for_s: How long an unavailable store is tried, here and in each commit.
-            stop: Ends the waiting early, with ``Unavailable``.
+            retry_for_s: How long an unavailable store is tried, here and for each object of a commit.
+            stop: Ends the waiting early, with ``Stopped``.
             on_wait: Told, in a sentence, when there is a wait for silence.
 
         Raises:
@@ -86,11 +87,9 @@ class Writer:
             store,
             model,
             identity,
-            clock,
+            Persistence(clock, retry_for_s, stop or threading.Event()),
             takeover=takeover,
             quiet_s=quiet_s,
-            retry_for_s=retry_for_s,
-            stop=stop,
             on_wait=on_wait,
         )
         return cls(store, claimed, clock, retry_for_s=retry_for_s)
@@ -175,7 +174,7 @@ class Writer:
         graph = Graph(
             key=paths.graph_key(sha256), bytes=len(data), sha256=sha256, weights=tuple(weights), labels=tuple(labels)
         )
-        patiently(lambda: self._put_once(graph, data), Patience(self._clock, self._retry_for_s))
+        self._persistence.tries(lambda: self._put_once(graph, data), "store the graph")
         return graph
 
     def _put_once(self, graph: Graph, data: bytes) -> None:
@@ -194,12 +193,11 @@ class Writer:
             self._busy.release()
 
     def _finish(self, pending: Pending) -> Manifest:
-        patience = Patience(self._clock, self._retry_for_s)
-        for packed in ahead(lambda packed: self._upload(packed, patience), list(pending.to_upload)):
+        for packed in ahead(self._upload, list(pending.to_upload)):
             pending.to_upload.remove(packed)
         manifest = pending.seal(self._clock.now_ms())
         try:
-            land(self._store, manifest, pending.data, patience)
+            land(self._store, manifest, pending.data, self._persistence)
         except Taken as taken:
             self._pending = None
             self._fenced = Fenced(
@@ -214,7 +212,7 @@ class Writer:
         self._pending = None
         return manifest
 
-    def _upload(self, packed: Packed, patience: Patience) -> Packed:
+    def _upload(self, packed: Packed) -> Packed:
         # The key holds the attempt: whatever a repeated put replaces, it is these very bytes.
-        patiently(lambda: self._store.put(packed.file.key, packed.data), patience)
+        self._persistence.tries(lambda: self._store.put(packed.file.key, packed.data), f"upload {packed.file.key}")
         return packed

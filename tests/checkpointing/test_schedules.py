@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -64,6 +65,13 @@ class WriteOnce:
         return getattr(self._inner, name)
 
 
+class EvenClock(SteppingClock):
+    """Every wait takes as long, so that the jitter of a backoff does not change the schedule."""
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        return super().wait(event, 0.25)
+
+
 class World:
     """Three places for learners on one model, one replica, and a record of what each commit was told."""
 
@@ -71,7 +79,7 @@ class World:
         inner: Any = WriteOnce(open_store(Store(url=f"memory://{new_uuid()}")))
         self.store: ObjectStore = inner
         self.faulty = FaultyStore(self.store, iter(faults_in_order))
-        self.clock = SteppingClock()
+        self.clock = EvenClock()
         self.writers: dict[int, Writer] = {}
         self.contents: list[Content] = []
         self.told: dict[int, Manifest] = {}
