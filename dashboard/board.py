@@ -8,18 +8,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from checkpointing.manifest import Manifest
+from dashboard.applied import AppliedVersions, applied_versions
 from dashboard.behind import BehindTracker, Measurement
-from dashboard.counts import SecondCounts
 from dashboard.feed import News
+from dashboard.flow import Flow
 from dashboard.history import History, quantile
 from dashboard.quality import Point, QualityByTime
-from dashboard.stages import STAGES, StageWindow, Timeline
 from dashboard.strip import Happening, Watcher
 from dashboard.targets import Answer
 from dashboard.verdict import Facts, judge
 from dashboard.versions import VersionLog, committed_ms, row, sample_positions
 from infra.spec import Pipeline
-from streaming import sample, topics
+from streaming import topics
 
 MINUTE_TICKS: Final = 60
 # Missing heartbeats: the learner commits an empty version at least this often, times three.
@@ -42,19 +42,14 @@ class Board:
         self._history = history
         self._started_ms = now_ms
         self._tracker = BehindTracker(skew_ms=pipeline.join.skew.ms)
-        self._counts = SecondCounts()
-        self._stages = StageWindow()
+        self._flow = Flow()
+        self._applied = AppliedVersions()
         self._watcher = Watcher(now_ms, pipeline.slo.behind.ms)
         self._answers: dict[str, Answer] = {}
-        self._seen_applied: dict[str, int] = {}
-        self._timelines: dict[str, Timeline] = {}
-        self._fresh_timelines: list[Timeline] = []
         self._headlines: deque[int] = deque(maxlen=MINUTE_TICKS)
-        self._trained: deque[tuple[int, int, int]] = deque(maxlen=MINUTE_TICKS + 1)  # time, samples, duplicates
         self._troubles: dict[str, str] = {}
         self._new_manifests: list[Manifest] = []
         self._happenings: list[Happening] = [("page", "page started")]
-        self._changed_buckets: list[int] = []
         self._left = 0
         self.log = VersionLog()
         self.quality = self._kept_quality()
@@ -75,8 +70,7 @@ class Board:
             self._tracker.dead(partition, offset)
         for positive in news.positives:
             self._tracker.sample(positive.key, positive.partition, positive.offset)
-        for name, t in news.counted:
-            self._counts.add(name, t)
+        self._flow.count(news.counted)
         self._trouble("kafka", "; ".join(news.troubles.values()))
 
     def take_manifests(self, manifests: Sequence[Manifest], left: int) -> None:
@@ -86,7 +80,7 @@ class Board:
             self.log.add(manifest)
             self._tracker.version(manifest.version, sample_positions(manifest, topic))
         through = self.quality.through
-        self._changed_buckets = self.quality.add(list(manifests))
+        self.quality.add(manifests)
         fresh = [manifest for manifest in manifests if manifest.version > through]
         if committed_ms_after(fresh, self._started_ms):
             self._new_manifests = fresh
@@ -106,9 +100,9 @@ class Board:
             status = answer.status
             if answer.role == "replica" and isinstance(status.get("version"), int):
                 self._tracker.applied(answer.name, status["version"])
-                self._take_applied(answer)
+                self._applied.take(answer.name, status, self.log)
             elif answer.role == "learner" and answer.up and isinstance(status.get("samples_total"), int):
-                self._trained.append((now_ms, status["samples_total"], int(status.get("duplicates_total") or 0)))
+                self._flow.trained(now_ms, status["samples_total"], _number(status.get("duplicates_total")))
             elif answer.role == "join" and answer.up and isinstance(status.get("watermark_ms"), int):
                 self._tracker.watermark(status["watermark_ms"], now_ms)
 
@@ -120,24 +114,24 @@ class Board:
         headline = self._headline(measured, replicas, now_ms)
         self._happenings += self._watcher.behind({} if measured.idle else behind)
         self._happenings += self._watcher.troubles(self._troubles)
-        rates = self._rates(now_ms)
+        rates = self._flow.rates(now_ms)
         self._store(now_ms, headline, behind, rates, measured.idle)
         sections: dict[str, Section] = {
             "t": now_ms,
             "about": self._about(),
             "headline": headline,
             "status": self._status(headline, measured, replicas, now_ms),
-            "waterfall": self._waterfall(replicas, now_ms),
+            "waterfall": self._applied.waterfall({a.name for a in replicas if a.up}, now_ms),
             "replicas": [self._replica(answer, measured) for answer in replicas],
             "learner": self._process("learner", ("version", "epoch", "state", "behind_records", "samples_total")),
             "join": self._process("join", ("job_state", "watermark_ms")),
             "rates": rates,
-            "minute": self._minute(now_ms),
+            "minute": self._flow.minute(now_ms),
             "quality": self._quality(),
             "versions": [row(manifest, self._served().get(manifest.version, [])) for manifest in self._new_manifests],
             "events": self._events(now_ms),
         }
-        self._new_manifests, self._changed_buckets, self._fresh_timelines = [], [], []
+        self._new_manifests = []
         return sections
 
     def version_rows(self, limit: int) -> list[dict[str, Any]]:
@@ -147,32 +141,6 @@ class Board:
     def _kept_quality(self) -> QualityByTime:
         bucket, window = self._pipeline.learner.quality_bucket, self._pipeline.join.window
         return QualityByTime(self._history, bucket_ms=bucket.ms, window_ms=window.ms)
-
-    def _take_applied(self, answer: Answer) -> None:
-        """Follows the replica's list of applied versions as far as their manifests are known."""
-        seen = self._seen_applied.get(answer.name, 0)
-        applied = [a for a in answer.status.get("applied") or () if isinstance(a, dict)]
-        if applied and int(applied[-1].get("version", 0)) < seen:
-            seen = 0  # the replica went back
-        for entry in applied:
-            version = int(entry.get("version", 0))
-            manifest = self.log.get(version)
-            newest = self.log.newest
-            if version <= seen:
-                continue
-            if newest is None or version > newest.version:
-                break  # its manifest comes with the next tick
-            seen = version
-            if manifest is None:
-                continue
-            line = manifest.timeline
-            moments = (line.received_ts, line.sampled_ts, line.trained_ts, committed_ms(manifest))
-            timeline = Timeline.of(version, answer.name, (*moments, int(entry.get("applied_ts", 0))))
-            if timeline is not None:
-                self._stages.add(timeline)
-                self._timelines[answer.name] = timeline
-                self._fresh_timelines.append(timeline)
-        self._seen_applied[answer.name] = seen
 
     def _headline(self, measured: Measurement, replicas: Sequence[Answer], now_ms: int) -> dict[str, Any]:
         up = [answer.name for answer in replicas if answer.up]
@@ -186,7 +154,7 @@ class Board:
         if length is not None and not measured.idle:
             self._headlines.append(length)
         recent = sorted(self._headlines)
-        version = min((a.status["version"] for a in replicas if a.up and a.status.get("version")), default=None)
+        version = min((v for a in replicas if a.up and isinstance(v := a.status.get("version"), int)), default=None)
         if not replicas and self.log.newest is not None:
             version = self.log.newest.version
         manifest = self.log.get(version) if version else None
@@ -237,33 +205,16 @@ class Board:
             return "No version yet: the learner commits the first one after the first samples."
         return "No replica has applied a version yet." if replicas else ""
 
-    def _waterfall(self, replicas: Sequence[Answer], now_ms: int) -> dict[str, Any] | None:
-        up = {answer.name for answer in replicas if answer.up}
-        lines = [line for name, line in self._timelines.items() if name in up] or list(self._timelines.values())
-        if not lines:
-            return None
-        line = min(lines, key=lambda t: (t.version, -t.moments[-1]))
-        whiskers = self._stages.whiskers(now_ms)
-        return {
-            "version": line.version,
-            "replica": line.replica,
-            "received_ts": line.moments[0],
-            "applied_ts": line.moments[-1],
-            "stages_ms": [line.stages_ms[stage] for stage in STAGES],
-            "p50_ms": [whiskers[stage][0] for stage in STAGES] if whiskers else None,
-            "p99_ms": [whiskers[stage][1] for stage in STAGES] if whiskers else None,
-        }
-
     def _replica(self, answer: Answer, measured: Measurement) -> dict[str, Any]:
         behind = measured.replicas.get(answer.name)
-        applied = answer.status.get("applied") or [{}]
+        applied = applied_versions(answer.status)
         return {
             "name": answer.name,
             "up": answer.up,
             "since_ts": answer.since_ms,
             "ready": bool(answer.status.get("ready")),
             "version": answer.status.get("version"),
-            "applied_ts": applied[-1].get("applied_ts"),
+            "applied_ts": applied[-1][1] if applied else None,
             "oldest_received_ts": behind.oldest_received_ms if behind else None,
             "known": behind is not None,
         }
@@ -274,34 +225,6 @@ class Board:
             return None
         said = {name: answer.status.get(name) for name in fields}
         return {"up": answer.up, "since_ts": answer.since_ms, "why": answer.why, **said}
-
-    def _rates(self, now_ms: int) -> dict[str, Any]:
-        trained: float | None = None
-        if len(self._trained) > 1:
-            (before, had, _), (after, has, _) = self._trained[-2], self._trained[-1]
-            trained = round((has - had) * 1000 / (after - before), 1) if after > before and has >= had else None
-        return {
-            "joined": self._counts.per_second("samples", now_ms),
-            "feedback": self._counts.per_second("feedback", now_ms),
-            "trained": trained,
-        }
-
-    def _minute(self, now_ms: int) -> dict[str, Any]:
-        counts = self._counts.minute(now_ms)
-        duplicates: int | None = None
-        if self._trained:
-            duplicates = max(0, self._trained[-1][2] - self._trained[0][2])
-        orphan, late = topics.LATE_REASONS
-        return {
-            "feedback": counts["feedback"],
-            "clicks": counts[sample.CLICK],
-            "timeouts": counts[sample.TIMEOUT],
-            "corrections": counts[sample.CORRECTED],
-            "orphans": counts[orphan],
-            "late_impressions": counts[late],
-            "dead": counts["dead"],
-            "duplicates": duplicates,
-        }
 
     def _quality(self) -> dict[str, Any]:
         closed = self.quality.last_closed()
@@ -326,9 +249,7 @@ class Board:
         if headline["label_ts"] is not None:
             values["label_age"] = (now_ms - headline["label_ts"]) / 1000
         values |= {name: float(rate) for name, rate in rates.items() if rate is not None}
-        for timeline in self._fresh_timelines:
-            for stage, length in timeline.stages_ms.items():
-                values[f"stage:{stage}"] = max(values.get(f"stage:{stage}", 0.0), length / 1000)
+        values |= {f"stage:{stage}": length / 1000 for stage, length in self._applied.longest_new().items()}
         self._history.record(now_ms, values)
 
     def _about(self) -> dict[str, Any]:
@@ -357,6 +278,10 @@ class Board:
             self._troubles[source] = why
         else:
             self._troubles.pop(source, None)
+
+
+def _number(said: object) -> int:
+    return said if isinstance(said, int) else 0
 
 
 def committed_ms_after(manifests: Sequence[Manifest], start_ms: int) -> bool:

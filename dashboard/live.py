@@ -13,6 +13,8 @@ from dashboard.history import as_json
 RETRY_MS: Final = 1_000
 # Sections that say only what is new: a viewer that missed a tick reads them from the API.
 NEWS: Final = frozenset({"versions", "events"})
+# Sections in every message, changed or not, so that a reader who keeps nothing still has the time and the headline.
+ALWAYS: Final = frozenset({"t", "headline"})
 
 
 class Live:
@@ -58,7 +60,7 @@ class Live:
                 parts = [
                     f'"{name}":{section.decode()}'
                     for name, section in self._sections.items()
-                    if sent.get(name) != section or (name in NEWS and section != b"[]")
+                    if name in ALWAYS or sent.get(name) != section or (name in NEWS and section != b"[]")
                 ]
                 sent = self._sections
                 yield {"data": "{" + ",".join(parts) + "}", "retry": RETRY_MS}

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -69,12 +70,8 @@ class QualityByTime:
         """The newest version whose increments are in the sums."""
         return self._through
 
-    def add(self, manifests: list[Manifest]) -> list[int]:
-        """Adds the increments of ``manifests``, which follow one another; those already in are left out.
-
-        Returns:
-            The starts of the fine buckets that have changed.
-        """
+    def add(self, manifests: Sequence[Manifest]) -> None:
+        """Adds the increments of ``manifests``, which follow one another; those already in are left out."""
         changed: set[int] = set()
         for manifest in manifests:
             if manifest.learned_through is not None:
@@ -89,7 +86,6 @@ class QualityByTime:
                     self.overall.add(quality)
         if changed:
             self._save(changed)
-        return sorted(t for t in changed if t in self._fine)
 
     def points(self, from_ms: int = 0) -> list[Point]:
         """The quality of every bucket from ``from_ms`` on, oldest first; older ones are five minutes wide."""

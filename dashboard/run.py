@@ -86,7 +86,7 @@ async def _serve(
     server = _Server(config)
 
     async def end() -> None:
-        while not stop.is_set() and not server.should_exit:
+        while not stop.is_set() and not server.should_exit and sampler.failure is None:
             if server.started and not announced.is_set():
                 announced.set()
                 _log.info("page_listening", port=port)
@@ -101,6 +101,8 @@ async def _serve(
     await server.serve(sockets=[listener])
     ending.cancel()
     await asyncio.gather(ending, return_exceptions=True)
+    if sampler.failure is not None:
+        raise sampler.failure
 
 
 class _Server(uvicorn.Server):

@@ -70,9 +70,16 @@ class Sampler:
         self._flying: dict[object, Future[Any]] = {}
         self._lost: dict[str, str] = {}
         self.ticks = 0
+        self.failure: Exception | None = None
 
     def run(self, stop: threading.Event, publish: Publish) -> None:
-        """Ticks once a second until ``stop`` is set."""
+        """Ticks once a second until ``stop`` is set; what ends it early stands in :attr:`failure`."""
+        try:
+            self._run(stop, publish)
+        except Exception as error:  # noqa: BLE001 - the server ends with it: a frozen page would be believed
+            self.failure = error
+
+    def _run(self, stop: threading.Event, publish: Publish) -> None:
         due = self._clock.monotonic()
         while not stop.is_set():
             publish(self.tick())

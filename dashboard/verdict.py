@@ -56,10 +56,10 @@ class Verdict:
 
 def judge(facts: Facts) -> Verdict:
     """The worst that is true, with the reason that a person can act on."""
+    if not facts.versions:
+        return Verdict("starting", "starting", facts.unreadable or facts.waiting)
     if facts.unreadable:
         return Verdict("unknown", "cannot tell", facts.unreadable)
-    if not facts.versions:
-        return Verdict("starting", "starting", facts.waiting)
     if facts.replicas and not facts.replicas_up:
         return Verdict("bad", "no replica answers", "The figures are those of the last version that each had applied.")
     trouble = _trouble(facts)

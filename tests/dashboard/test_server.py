@@ -4,19 +4,22 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import hashlib
 import re
 import socket
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dashboard import assets
 from infra.errors import Invalid
-from tests.dashboard.loop import Page, pipeline_for, served
+from tests.dashboard.loop import Page, Process, pipeline_for, served
 
 VENDORED = assets.FOLDER / "VENDORED.md"
 LIBRARY = "vendor/echarts.common.min.js"
@@ -28,7 +31,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """Nothing that it reads is there: no broker, an empty store, no process."""
     folder = tmp_path_factory.mktemp("page")
     with served(pipeline_for(folder, "nothing", learner="http://127.0.0.1:9")) as running:
-        running.until(lambda state: state["status"]["kind"] == "unknown")
+        running.until(lambda state: "kafka" in state["status"]["why"])
         yield running
 
 
@@ -43,6 +46,31 @@ def test_what_cannot_be_read_is_said_and_no_figure_is_made_up(page: Page) -> Non
     past = page.get("/api/history").json()
     assert past["series"].keys() <= {"joined", "feedback"} and past["quality"] == []
     assert any(event["text"].startswith("cannot read kafka") for event in past["events"])
+
+
+def test_a_process_that_talks_nonsense_changes_nothing(tmp_path: Path) -> None:
+    odd = {"version": "seven", "applied": [None, {"version": 1}, {"applied_ts": "x", "version": 2}, 5], "ready": "yes"}
+    replica = Process("replica", odd)
+    learner = Process("learner", {"samples_total": 7, "duplicates_total": "many", "epoch": [1]})
+    join = Process("join", {"job_state": None, "watermark_ms": "now"})
+    replicas = [replica.url, "http://[bad"]
+    with served(pipeline_for(tmp_path, "odd", replicas=replicas, learner=learner.url, join=join.url)) as page:
+        state = page.until(lambda s: s["replicas"] and s["replicas"][0]["up"] and s["learner"]["up"])
+        assert state["replicas"][0]["applied_ts"] is None and not state["replicas"][1]["up"]
+        first = state["t"]
+        assert page.until(lambda s: s["t"] > first)["headline"]["version"] is None
+    for process in (replica, learner, join):
+        process.stop()
+
+
+def test_a_page_that_cannot_keep_its_figures_ends_instead_of_freezing(tmp_path: Path) -> None:
+    pipeline = pipeline_for(tmp_path, "full")
+    with pytest.raises(Invalid, match="history cannot be written"), served(pipeline) as page:
+        page.until(lambda state: True)
+        with contextlib.closing(sqlite3.connect(pipeline.dashboard.history)) as history:
+            history.execute("DROP TABLE fine")
+        with contextlib.suppress(httpx.HTTPError):
+            page.until(lambda state: False, ticks=8)
 
 
 def test_every_exported_metric_can_be_read(page: Page) -> None:

@@ -57,6 +57,7 @@ def test_whiskers_are_of_the_last_minute_and_need_feedback() -> None:
         (Facts(True, 0, 10_000, False, replicas=2, replicas_up=0), "bad", ""),
         (Facts(False, None, 10_000, True, waiting="No version yet."), "starting", "No version yet."),
         (Facts(True, 900, 10_000, False, unreadable="kafka: gone"), "unknown", "kafka: gone"),
+        (Facts(False, None, 10_000, False, unreadable="kafka: gone"), "starting", "kafka: gone"),
         (Facts(True, 90_000, 10_000, False, down=["join"]), "bad", "join does not answer"),
     ],
 )

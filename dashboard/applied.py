@@ -1,0 +1,86 @@
+"""Follows which versions each replica has applied, as far as their manifests are known; must not ask anyone."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from typing import Any
+
+from dashboard.stages import STAGES, StageWindow, Timeline
+from dashboard.versions import VersionLog, committed_ms
+
+
+def applied_versions(status: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """Version and time of each switch in a replica's `/status`; what another program put there is left out."""
+    entries = status.get("applied")
+    found = []
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, dict):
+            version, applied_ms = entry.get("version"), entry.get("applied_ts")
+            if isinstance(version, int) and isinstance(applied_ms, int):
+                found.append((version, applied_ms))
+    return found
+
+
+class AppliedVersions:
+    """The newest timeline of each replica, and all timelines of the last minute."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] = {}
+        self._newest: dict[str, Timeline] = {}
+        self._window = StageWindow()
+        self._fresh: list[Timeline] = []
+
+    def take(self, replica: str, status: Mapping[str, Any], log: VersionLog) -> None:
+        """Takes a replica's applied versions, oldest first; what was taken before is left out."""
+        applied = applied_versions(status)
+        seen = self._seen.get(replica, 0)
+        newest = log.newest
+        if applied and applied[-1][0] < seen:
+            seen = 0  # the replica went back
+        for version, applied_ms in applied:
+            if version <= seen:
+                continue
+            if newest is None or version > newest.version:
+                break  # its manifest comes with a later tick
+            seen = version
+            manifest = log.get(version)
+            if manifest is None:
+                continue
+            line = manifest.timeline
+            moments = (line.received_ts, line.sampled_ts, line.trained_ts, committed_ms(manifest))
+            timeline = Timeline.of(version, replica, (*moments, applied_ms))
+            if timeline is not None:
+                self._window.add(timeline)
+                self._newest[replica] = timeline
+                self._fresh.append(timeline)
+        self._seen[replica] = seen
+
+    def longest_new(self) -> dict[str, int]:
+        """The longest of each stage since the last call, milliseconds."""
+        longest: dict[str, int] = {}
+        for timeline in self._fresh:
+            for stage, length in timeline.stages_ms.items():
+                longest[stage] = max(longest.get(stage, 0), length)
+        self._fresh = []
+        return longest
+
+    def waterfall(self, up: Set[str], now_ms: int) -> dict[str, Any] | None:
+        """The timeline of the replica of ``up`` that is the least far; of several, of the one that was last.
+
+        None where no version with feedback has been applied.
+        """
+        lines = [line for name, line in self._newest.items() if name in up] or list(self._newest.values())
+        if not lines:
+            return None
+        line = min(lines, key=lambda timeline: (timeline.version, -timeline.moments[-1]))
+        whiskers = self._window.whiskers(now_ms)
+        return {
+            "version": line.version,
+            "replica": line.replica,
+            "received_ts": line.moments[0],
+            "applied_ts": line.moments[-1],
+            "stages_ms": [line.stages_ms[stage] for stage in STAGES],
+            "p50_ms": [whiskers[stage][0] for stage in STAGES] if whiskers else None,
+            "p99_ms": [whiskers[stage][1] for stage in STAGES] if whiskers else None,
+        }
