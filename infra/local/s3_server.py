@@ -24,6 +24,7 @@ READY_SECONDS = 60.0
 # acknowledged (only a crash of the machine could do that).
 GRACE_SECONDS = 2.0
 PORTS = 8
+SOCKETS = Path("/tmp")
 PROOF_KEY = "local-stack/ready"
 OPTIONS = (
     # Nothing leaves this machine: by default the master reports statistics to its makers.
@@ -131,10 +132,18 @@ class S3Server:
     def stop(self) -> None:
         """Shuts the server down in order."""
         self.process.terminate()
+        self._remove_sockets()
 
     def kill(self) -> None:
         """Kills the server with SIGKILL."""
         self.process.kill()
+        self._remove_sockets()
+
+    def _remove_sockets(self) -> None:
+        """The server leaves its Unix sockets in a folder that it does not let us choose."""
+        for port in self.ports:
+            for path in SOCKETS.glob(f"seaweedfs-*-{port}.sock"):
+                path.unlink(missing_ok=True)
 
     def _bucket_works(self) -> bool:
         provision_bucket(self.endpoint, self.access_key, self.secret_key, self.bucket, self.region)

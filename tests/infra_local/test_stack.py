@@ -14,7 +14,7 @@ from infra.errors import Invalid, Unavailable
 from infra.kafka import KafkaAdmin, TopicSettings
 from infra.local.jars import ROOT
 from infra.local.ports import require_free
-from infra.local.s3_server import S3Server
+from infra.local.s3_server import SOCKETS, S3Server
 from infra.local.stack import LocalStack
 from infra.spec import Kafka
 from tests.infra_local.test_process import await_gone
@@ -69,6 +69,7 @@ def test_an_owner_killed_with_9_leaves_no_process_and_its_data_can_be_taken_up(t
     finally:
         stack.stop()
     assert family() == before
+    assert [path for port in stack.s3.ports for path in SOCKETS.glob(f"*-{port}.sock")] == []
     require_free(stack.kafka.port, "the next")
     require_free(stack.s3.port, "the next")
 
