@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -212,7 +212,7 @@ class Page:
     def get(self, path: str, **headers: str) -> httpx.Response:
         return httpx.get(f"{self.url}{path}", headers=headers, timeout=10, trust_env=False)
 
-    def ticks(self) -> Iterator[dict[str, Any]]:
+    def ticks(self) -> Generator[dict[str, Any], None, None]:
         """The state after each message of the live stream."""
         state: dict[str, Any] = {}
         with httpx.stream("GET", f"{self.url}/api/live", timeout=10, trust_env=False) as stream:
@@ -224,7 +224,7 @@ class Page:
     def until(self, true: Callable[[dict[str, Any]], object], ticks: int = 15) -> dict[str, Any]:
         """The first state for which ``true`` holds."""
         state: dict[str, Any] = {}
-        with contextlib.closing(self.ticks()) as stream:  # type: ignore[type-var]
+        with contextlib.closing(self.ticks()) as stream:
             for _, state in zip(range(ticks), stream, strict=False):
                 if true(state):
                     return state
