@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -81,17 +82,24 @@ class Feed:
             (topics.dead(pipeline.name), self._take_dead),
             (topics.samples(pipeline.name), self._take_samples),
         ]
-        self._tails = [(_Tail(pipeline, topic, start, clock), take) for topic, take in takers]
+        self._tails = deque((_Tail(pipeline, topic, start, clock), take) for topic, take in takers)
 
     def poll(self) -> News:
         """Everything that has arrived since the last call; a topic that cannot be read is named, not raised."""
         news = News()
-        for tail, take in self._tails:
+        searching = True  # one request that is not answered per call is enough: it may take a second
+        for tail, take in list(self._tails):
+            if not (tail.found or searching):
+                news.complete = False
+                continue
             try:
                 news.complete &= tail.read(lambda batch, take=take: take(batch, news))  # type: ignore[misc]
             except SpringtideError as error:
                 news.troubles[tail.topic] = str(error)
                 news.complete = False
+                searching = False
+        if not searching:
+            self._tails.rotate(-1)  # so that one missing topic does not hide the others
         return news
 
     def close(self) -> None:
@@ -144,19 +152,19 @@ class _Tail:
         )
         self._start_ms = start_ms
         self._clock = clock
-        self._assigned = False
+        self.found = False
 
     def read(self, take: Callable[[Batch], None]) -> bool:
         """Hands over what has arrived; False where there is more than one call may take."""
-        if not self._assigned:
+        if not self.found:
             self._reader.assign(self._reader.positions_at(self._start_ms, METADATA_TIMEOUT_S))
-            self._assigned = True
+            self.found = True
         taken = 0
         while taken < MOST:
             try:
                 batch = self._reader.poll_batch(CHUNK, 0)
             except PositionOutOfRange:
-                self._assigned = False
+                self.found = False
                 self._start_ms = self._clock.now_ms()
                 raise
             if not len(batch):
