@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import re
 import threading
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from infra.errors import Invalid, SpringtideError, Unavailable
 from infra.logs import logger
@@ -24,7 +25,7 @@ COMMON: Final[dict[str, Any]] = {
     "reconnect.backoff.ms": 50,
     "reconnect.backoff.max.ms": 1_000,
     "topic.metadata.refresh.interval.ms": 30_000,
-    "topic.metadata.propagation.max.ms": 5_000,
+    "topic.metadata.propagation.max.ms": 3_000,
     "allow.auto.create.topics": False,
     # Its own lines go to stderr at any time; what matters of them reaches us as errors.
     "log_level": 0,
@@ -85,6 +86,21 @@ def settings(kafka: Kafka) -> dict[str, Any]:
         if kafka.tls.key_password is not None:
             found["ssl.key.password"] = read_secret(kafka.tls.key_password)
     return found
+
+
+Client = TypeVar("Client")
+
+
+def opened(kafka: Kafka, make: Callable[[dict[str, Any]], Client], more: Mapping[str, Any]) -> Client:
+    """A client of the library with :func:`settings` and ``more``.
+
+    Raises:
+        Invalid: A secret is not there, or the client refuses a setting, such as an absent certificate file.
+    """
+    try:
+        return make({**settings(kafka), **more})
+    except KafkaException as error:
+        raise Invalid(f"kafka: {error.args[0].str()}", cure="check `kafka`", where=kafka.bootstrap) from None
 
 
 def unreachable(kafka: Kafka, doing: str, detail: str = "") -> Unavailable:

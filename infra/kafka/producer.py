@@ -14,13 +14,15 @@ from confluent_kafka import Producer as Client
 
 from infra.clock import Clock, SystemClock
 from infra.errors import SpringtideError
-from infra.kafka.connection import Trouble, settings, translated
+from infra.kafka.connection import Trouble, opened, translated
 from infra.spec import Kafka
 
 SETTINGS: Final[dict[str, Any]] = {
     "enable.idempotence": True,
     "acks": "all",
     "linger.ms": 5,
+    # As Java clients and Flink's sink choose it; the library's own default is another hash.
+    "partitioner": "murmur2_random",
     "queue.buffering.max.kbytes": 65_536,
 }
 DELIVERY_TIMEOUT_S: Final = 30.0
@@ -56,13 +58,10 @@ class Producer:
         self._trouble = Trouble(kafka, "producer")
         self._lock = threading.Lock()
         self._failure: SpringtideError | None = None
-        self._client = Client(
-            {
-                **settings(kafka),
-                **SETTINGS,
-                "message.timeout.ms": int(delivery_timeout * 1000),
-                "error_cb": self._trouble,
-            }
+        self._client = opened(
+            kafka,
+            Client,
+            {**SETTINGS, "message.timeout.ms": int(delivery_timeout * 1000), "error_cb": self._trouble},
         )
 
     def send(

@@ -14,7 +14,7 @@ from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Me
 from infra.clock import Clock, SystemClock
 from infra.errors import Invalid, SpringtideError
 from infra.kafka.batch import Batch
-from infra.kafka.connection import METADATA_TIMEOUT_S, Trouble, no_topic, settings
+from infra.kafka.connection import METADATA_TIMEOUT_S, Trouble, no_topic, opened
 from infra.logs import logger
 from infra.spec import Kafka
 
@@ -86,15 +86,16 @@ class PartitionReader:
         self._heard = self._clock.monotonic()
         self._present = True
         self._mirror_failures = 0
-        self._client = Consumer(
+        self._client = opened(
+            kafka,
+            Consumer,
             {
-                **settings(kafka),
                 **SETTINGS,
                 "group.id": group,
                 "error_cb": self._trouble,
                 "stats_cb": self._on_statistics,
                 "on_commit": self._on_mirrored,
-            }
+            },
         )
 
     def partitions(self, timeout: float = METADATA_TIMEOUT_S) -> list[int]:
@@ -148,6 +149,10 @@ class PartitionReader:
         Args:
             positions: Per partition the offset of the next message wanted; other partitions are not read.
         """
+        for partition, at in positions.items():
+            if at < 0:
+                # Negative offsets mean "end" and the like to the client.
+                raise ValueError(f"position {at} of {self.topic}[{partition}]")
         self._positions = dict(positions)
         self._client.assign([TopicPartition(self.topic, partition, at) for partition, at in positions.items()])
         self._heard = self._clock.monotonic()

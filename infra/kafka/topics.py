@@ -9,12 +9,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from infra.clock import Clock, SystemClock
 from infra.errors import Invalid, SpringtideError, Unavailable
-from infra.kafka.connection import METADATA_TIMEOUT_S, Trouble, settings
+from infra.kafka.connection import METADATA_TIMEOUT_S, Trouble, opened
 from infra.logs import logger
 from infra.spec import Kafka
 
@@ -83,7 +83,7 @@ class KafkaAdmin:
         self._kafka = kafka
         self._clock = clock or SystemClock()
         self._trouble = Trouble(kafka, "admin")
-        self._client = AdminClient({**settings(kafka), "error_cb": self._trouble})
+        self._client = opened(kafka, AdminClient, {"error_cb": self._trouble})
 
     def describe(self, timeout: float = METADATA_TIMEOUT_S) -> ClusterDescription:
         """Asks a broker for the cluster; real proof that it answers.
@@ -164,6 +164,24 @@ class KafkaAdmin:
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise self._explained(error.args[0], f"delete topic `{name}`") from None
+
+    def delete_records(self, topic: str, before: Mapping[int, int]) -> None:
+        """Deletes each partition's messages before an offset, as retention would."""
+        places = [TopicPartition(topic, partition, offset) for partition, offset in before.items()]
+        for place, answer in self._client.delete_records(places).items():
+            try:
+                answer.result()
+            except KafkaException as error:
+                raise self._explained(error.args[0], f"delete records of {topic}[{place.partition}]") from None
+
+    def group_offsets(self, group: str) -> dict[tuple[str, int], int]:
+        """What lag tools see of ``group``: its offset per topic and partition."""
+        (answer,) = self._client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
+        try:
+            places = answer.result().topic_partitions
+        except KafkaException as error:
+            raise self._explained(error.args[0], f"ask for the offsets of group `{group}`") from None
+        return {(place.topic, place.partition): place.offset for place in places}
 
     def ready(self, timeout: float) -> ClusterDescription:
         """Waits until a broker answers, at most ``timeout`` seconds; a refused login ends the wait at once."""
