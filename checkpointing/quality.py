@@ -111,9 +111,7 @@ class Quality:
         return self.prediction_sum / self.positives if self.positives else None
 
 
-def add_up(
-    increments: Iterable[Mapping[str, Mapping[str, Any]]], *, from_ms: int | None = None, to_ms: int | None = None
-) -> Quality:
+def add_up(increments: Iterable[Mapping[str, Any]], *, from_ms: int | None = None, to_ms: int | None = None) -> Quality:
     """Adds up the ``metrics`` of any range of versions.
 
     Args:
@@ -129,7 +127,7 @@ def add_up(
     return total
 
 
-def by_bucket(increments: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[int, Quality]:
+def by_bucket(increments: Iterable[Mapping[str, Any]]) -> dict[int, Quality]:
     """The same sums by event-time bucket, start in ms, oldest first."""
     buckets: dict[int, Quality] = {}
     for metrics in increments:

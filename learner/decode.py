@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -75,6 +75,14 @@ class Samples:
             impression_ms=self.impression_ms[rows],
             received_ms=self.received_ms[rows],
             known_ms=self.known_ms[rows],
+        )
+
+    def not_after(self, latest_ms: npt.NDArray[np.int64]) -> Samples:
+        """The samples with event times of at most ``latest_ms`` ``[n]``: a date in the future moves no clock."""
+        return replace(
+            self,
+            impression_ms=np.minimum(self.impression_ms, latest_ms),
+            known_ms=np.minimum(self.known_ms, latest_ms),
         )
 
 

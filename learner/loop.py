@@ -116,6 +116,7 @@ class Learner:
         try:
             batch = self._reader.poll_batch(self._settings.max_batch, POLL_TIMEOUT_S)
         except Unavailable as error:
+            self._report.unavailable("kafka")
             # A stop ends the wait, and then the loop.
             with contextlib.suppress(Stopped):
                 self._kafka.failed(error)

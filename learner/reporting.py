@@ -140,6 +140,10 @@ class Report:
                 "springtide_train_to_commit_seconds", max(0, timeline.committed_ts - timeline.trained_ts) / 1000
             )
 
+    def unavailable(self, dependency: str) -> None:
+        """Counts a call that was not answered."""
+        self._metrics.inc("springtide_unavailable_total", dependency=dependency)
+
     def behind(self, records: int) -> None:
         """Notes how many samples wait on Kafka."""
         self.behind_records = records

@@ -14,26 +14,29 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 import keras
 import tensorflow as tf
 
-__all__ = ["configure", "keras", "tf"]
+from infra.logs import logger
 
+__all__ = ["configure", "environment", "keras", "tf"]
+
+_log = logger()
 _configured = threading.Lock()
 
 
 def configure(threads: int) -> None:
     """Fixes everything that a step's bits may depend on: threads, kernels, generators.
 
-    One inter-op thread, since the step is one chain of operations and their order must not vary.
+    One inter-op thread, since the step is one chain of operations and their order must not vary. A process in which
+    TensorFlow has already run keeps the threads that it has; :func:`environment` tells which those are.
 
     Args:
         threads: Intra-op threads; another number may give other bits.
-
-    Raises:
-        RuntimeError: TensorFlow has already run with another number of threads in this process.
     """
     with _configured:
-        if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+        try:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(1)
+        except RuntimeError as error:
+            _log.warning("tensorflow_threads_kept", wanted=threads, reason=str(error))
         tf.config.experimental.enable_op_determinism()
         tf.get_logger().setLevel("ERROR")
 

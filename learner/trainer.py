@@ -89,11 +89,10 @@ class Trainer:
         """Learns a batch of at most ``tables.max_batch`` messages; none of them is learned twice."""
         with self._timer("decode"):
             samples, rejected = self.decoder.decode(batch.values)
-        sampled = batch.timestamps_ms[samples.index]
-        new = self.window.admit(samples.sample_ids, np.minimum(samples.known_ms, sampled))
+        samples = samples.not_after(batch.timestamps_ms[samples.index])
+        new = self.window.admit(samples.sample_ids, samples.known_ms)
         duplicates = len(samples) - int(new.sum())
         fresh = samples if duplicates == 0 else samples.select(np.flatnonzero(new))
-        sampled = batch.timestamps_ms[fresh.index]
         with self._timer("encode"):
             usable = fresh.select(np.flatnonzero(_teaches(fresh)))
             encoded = self._encode(usable)
@@ -104,12 +103,11 @@ class Trainer:
                 encoded = self._encode(usable)
         exploded = False
         if len(usable):
-            event_ms = int(np.minimum(usable.known_ms, batch.timestamps_ms[usable.index]).max())
-            exploded = self._learn(usable, encoded, event_ms)
+            exploded = self._learn(usable, encoded)
         return Learned(
             fresh=fresh,
             partitions=batch.partitions[fresh.index].astype(np.int64),
-            sampled_ms=sampled,
+            sampled_ms=batch.timestamps_ms[fresh.index],
             trained=0 if exploded else len(usable),
             duplicates=duplicates,
             rejected=rejected,
@@ -119,7 +117,7 @@ class Trainer:
     def _encode(self, samples: Samples) -> EncodedBatch:
         return self.encoder.encode(dict(zip(samples.columns.column_names, samples.columns.columns, strict=True)))
 
-    def _learn(self, samples: Samples, encoded: EncodedBatch, event_ms: int) -> bool:
+    def _learn(self, samples: Samples, encoded: EncodedBatch) -> bool:
         with self._timer("lookup"):
             # Scaled by what was known before this batch, as a replica scales; the batch itself counts afterwards.
             self.tables.prepare(self.statistics.scale(encoded))
@@ -129,7 +127,7 @@ class Trainer:
             result = self.step(self.tables.buffer[:rows], samples.labels, samples.weights)
         with self._timer("apply"):
             if not result.exploded:
-                self.tables.apply(result.gradient, event_ms)
+                self.tables.apply(result.gradient, int(samples.known_ms.max()))
         # The quality of the first label; the others follow when a pipeline may name several.
         self.metrics.record(
             result.predictions[:, 0], result.losses[:, 0], samples.labels[:, 0], samples.weights, samples.impression_ms

@@ -43,7 +43,12 @@ def life(document: str, stopped: Any) -> None:
     """One learner in a process of its own, until it is killed or told to stop."""
     pipeline = spec.Pipeline.model_validate_json(document)
     stop = threading.Event()
-    threading.Thread(target=lambda: (stopped.wait(), stop.set()), daemon=True).start()
+
+    def relay() -> None:
+        stopped.wait()
+        stop.set()
+
+    threading.Thread(target=relay, daemon=True).start()
     run_learner(pipeline, **parts(pipeline), store=open_store(pipeline.store), clock=CLOCK, stop=stop, identity="it")
 
 

@@ -52,7 +52,9 @@ def test_prediction_loss_and_gradients_of_logistic_regression() -> None:
     # The dense gradient is the weighted sum; Adagrad starts at n = 0.1.
     g = wide[:, 2:5].T @ by_logit
     np.testing.assert_allclose(
-        step.dense()["numbers_kernel"][:, 0], -0.1 * g / (np.sqrt(0.1 + g * g) + 1e-8), rtol=1e-5
+        np.asarray(step.dense()["numbers_kernel"][:, 0], np.float64),
+        -0.1 * g / (np.sqrt(0.1 + g * g) + 1e-8),
+        rtol=1e-5,
     )
 
 

@@ -1,0 +1,145 @@
+"""One batch after another: what is learned, what is not, and what a broken number does to the rest."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from infra import spec
+from infra.clock import iso
+from infra.kafka.batch import Batch
+from kernels.tables import ColumnSettings, EmbeddingTables, EncodedBatch, OptimizerSettings, TableSettings
+from learner.optimizers import build_optimizer
+from learner.tensorflow_setup import tf
+from learner.trainer import state_of
+from tests.learner.messages import START_MS, message, pipeline
+from tests.learner.training import make_trainer
+
+NOW = START_MS + 1_000_000
+
+
+def batch(bodies: list[bytes | None], first: int = 0) -> Batch:
+    count = len(bodies)
+    offsets = np.arange(first, first + count, dtype=np.int64)
+    return Batch("samples", np.zeros(count, np.int32), offsets, np.full(count, NOW, np.int64), [None] * count, bodies)
+
+
+def unchanged(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    return list(before) == list(after) and all(np.array_equal(before[name], after[name]) for name in before)
+
+
+LOGISTIC = {"model": {"name": "lr"}, "tables": [{"name": name, "dim": 1} for name in ("user", "item", "genre")]}
+
+
+@pytest.mark.parametrize("settings", [{}, LOGISTIC], ids=["deepfm", "lr"])
+def test_it_learns_what_the_stream_teaches(settings: dict[str, Any]) -> None:
+    trainer = make_trainer(pipeline(**settings))
+    for begin in range(0, 6400, 64):
+        trainer.train(batch([message(number) for number in range(begin, begin + 64)], begin))
+    trainer.metrics.take()
+    learned = trainer.train(batch([message(number) for number in range(6400, 6464)]))
+    (bucket,) = trainer.metrics.take().values()
+    assert learned.trained == 64
+    assert bucket["log_loss_sum"] / 64 < 0.62 < np.log(2)
+
+
+def test_repeats_within_a_batch_and_across_are_learned_once() -> None:
+    trainer = make_trainer()
+    first = trainer.train(batch([message(1), message(1), message(2)]))
+    assert (first.trained, first.duplicates) == (2, 1)
+    before = state_of(trainer)
+    again = trainer.train(batch([message(2), message(1)], 3))
+    assert (again.trained, again.duplicates) == (0, 2)
+    assert unchanged(before, state_of(trainer))
+
+
+def test_what_has_no_weight_or_no_label_changes_nothing_not_even_momentum() -> None:
+    adam = {"kind": "adam", "learning_rate": 0.1}
+    tables = [{"name": name, "dim": 4, "optimizer": adam} for name in ("user", "item", "genre")]
+    trainer = make_trainer(pipeline(tables=tables, model={"hidden": [4], "optimizer": adam}))
+    trainer.train(batch([message(number) for number in range(8)]))
+    before = state_of(trainer)
+    learned = trainer.train(batch([message(10, weight=0), message(11, label_click=None)], 8))
+    assert learned.trained == 0 and len(learned.fresh) == 2
+    assert unchanged(before, state_of(trainer))
+
+
+def test_the_weight_of_a_sample_counts() -> None:
+    one, other = make_trainer(), make_trainer()
+    one.train(batch([message(1)]))
+    other.train(batch([message(1, weight=0.25)]))
+    assert not unchanged(state_of(one), state_of(other))
+
+
+def test_a_wild_number_is_set_aside_and_leaves_the_rest_as_if_it_had_not_been() -> None:
+    alone, beside = make_trainer(), make_trainer()
+    alone.train(batch([message(1), message(3)]))
+    learned = beside.train(batch([message(1), message(2, age=1e200), message(3)]))
+    assert [rejected.index for rejected in learned.rejected] == [1]
+    assert unchanged(state_of(alone), state_of(beside))
+
+
+def test_a_gradient_that_explodes_teaches_nothing_and_training_goes_on() -> None:
+    trainer = make_trainer()
+    trainer.train(batch([message(number) for number in range(8)]))
+    # What a learning rate far too high leads to.
+    trainer.step.load({name: np.full_like(value, 1e20) for name, value in trainer.step.dense().items()})
+    before = state_of(trainer)
+    again: list[bytes | None] = [message(number, sample_id=f"more-{number}#click.0") for number in range(8)]
+    assert trainer.train(batch(again, 8)).exploded
+    assert unchanged(before, state_of(trainer))
+    trainer.step.load({name: np.zeros_like(value) for name, value in trainer.step.dense().items()})
+    assert not trainer.train(batch([message(number) for number in range(16, 24)], 16)).exploded
+
+
+def test_a_date_in_the_future_moves_neither_the_window_nor_last_seen() -> None:
+    trainer = make_trainer()
+    far = iso(NOW + 10**10)
+    learned = trainer.train(batch([message(1), message(2, known_ts=far, impression_ts=far)]))
+    assert learned.trained == 2 and int(learned.fresh.known_ms.max()) == NOW
+    assert max(trainer.tables.export("item").last_seen.tolist()) == NOW
+    assert trainer.train(batch([message(1)], 2)).duplicates == 1
+
+
+def test_the_same_batches_give_the_same_bits_for_any_number_of_kernel_threads() -> None:
+    def run(threads: int) -> dict[str, Any]:
+        trainer = make_trainer(kernel_threads=threads)
+        for begin in range(0, 300, 30):
+            trainer.train(batch([message(number) for number in range(begin, begin + 30)], begin))
+        return state_of(trainer)
+
+    assert unchanged(run(1), run(3))
+
+
+def test_other_batch_boundaries_are_another_training() -> None:
+    """Why manifests list the batches: a replay by positions alone would not end in the same bits."""
+    one, other = make_trainer(), make_trainer()
+    bodies: list[bytes | None] = [message(number) for number in range(60)]
+    one.train(batch(bodies))
+    for begin in range(0, 60, 20):
+        other.train(batch(bodies[begin : begin + 20], begin))
+    assert not unchanged(state_of(one), state_of(other))
+
+
+@pytest.mark.parametrize("kind", ["adagrad", "adam"])
+def test_a_row_and_a_dense_weight_learn_by_one_rule(kind: Any) -> None:
+    """The same settings mean the same for both: the kernels' rule and this room's give the same numbers."""
+    constants = {"kind": kind, "learning_rate": 0.1, "epsilon": 0.01}
+    table = TableSettings("t", 4, optimizer=OptimizerSettings(**constants))
+    tables = EmbeddingTables([table], [ColumnSettings("t", "t", "sum")], numbers=0, max_batch=4)
+    one_row = EncodedBatch(1, (np.array([7], np.int64),), (None,), np.zeros((1, 0), np.float32))
+    tables.prepare(one_row)
+    tables.lookup()
+    variable = tf.Variable(tables.buffer[0, :4].copy())
+    rule = build_optimizer([variable], spec.Optimizer(**constants))
+    for gradient in np.random.default_rng(3).normal(size=(5, 4)).astype(np.float32):
+        padded = np.zeros((1, tables.stride), np.float32)
+        padded[0, :4] = gradient
+        tables.prepare(one_row)
+        tables.lookup()
+        tables.apply(padded, 0)
+        rule.apply([tf.constant(gradient)])
+        np.testing.assert_allclose(tables.export("t").values[0], variable.numpy(), rtol=2e-6, atol=1e-7)
