@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar
 
@@ -121,8 +121,11 @@ def check_succession(earlier: Manifest, later: Manifest) -> None:
         )
 
 
-def ahead(task: Callable[[Item], Result], items: Iterable[Item], *, keep: int = AHEAD) -> Iterator[Result]:
+def ahead(task: Callable[[Item], Result], items: Sequence[Item], *, keep: int = AHEAD) -> Iterator[Result]:
     """``task`` of each item, in order, by several threads, with at most ``keep`` results waiting."""
+    if len(items) == 1:  # the hot path of small commits and of every switch needs no thread
+        yield task(items[0])
+        return
     with ThreadPoolExecutor(THREADS, thread_name_prefix="versions") as pool:
         waiting: list[Future[Result]] = []
         try:

@@ -118,11 +118,10 @@ def _build(key: str, serving: list[_Section] | None, state: list[_Section], atte
             )
         )
         at += section.size
-    whole = hashlib.sha256(data).hexdigest()
-    head = (
-        None if serving is None else Prefix(bytes=prefix, sha256=hashlib.sha256(memoryview(data)[:prefix]).hexdigest())
-    )
-    return Packed(File(key=key, bytes=total, sha256=whole, serving=head, ranges=tuple(ranges)), data)
+    digest = hashlib.sha256(memoryview(data)[:prefix])
+    head = None if serving is None else Prefix(bytes=prefix, sha256=digest.hexdigest())
+    digest.update(memoryview(data)[prefix:])  # one pass gives both checksums
+    return Packed(File(key=key, bytes=total, sha256=digest.hexdigest(), serving=head, ranges=tuple(ranges)), data)
 
 
 def _write(section: _Section, data: bytearray, at: int) -> None:

@@ -64,7 +64,10 @@ def test_commits_are_restored_and_followed(store: ObjectStore, clock: SteppingCl
     fresh = Reference()
     fresh.apply(late)
     Reference.of(steps).assert_serves(fresh)
-    assert [m.positions[0].next_offset for m in manifests(store, MODEL, 2)] == [3, 5, 9]
+    line = list(manifests(store, MODEL))
+    assert [m.positions[0].next_offset for m in line[1:]] == [3, 5, 9]
+    assert len({m.attempt for m in line}) == len({m.commit_uuid for m in line}) == 4
+    assert all(m.attempt in file.key for m in line for file in m.files)
 
 
 def test_streamed_restore_gives_the_deltas_in_order(store: ObjectStore, clock: SteppingClock) -> None:
