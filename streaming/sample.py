@@ -11,7 +11,6 @@ from typing import Literal
 import pyarrow as pa
 
 from infra import spec
-from infra.errors import Invalid
 
 # The emission number behind the last dot of a sample id.
 VERDICT = 0
@@ -57,12 +56,8 @@ def sample_id(join_key: str, feedback: str, emission: int) -> str:
 
 
 def columns(events: spec.Events) -> tuple[Column, ...]:
-    """The columns of a sample in the order of the wire.
-
-    Raises:
-        Invalid: A field of the user's hides a column of Springtide's, or stands there twice.
-    """
-    fixed = (
+    """The columns of a sample in the order of the wire; the spec sees to it that no field hides one of Springtide's."""
+    return (
         Column("sample_id", "string"),
         Column("kind", "string"),
         *(Column(label(feedback.name), "label") for feedback in events.feedback),
@@ -71,25 +66,13 @@ def columns(events: spec.Events) -> tuple[Column, ...]:
         Column("known_ts", "time"),
         Column("weight", "number"),
         Column("down_sampling_rate", "number"),
+        *(Column(field.name, field.type) for field in events.impressions.fields),
     )
-    taken = {column.name for column in fixed} | spec.RESERVED_FIELDS
-    for field in events.impressions.fields:
-        if field.name in taken:
-            raise Invalid(
-                f"events.impressions.fields: `{field.name}` is a column of the sample already",
-                wanted="a name of its own for each field",
-                cure="rename the field where it is produced, or leave it out",
-            )
-        taken.add(field.name)
-    return fixed + tuple(Column(field.name, field.type) for field in events.impressions.fields)
 
 
 def sample_schema(events: spec.Events) -> pa.Schema:
     """The Arrow schema by which the JSON of a sample is decoded; an absent field reads null.
 
     Every column is nullable, so that one bad record cannot stop the decoding of its whole batch.
-
-    Raises:
-        Invalid: As :func:`columns`.
     """
     return pa.schema([(column.name, ARROW_TYPES[column.type]) for column in columns(events)])

@@ -48,9 +48,9 @@ _OUTSIDE: Final = (
 
 @dataclass(frozen=True)
 class _Request:
-    """All that the short-lived process needs; ``answer`` is the file for its result."""
+    """All that the short-lived process needs; ``answer`` is the file for its result, ``rest`` None to explain."""
 
-    rest: str
+    rest: str | None
     job_name: str
     definitions: tuple[str, ...]
     insert: str
@@ -86,26 +86,55 @@ def submit(
         Bug: Flink refuses the generated SQL.
         Stopped: ``stop`` was set.
     """
+    return _asked(
+        plan,
+        connector,
+        clock,
+        stop or threading.Event(),
+        rest=cluster.address,
+        ship_connector=not cluster.has_on_class_path(_CONNECTOR),
+        recover_from=recover_from,
+    )
+
+
+def explain(plan: JoinPlan, connector: Path, *, clock: Clock) -> str:
+    """Flink's optimised plan as text, without a cluster.
+
+    Raises:
+        Bug: Flink refuses the generated SQL.
+    """
+    return _asked(plan, connector, clock, threading.Event(), rest=None, ship_connector=False, recover_from=None)
+
+
+def _asked(
+    plan: JoinPlan,
+    connector: Path,
+    clock: Clock,
+    stop: threading.Event,
+    *,
+    rest: str | None,
+    ship_connector: bool,
+    recover_from: str | None,
+) -> str:
     if not connector.is_file():
         raise Invalid(f"the Kafka connector for Flink is missing: {connector.name}", cure="run `make setup`")
-    ship = not cluster.has_on_class_path(_CONNECTOR)
     with tempfile.TemporaryDirectory(prefix="springtide-submit-") as folder:
         answer = Path(folder) / "answer.json"
         request = _Request(
-            rest=cluster.address,
+            rest=rest,
             job_name=plan.job_name,
             definitions=plan.definitions,
             insert=plan.insert,
             settings=dict(plan.settings),
             connector=str(connector.absolute()),
-            ship_connector=ship,
+            ship_connector=ship_connector,
             recover_from=recover_from,
             answer=str(answer),
         )
-        said = _run(request, Path(folder), clock, stop or threading.Event())
+        said = _run(request, Path(folder), clock, stop)
         if not answer.exists():
             raise Bug(f"streaming.submit ended without an answer: {said[-500:]}")
-        return _read(json.loads(answer.read_text("utf-8")), cluster.address)
+        return _read(json.loads(answer.read_text("utf-8")), rest or "")
 
 
 def _run(request: _Request, folder: Path, clock: Clock, stop: threading.Event) -> str:
@@ -155,8 +184,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _read(answer: dict[str, Any], where: str) -> str:
-    if "job_id" in answer:
-        return str(answer["job_id"])
+    if "result" in answer:
+        return str(answer["result"])
     kinds: dict[str, type[SpringtideError]] = {"unavailable": Unavailable, "invalid": Invalid, "bug": Bug}
     raise kinds[answer["kind"]](answer["what"], cure=answer["cure"], where=where)
 
@@ -180,36 +209,43 @@ def _submitted(request: _Request) -> dict[str, str]:
         from pyflink.util.exceptions import JavaException
     except ImportError as error:
         return {"kind": "invalid", "what": f"PyFlink is missing: {error}", "cure": "install springtide[streaming]"}
-    address = urlsplit(request.rest)
-    port = address.port or (443 if address.scheme == "https" else 80)
-    settings = {
-        **request.settings,
-        "execution.target": "remote",
-        "execution.attached": "false",
-        "rest.address": str(address.hostname),
-        "rest.port": str(port),
-        "pipeline.name": request.job_name,
-    }
-    if address.scheme == "https":
-        settings["security.ssl.rest.enabled"] = "true"
-    if address.path.strip("/"):
-        settings["rest.url-prefix"] = address.path
-    if request.ship_connector:
-        settings["pipeline.jars"] = Path(request.connector).as_uri()
-    if request.recover_from is not None:
-        settings["execution.state-recovery.path"] = request.recover_from
     configuration = Configuration()
-    for key, value in settings.items():
+    for key, value in _settings(request).items():
         configuration.set_string(key, value)
     try:
         chosen = EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(configuration)
         environment = TableEnvironment.create(chosen.build())
         for definition in request.definitions:
             environment.execute_sql(definition)
+        if request.rest is None:
+            return {"result": environment.explain_sql(request.insert)}
         job = environment.execute_sql(request.insert).get_job_client()
-        return {"job_id": str(job.get_job_id())}
+        return {"result": str(job.get_job_id())}
     except (JavaException, Py4JError) as error:
         return _refusal(str(error))
+
+
+def _settings(request: _Request) -> dict[str, str]:
+    found = {**request.settings, "pipeline.name": request.job_name}
+    if request.rest is None:
+        return found
+    address = urlsplit(request.rest)
+    secure = address.scheme == "https"
+    found |= {
+        "execution.target": "remote",
+        "execution.attached": "false",
+        "rest.address": str(address.hostname),
+        "rest.port": str(address.port or (443 if secure else 80)),
+    }
+    if secure:
+        found["security.ssl.rest.enabled"] = "true"
+    if address.path.strip("/"):
+        found["rest.url-prefix"] = address.path
+    if request.ship_connector:
+        found["pipeline.jars"] = Path(request.connector).as_uri()
+    if request.recover_from is not None:
+        found["execution.state-recovery.path"] = request.recover_from
+    return found
 
 
 def _refusal(trace: str) -> dict[str, str]:

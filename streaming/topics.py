@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from infra import spec
-from infra.errors import Invalid
 from infra.kafka import TopicSettings
 from infra.units import Duration
 
@@ -43,16 +42,7 @@ def impressions_heartbeat(model: str) -> str:
 
 
 def feedback_heartbeat(model: str, feedback: str) -> str:
-    """Moves the event time of one kind of feedback while none arrives.
-
-    Raises:
-        Invalid: The feedback's name is that of the impressions.
-    """
-    if feedback == _IMPRESSIONS:
-        raise Invalid(
-            f"events.feedback: the name `{feedback}` is taken by the impressions' heartbeat topic",
-            cure="give the feedback another name, such as `click`",
-        )
+    """Moves the event time of one kind of feedback while none arrives; none is called `impressions`."""
     return f"{_PREFIX}.{model}.heartbeat.{feedback}"
 
 
@@ -68,25 +58,14 @@ def user_topics(pipeline: spec.Pipeline) -> tuple[str, ...]:
 
 
 def own_topics(pipeline: spec.Pipeline) -> tuple[TopicSettings, ...]:
-    """Every topic that Springtide creates for one model, with its settings.
-
-    Raises:
-        Invalid: A name is taken twice.
-    """
+    """Every topic that Springtide creates for one model, with its settings."""
     name, wanted = pipeline.name, pipeline.samples
-    own = (
+    return (
         _topic(samples(name), wanted.partitions, wanted, wanted.retention),
         _topic(late(name), 1, wanted, wanted.retention),
         _topic(dead(name), 1, wanted, wanted.retention),
         *(_topic(heartbeat, 1, wanted, _HEARTBEAT_RETENTION) for heartbeat in heartbeats(pipeline)),
     )
-    hidden = sorted({topic.name for topic in own} & set(user_topics(pipeline)))
-    if hidden:
-        raise Invalid(
-            f"events: the topic `{hidden[0]}` is one that Springtide itself writes",
-            cure="read events from a topic of your own",
-        )
-    return own
 
 
 def is_probe(join_key: str) -> bool:

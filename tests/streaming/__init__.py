@@ -1,0 +1,3 @@
+"""Tests of `streaming/`."""
+
+# SPDX-License-Identifier: Apache-2.0

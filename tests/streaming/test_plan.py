@@ -1,0 +1,78 @@
+"""Flink's own plan for the generated SQL: a change to it cannot make the join slower or unbounded unseen."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from infra.clock import SystemClock
+from infra.local.jars import flink_kafka_connector
+from streaming import sql
+from streaming.submit import explain
+from tests.streaming.pipelines import pipeline
+
+NASTY: dict[str, Any] = {
+    "impressions": {
+        "topic": "order.by-Select_1",
+        "key": "select",
+        "time": "timestamp",
+        "time_unit": "ms",
+        "weight": "value",
+        "fields": [
+            {"name": "select"},
+            {"name": "value", "type": "integer"},
+            {"name": "second"},
+            {"name": "key"},
+            {"name": "topic", "type": "list[string]"},
+            {"name": "reason", "type": "boolean"},
+            {"name": "window", "type": "list[integer]"},
+        ],
+    },
+    "features": [
+        {"name": "a", "source": "select", "table": "items"},
+        {"name": "b", "kind": "number", "source": "value"},
+    ],
+    "feedback": {"name": "order", "topic": "group", "key": "where", "time": "date", "time_unit": "us"},
+}
+
+
+def optimised(**parts: Any) -> str:
+    text = explain(sql.plan(pipeline(**parts)), flink_kafka_connector(), clock=SystemClock())
+    return text[text.index("== Optimized Execution Plan ==") :]
+
+
+@pytest.fixture(scope="module")
+def plan() -> str:
+    """The plan of a pipeline whose every name is a word of SQL."""
+    return optimised(**NASTY)
+
+
+def count(pattern: str, plan: str) -> int:
+    return len(re.findall(pattern, plan))
+
+
+def test_two_interval_joins_over_inputs_that_are_read_and_deduplicated_once(plan: str) -> None:
+    assert count(r"IntervalJoin\(", plan) == 2
+    assert count(r"Deduplicate\(", plan) == 4
+    assert count(r"TableSourceScan\(", plan) == 6  # each topic as JSON and raw, and two heartbeat topics
+    assert count(r"Sink\(", plan) == 1
+
+
+def test_nothing_is_kept_for_ever(plan: str) -> None:
+    assert count(r"(?<!Interval)Join\(", plan) == 0
+    assert count(r"GroupAggregate\(|Rank\(|ChangelogNormalize\(|SinkMaterializer\(", plan) == 0
+    assert count(r"isRowTime=true", plan) == 2
+
+
+def test_every_deduplication_only_ever_inserts(plan: str) -> None:
+    assert count(r"Deduplicate\(keep=\[FirstRow\].*outputInsertOnly=\[true\]", plan) == 4
+
+
+def test_watermarks_stand_in_the_sources(plan: str) -> None:
+    assert count(r"watermark=\[CASE", plan) == 4
+    assert count(r"watermarkEmitStrategy=\[on-event\]", plan) == 4
+    assert count(r"idletimeout=\[30000\]", plan) == 2  # the user's topics only
+    assert "WatermarkAssigner" not in plan

@@ -1,0 +1,119 @@
+"""What the generator makes of a pipeline, without a JVM: secrets, hashes, and what it refuses."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.json
+import pytest
+
+from infra.errors import Invalid
+from streaming import sample, sql, topics
+from tests.streaming.pipelines import pipeline
+
+SASL = {
+    "bootstrap": "b:1",
+    "security": "sasl_ssl",
+    "sasl": {"username": {"value": "o'hara"}, "password": {"value": 'pa"ss\\word'}},
+}
+
+
+def test_secrets_reach_the_connector_and_nothing_else() -> None:
+    plan = sql.plan(pipeline(kafka=SASL))
+    tables = [text for text in plan.definitions if "'connector' = 'kafka'" in text]
+    assert len(tables) == 7
+    for table in tables:
+        assert 'username="o\'\'hara" password="pa\\"ss\\\\word";' in table
+        assert "'properties.security.protocol' = 'SASL_SSL'" in table
+    assert "word" not in repr(plan)
+    assert "word" not in plan.insert
+
+
+def test_a_new_password_is_no_new_plan() -> None:
+    renewed = {**SASL, "sasl": {"username": {"value": "o'hara"}, "password": {"value": "new"}}}
+    assert sql.plan(pipeline(kafka=SASL)).job_name == sql.plan(pipeline(kafka=renewed)).job_name
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"join": {"window": "9m"}},
+        {"join": {"skew": "2s"}},
+        {"impressions": {"fields": [{"name": "item"}]}},
+        {"feedback": {"topic": "other"}},
+        {"probe": {"weight": 0.5}},
+        {"flink": {"parallelism": 2}},
+    ],
+)
+def test_whatever_changes_the_output_changes_the_hash(change: dict[str, Any]) -> None:
+    assert sql.plan(pipeline(**change)).plan_hash != sql.plan(pipeline()).plan_hash
+
+
+def test_what_does_not_change_the_output_keeps_the_job() -> None:
+    changed = pipeline(learner={"max_batch": 7}, flink={"checkpoint_interval": "3s"}, control={"port": 1})
+    assert sql.plan(changed).job_name == sql.plan(pipeline()).job_name
+
+
+def test_certificates_travel_by_content(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----")
+    kafka = {"bootstrap": "b:1", "security": "ssl", "tls": {"ca": str(tmp_path / "ca.pem")}}
+    definitions = sql.plan(pipeline(kafka=kafka)).definitions
+    assert "'properties.ssl.truststore.certificates' = '-----BEGIN CERTIFICATE-----'" in definitions[0]
+    with pytest.raises(Invalid, match=r"kafka\.tls\.ca"):
+        sql.plan(pipeline(kafka={**kafka, "tls": {"ca": str(tmp_path / "gone.pem")}}))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"impressions": {"fields": [{"name": "ts"}]}}, "`ts`.*cannot be both"),
+        ({"impressions": {"fields": [{"name": "id", "type": "list[string]"}]}}, "`id`.*cannot be both"),
+        ({"impressions": {"weight": "item", "fields": [{"name": "item", "type": "list[string]"}]}}, "cannot be both"),
+    ],
+)
+def test_what_excludes_each_other_is_refused_by_name(change: dict[str, Any], message: str) -> None:
+    source = change["impressions"]["fields"][0]["name"]
+    wanted = pipeline(features=[{"name": "f", "source": source, "table": "items"}], **change)
+    with pytest.raises(Invalid, match=message):
+        sql.plan(wanted)
+
+
+def test_own_topics_have_the_partitions_and_the_retention_asked_for() -> None:
+    wanted = pipeline(samples={"partitions": 6, "replication": 3, "retention": "2d"})
+    found = {topic.name: topic for topic in topics.own_topics(wanted)}
+    assert list(found) == [
+        "springtide.model.samples",
+        "springtide.model.late",
+        "springtide.model.dead",
+        "springtide.model.heartbeat.impressions",
+        "springtide.model.heartbeat.click",
+    ]
+    samples = found["springtide.model.samples"]
+    assert (samples.partitions, samples.replication, samples.retention_ms) == (6, 3, 172_800_000)
+    assert {topic.partitions for name, topic in found.items() if name != samples.name} == {1}
+
+
+def test_the_learner_decodes_by_the_same_columns() -> None:
+    schema = sample.sample_schema(pipeline().events)
+    assert schema.names[:8] == [
+        "sample_id",
+        "kind",
+        "label_click",
+        "impression_ts",
+        "received_ts",
+        "known_ts",
+        "weight",
+        "down_sampling_rate",
+    ]
+    line = (
+        b'{"sample_id":"a#click.0","label_click":null,"impression_ts":"2026-01-01T00:00:05.000Z","weight":1,'
+        b'"counts":[9007199254740993],"price":2}\n'
+    )
+    options = pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+    table = pyarrow.json.read_json(pa.BufferReader(line), parse_options=options)
+    row = table.select(["label_click", "weight", "counts", "price", "tags"]).to_pylist()[0]
+    assert row == {"label_click": None, "weight": 1.0, "counts": [2**53 + 1], "price": 2.0, "tags": None}
+    assert sample.sample_id("a", "click", sample.VERDICT) == "a#click.0"
