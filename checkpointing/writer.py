@@ -29,9 +29,9 @@ class Writer:
     """Commits versions, one at a time, each at most once, until another writer takes over.
 
     A commit whose outcome the store does not tell raises ``Unavailable`` and **stays pending**: its bytes are kept
-    here. Call :meth:`retry`, or :meth:`commit` with the same content or with the next one: the pending version lands
-    first in each case. So do not put its rows, batches or metrics back into the next content; they would be
-    counted twice if the first try had landed after all.
+    here, and land before anything else. Call :meth:`commit` again with the same content until it returns; the same
+    bytes are sent, and nothing is committed twice. Do not put its rows, batches or metrics back into another content:
+    they would be counted twice if the first try had landed after all.
 
     After ``Fenced``, every call raises it again: stop, and write nothing more.
     """
@@ -113,9 +113,9 @@ class Writer:
         return self._last.epoch
 
     @property
-    def pending(self) -> bool:
-        """Whether a commit with unknown outcome waits for :meth:`retry`."""
-        return self._pending is not None
+    def pending(self) -> Content | None:
+        """The content whose outcome is unknown, if any. Of two it is the earlier: the later one was not taken."""
+        return None if self._pending is None else self._pending.content
 
     def commit(self, content: Content) -> Manifest:
         """Uploads ``content`` and commits it as the next version; a pending one lands before it.
@@ -125,7 +125,8 @@ class Writer:
 
         Raises:
             Fenced: Another writer has taken over.
-            Unavailable: The store did not answer in time; the commit is pending, see the class.
+            Unavailable: The store did not answer in time. If :attr:`pending` is ``content``, it may land yet; if an
+                earlier one, ``content`` was not taken. Call again with the same content in both cases.
             Invalid: The content cannot be written; nothing was.
             Bug: Another commit is in flight.
         """

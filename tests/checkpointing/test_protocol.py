@@ -208,6 +208,7 @@ def test_an_unknown_outcome_stays_pending_and_lands_first(store: ObjectStore, cl
     assert writer.pending and 10 <= clock.seconds <= 12
     with pytest.raises(Unavailable):
         writer.commit(second)
+    assert writer.pending is first
     faulty.faults = iter(())
     faulty.land_later()  # the first try arrives after all
     assert writer.commit(second).version == 3

@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import hypothesis
@@ -24,17 +25,23 @@ from infra.errors import Fenced, Unavailable
 from infra.object_store import ObjectStore, open_store
 from infra.object_store.contract import Data
 from infra.spec import Store
-from tests.checkpointing.faulty_store import FaultyStore
+from tests.checkpointing.faulty_store import Fault, FaultyStore
 from tests.checkpointing.reference import Reference, content
 from tests.checkpointing.stepping_clock import SteppingClock
 
 MODEL = "model"
 
 deltas = st.dictionaries(st.integers(0, 6), st.none() | st.integers(1, 99), max_size=4)
-faults = st.lists(st.sampled_from(["none", "none", "before", "after", "later", "twice", "contended"]), max_size=60)
+# One by one, and outages longer than a writer's limit; what a fault does: faulty_store.py.
+OUTAGE: list[Fault] = ["before"] * 6
+FAULTS: list[list[Fault]] = [["none"], ["none"] * 4, ["before"], ["after"], ["later"], ["twice"], ["contended"]]
+faults = st.lists(st.sampled_from([*FAULTS, OUTAGE, ["later", *OUTAGE], ["none", "after", *OUTAGE]]), max_size=30).map(
+    lambda groups: [fault for group in groups for fault in group]
+)
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("commit"), st.integers(0, 2), deltas, st.booleans()),
+        st.tuples(st.just("repeat"), st.integers(0, 2)),
         st.tuples(st.just("retry"), st.integers(0, 2)),
         st.tuples(st.just("heartbeat"), st.integers(0, 2)),
         st.tuples(st.just("take over"), st.integers(0, 2)),
@@ -82,8 +89,10 @@ class World:
         self.clock = EvenClock()
         self.writers: dict[int, Writer] = {}
         self.contents: list[Content] = []
+        # Serials that the writer now at each place has taken, acknowledged or not, in order.
+        self.handed: dict[int, list[int]] = {}
         self.told: dict[int, Manifest] = {}
-        self.fenced: set[int] = set()
+        self.refused: set[int] = set()
         self.follower = Follower(self.faulty, MODEL, self.clock)
         self.replica = Reference()
 
@@ -92,17 +101,46 @@ class World:
         rows = {key: number for key, number in delta.items() if number is not None}
         gone = [key for key, number in delta.items() if number is None]
         gate = Gate(servable=servable)
-        step = content(rows, gone, offset=serial, gate=gate, environment={"serial": serial})
-        self.contents.append(step)
+        self.contents.append(content(rows, gone, offset=serial, gate=gate, environment={"serial": serial}))
+        self.handed[place].append(serial)
+        self.hand_over(place, serial)
+
+    def repeat(self, place: int) -> None:
+        """Commits again the content whose outcome is unknown, as a caller should."""
+        pending = self.writers[place].pending
+        if pending is not None and pending.kind == "delta":
+            self.hand_over(place, next(at for at, held in enumerate(self.contents) if held is pending))
+
+    def hand_over(self, place: int, serial: int) -> None:
+        handed, writer = self.handed[place], self.writers[place]
+        with self.unless_fenced(place, serial):
+            try:
+                self.told[serial] = writer.commit(self.contents[serial])
+            except Unavailable:
+                if writer.pending is not self.contents[serial]:
+                    handed.remove(serial)  # not taken, since an earlier one did not land; this caller gives it up
+                    self.refused.add(serial)
+                raise
+            line = [m.environment.get("serial") for m in manifests(self.store, MODEL)]
+            assert [known for known in line if known in handed] == handed, "lost, doubled or out of order"
+
+    @contextlib.contextmanager
+    def unless_fenced(self, place: int, serial: int | None) -> Iterator[None]:
         try:
-            self.told[serial] = self.writers[place].commit(step)
+            yield
         except Fenced:
-            self.fenced.add(serial)
-            del self.writers[place]
+            epoch = self.writers.pop(place).epoch
+            assert any(m.epoch > epoch for m in manifests(self.store, MODEL)), "fenced by its own commit"
+            if serial is not None:
+                self.refused.add(serial)
 
     def take_over(self, place: int) -> None:
-        # The same identity, so that it claims at once; what was here before is a zombie in another place, or crashed.
-        self.writers[place] = Writer.take_over(self.faulty, MODEL, "same", self.clock, retry_for_s=1)
+        # The same identity, so that it claims at once; what was here before has crashed, others are zombies now.
+        self.writers.pop(place, None)
+        self.handed[place] = []
+        writer = Writer.take_over(self.faulty, MODEL, "same", self.clock, retry_for_s=1)
+        assert writer.claimed in manifests(self.store, MODEL)
+        self.writers[place] = writer
 
     def poll(self) -> None:
         update = self.follower.poll()
@@ -110,30 +148,23 @@ class World:
         if update.switch is not None:
             self.replica.apply(update.switch)
 
-    def on_writer(self, place: int, action: Callable[[Writer], object]) -> None:
-        try:
-            action(self.writers[place])
-        except Fenced:
-            del self.writers[place]
-
     def step(self, name: str, *args: Any) -> None:
-        if name in ("commit", "retry", "heartbeat") and args[0] not in self.writers:
+        if name in ("commit", "repeat", "retry", "heartbeat") and args[0] not in self.writers:
             return
-        try:
+        with contextlib.suppress(Unavailable):
             if name == "commit":
                 self.commit(*args)
-            elif name == "retry":
-                self.on_writer(args[0], Writer.retry)
-            elif name == "heartbeat":
-                self.on_writer(args[0], Writer.heartbeat)
+            elif name == "repeat":
+                self.repeat(*args)
+            elif name in ("retry", "heartbeat"):
+                with self.unless_fenced(args[0], None):
+                    getattr(self.writers[args[0]], name)()
             elif name == "take over":
-                self.take_over(args[0])
+                self.take_over(*args)
             elif name == "poll":
                 self.poll()
             else:
                 self.faulty.land_later()
-        except Unavailable:
-            return
 
     def check(self) -> None:
         line = list(manifests(self.store, MODEL))
@@ -141,7 +172,7 @@ class World:
             check_succession(earlier, later)
         serials = [m.environment["serial"] for m in line if m.kind == "delta"]
         assert len(set(serials)) == len(serials), "a content was committed twice"
-        assert not self.fenced.intersection(serials), "a fenced content was committed"
+        assert not self.refused.intersection(serials), "a content that was refused was committed"
         for serial, manifest in self.told.items():
             assert line[manifest.version - 1] == manifest, "a commit that was told is not in the line"
             assert manifest.environment == {"serial": serial}
