@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
@@ -77,12 +78,13 @@ def settings(kafka: Kafka) -> dict[str, Any]:
         found["sasl.username"] = read_secret(kafka.sasl.username)
         found["sasl.password"] = read_secret(kafka.sasl.password)
     if kafka.tls is not None:
-        paths = {
-            "ssl.ca.location": kafka.tls.ca,
-            "ssl.certificate.location": kafka.tls.certificate,
-            "ssl.key.location": kafka.tls.key,
-        }
-        found |= {name: path for name, path in paths.items() if path is not None}
+        for key in ("ca", "certificate", "key"):
+            path: str | None = getattr(kafka.tls, key)
+            if path is not None and not Path(path).is_file():
+                # The library names its setting only, not the file.
+                raise Invalid(f"`kafka.tls.{key}`: no file `{path}`", cure="correct it, or mount the file there")
+            if path is not None:
+                found[f"ssl.{key}.location"] = path
         if kafka.tls.key_password is not None:
             found["ssl.key.password"] = read_secret(kafka.tls.key_password)
     return found

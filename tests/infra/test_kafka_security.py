@@ -148,8 +148,14 @@ def test_tls_to_a_listener_without_it_says_so(broker: SecuredBroker) -> None:
         ready(Kafka(bootstrap=broker.plain, security="ssl", tls=Tls(ca=broker.ca)), 2)
 
 
-def test_a_certificate_that_is_not_there_is_invalid(tmp_path: Path) -> None:
-    kafka = Kafka(bootstrap="127.0.0.1:1", security="ssl", tls=Tls(ca=str(tmp_path / "absent.pem")))
-    for make in (KafkaAdmin, Producer, lambda kafka: PartitionReader(kafka, "topic")):
-        with pytest.raises(Invalid, match=r"absent\.pem.*Cure: check `kafka`"):
-            make(kafka)
+def test_a_certificate_that_is_not_there_or_none_is_invalid(tmp_path: Path) -> None:
+    (tmp_path / "no.pem").write_text("no certificate")
+    wrong = {
+        str(tmp_path / "absent.pem"): r"`kafka\.tls\.ca`: no file `.*absent\.pem`. Cure: correct it",
+        str(tmp_path / "no.pem"): r"ssl\.ca\.location failed.*Cure: check `kafka`",
+    }
+    for path, message in wrong.items():
+        kafka = Kafka(bootstrap="127.0.0.1:1", security="ssl", tls=Tls(ca=path))
+        for make in (KafkaAdmin, Producer, lambda kafka: PartitionReader(kafka, "topic")):
+            with pytest.raises(Invalid, match=message):
+                make(kafka)
