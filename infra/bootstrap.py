@@ -94,21 +94,8 @@ class Environment(Step):
         pip: list[str | Path] = [python, "-m", "pip", "--disable-pip-version-check", "install", "--progress-bar", "off"]
         yield [*pip, "--no-compile", "--require-hashes", "-r", LOCK]
         # pip compiles on one core; some packages carry files that are not meant to compile.
-        yield [
-            "sh",
-            "-c",
-            '"$@" || true',
-            "sh",
-            python,
-            "-m",
-            "compileall",
-            "-q",
-            "-j",
-            "0",
-            "-x",
-            NOT_COMPILED,
-            VENV / "lib",
-        ]
+        quietly = ["-m", "compileall", "-q", "-j", "0", "-x", NOT_COMPILED]
+        yield ["sh", "-c", '"$@" || true', "sh", python, *quietly, VENV / "lib"]
 
     def failure(self, what: str) -> SpringtideError:
         return Unavailable(what, cure=NETWORK_CURE)
