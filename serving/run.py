@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib.metadata
 import threading
 from collections.abc import Callable
@@ -99,10 +100,14 @@ def run_replica(
         thread = threading.Thread(target=following.run, args=(stop,), name="follow", daemon=True)
         thread.start()
         _log.info("replica_listening", name=name, host=host, port=listener.getsockname()[1])
+        # What TensorFlow's import made stays for good; walking it in every full collection would pause requests.
+        gc.collect()
+        gc.freeze()
         try:
             Server(app, clock, stop, metrics).run(sockets=[listener])
         finally:
             stop.set()
+            gc.unfreeze()
             answering.close()
             thread.join(FOLLOWER_WITHIN_S)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ class Server(uvicorn.Server):
     """Uvicorn, told to leave by the stop event instead of by signals of its own."""
 
     def __init__(self, app: Any, clock: Clock, stop: threading.Event, metrics: Metrics) -> None:
+        # Its notes of starting and stopping say what our own events say.
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
         super().__init__(
             uvicorn.Config(
                 app,

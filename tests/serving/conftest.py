@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from checkpointing.follower import Follower
-from infra.clock import SystemClock
+from infra.clock import Clock, SystemClock
 from infra.feature_spec import feature_spec_hash
 from infra.metrics import Metrics
 from infra.object_store import ObjectStore, open_store
@@ -52,18 +52,18 @@ class Replica:
         self.thread.join()
 
 
-def build_replica(pipeline: Pipeline, store: ObjectStore) -> Replica:
+def build_replica(pipeline: Pipeline, store: ObjectStore, clock: Clock = CLOCK) -> Replica:
     encoder = build_encoder(pipeline)
     metrics = Metrics("replica", clock=CLOCK)
     switch = Switch(lambda: build_tables(pipeline, encoder, max_batch=64, trainable=False), CLOCK)
     signature = Signature.of(pipeline)
     predictor = Predictor(signature, encoder, switch, metrics)
     following = Following(
-        follower=lambda: Follower(store, pipeline.name, CLOCK),
+        follower=lambda: Follower(store, pipeline.name, clock),
         acceptance=Acceptance(signature, encoder.features, feature_spec_hash(pipeline)),
         switch=switch,
         metrics=metrics,
-        clock=CLOCK,
+        clock=clock,
         poll_interval_s=0.02,
     )
 

@@ -1,0 +1,182 @@
+"""A replica as a real process: not ready before its first version, killed and back, drained, one port each."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from infra.clock import SystemClock
+from infra.errors import Invalid
+from infra.object_store import ObjectStore
+from infra.spec import Pipeline
+from serving.run import run_replica
+from springtide.wiring import build_encoder, build_tables
+from tests.serving.model import Model, make_columns
+
+CLOCK = SystemClock()
+WITHIN_S = 60.0
+PREDICT = "/v1/models/demo:predict"
+
+
+class Process:
+    """A replica and how a client reaches it."""
+
+    def __init__(self, pipeline: Pipeline, folder: Path, port: int = 0) -> None:
+        file = folder / "pipeline.json"
+        file.write_text(pipeline.model_dump_json())
+        self.log = folder / f"replica-{CLOCK.monotonic()}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.serving.replica_process", str(file), "replica-0", str(port)], stderr=log
+            )
+
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def until(self, condition: Callable[[], Any]) -> Any:
+        deadline = CLOCK.monotonic() + WITHIN_S
+        while True:
+            try:
+                found = condition()
+            except httpx.TransportError:
+                found = None
+            if found:
+                return found
+            assert self.process.poll() is None, self.log.read_text()
+            assert CLOCK.monotonic() < deadline, self.log.read_text()
+            CLOCK.sleep(0.02)
+
+    def client(self) -> httpx.Client:
+        def listening() -> list[int]:
+            return [event["port"] for event in self.events() if event["event"] == "replica_listening"]
+
+        (port,) = self.until(listening)
+        return httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False)
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def start(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Process]]:
+    started: list[Process] = []
+
+    def launch(port: int = 0) -> Process:
+        started.append(Process(pipeline, tmp_path_factory.mktemp("replica"), port))
+        return started[-1]
+
+    yield launch
+    for process in started:
+        process.end()
+
+
+def check(client: httpx.Client, model: Model, seed: int) -> None:
+    columns = make_columns(10, seed)
+    response = client.post(PREDICT, json={"inputs": columns})
+    assert response.headers["X-Springtide-Version"] == str(model.writer.version)
+    np.testing.assert_allclose(response.json()["outputs"], model.expected(columns)[:, 0], rtol=0, atol=2e-6)
+
+
+def test_life_of_a_replica(start: Callable[..., Process], model: Model, store: ObjectStore) -> None:
+    first = start()
+    with first.client() as client:
+        # Alive, but not ready before the first version; the claim is none.
+        first.until(lambda: client.get("/healthz").status_code == 200)
+        ready = client.get("/readyz")
+        assert (ready.status_code, ready.json()) == (503, {"ready": False, "reason": "no version applied yet"})
+        assert client.get("/v2/health/ready").status_code == 503
+        empty = client.get("/status").json()
+        assert (empty["version"], empty["applied"], empty["ready"]) == (None, [], False)
+
+        manifest = model.commit(1)
+        first.until(lambda: client.get("/readyz").status_code == 200)
+        check(client, model, seed=5)
+        status = client.get("/status").json()
+        (applied,) = status.pop("applied")
+        assert status == {
+            "role": "replica",
+            "model": "demo",
+            "name": "replica-0",
+            "version": 2,
+            "ready": True,
+            "trouble": None,
+        }
+        assert (applied["version"], applied["committed_ts"]) == (2, manifest.created_ts)
+        assert manifest.created_ts <= applied["applied_ts"] <= CLOCK.now_ms()
+        page = client.get("/metrics").text
+        assert "springtide_replica_version 2.0" in page
+        assert 'springtide_replica_requests_total{code="200",protocol="v1"} 1.0' in page
+        assert client.base_url.port is not None
+        port: int = client.base_url.port
+
+        refuse_a_second_one(model.pipeline, store, port)
+        check(client, model, seed=6)
+
+    first.process.kill()
+    first.process.wait()
+    model.commit(2)
+    third = start(port)
+    with third.client() as client:
+        third.until(lambda: client.get("/readyz").status_code == 200)
+        check(client, model, seed=7)
+        leave_in_the_middle_of_a_request(third, client, port)
+
+
+def refuse_a_second_one(pipeline: Pipeline, store: ObjectStore, port: int) -> None:
+    encoder = build_encoder(pipeline)
+    with pytest.raises(Invalid, match=f"port {port} is in use") as raised:
+        run_replica(
+            pipeline,
+            name="replica-1",
+            encoder=encoder,
+            tables_factory=lambda: build_tables(pipeline, encoder, max_batch=64, trainable=False),
+            store=store,
+            clock=CLOCK,
+            host="127.0.0.1",
+            port=port,
+            stop=threading.Event(),
+        )
+    assert raised.value.exit_code == 2
+
+
+def leave_in_the_middle_of_a_request(replica: Process, client: httpx.Client, port: int) -> None:
+    body = json.dumps({"inputs": make_columns(4)}).encode()
+    head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(head + body[:50])
+        assert client.get("/readyz").status_code == 200
+        asked = CLOCK.monotonic()
+        replica.process.send_signal(signal.SIGTERM)
+        replica.until(lambda: client.get("/readyz").status_code == 503)
+        replica.until(lambda: refused(port))
+        connection.sendall(body[50:])
+        answer = connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 200"), answer
+    # The rest is the interpreter's exit, which a busy machine may stretch.
+    assert CLOCK.monotonic() - asked < 5
+    assert replica.process.wait(WITHIN_S) == 0
+    # Every line on standard error is an event of ours: no note of TensorFlow's or the web server's.
+    events = [event["event"] for event in replica.events()]
+    assert events == ["replica_listening", "replica_ready", "replica_draining"]
+
+
+def refused(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except ConnectionRefusedError:
+        return True
+    return False

@@ -1,0 +1,196 @@
+"""A request sees one version, whole: every row, every dense weight and every statistic of a version encodes it."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import hashlib
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from infra.clock import SystemClock
+from infra.errors import Unavailable
+from kernels.features import FeatureEncoder, IdFeature, NumberFeature, RunningStatistics
+from kernels.rows import TableRows
+from kernels.running_statistics import COUNTS, MEANS, SQUARES
+from kernels.tables import EmbeddingTables, TableSettings
+from serving import snapshot
+from serving.dense_program import DenseGraph
+from serving.snapshot import Switch, Version
+from serving.tensorflow_runtime import tf
+from tests.serving.model import arrow
+
+KEYS = 64
+DIM = 16
+VERSIONS = 300
+THREADS = 6
+ENCODER = FeatureEncoder(
+    [
+        IdFeature("user", "item", "first"),
+        IdFeature("item", "item", "second"),
+        NumberFeature("price", "price", "standard"),
+    ]
+)
+
+
+def make_tables() -> EmbeddingTables:
+    settings = [TableSettings(name="first", dim=DIM, seed=1), TableSettings(name="second", dim=DIM, seed=1)]
+    return EmbeddingTables(settings, ENCODER.columns, ENCODER.numbers, max_batch=KEYS, trainable=False)
+
+
+def make_graph() -> DenseGraph:
+    """Answers the smallest and largest value of the rows, the scaled number, and both weights."""
+    stride = make_tables().stride
+    graph = tf.Graph()
+    with graph.as_default():
+        entry = tf.compat.v1.placeholder(tf.float32, [None, stride], "input")
+        weights = [tf.compat.v1.placeholder(tf.float32, [1], f"weight_{index}") for index in range(2)]
+        rows = entry[:, : 2 * DIM]
+        lowest, highest = (reduce(rows, 1, keepdims=True) for reduce in (tf.reduce_min, tf.reduce_max))
+        ones = tf.ones_like(lowest)
+        number = entry[:, 2 * DIM : 2 * DIM + 1]
+        tf.concat([lowest, highest, -number, weights[0] * ones, weights[1] * ones], 1, name="prediction")
+    content = graph.as_graph_def().SerializeToString()
+    return DenseGraph(content, hashlib.sha256(content).hexdigest())
+
+
+def make_rows(table: str, number: int, keys: range) -> TableRows:
+    values = np.full((len(keys), DIM), number, np.float32)
+    return TableRows(
+        table=table,
+        keys=np.array(keys, np.int64),
+        values=values,
+        slots=np.zeros((len(keys), 0), np.float32),
+        frequency=np.zeros(len(keys), np.uint32),
+        last_seen=np.zeros(len(keys), np.int64),
+        tombstones=np.zeros(0, np.int64),
+    )
+
+
+def make_version(graph: DenseGraph, number: int) -> Version:
+    state: dict[str, Any] = {
+        COUNTS: np.array([1], np.int64),
+        MEANS: np.array([number], np.float64),
+        SQUARES: np.array([1.0]),
+    }
+    weights = {name: np.full(1, number, np.float32) for name in ("first", "second")}
+    statistics = RunningStatistics.from_state(ENCODER.features, state)
+    return Version(number, graph.bind(weights), statistics, committed_ts=number)
+
+
+def publish(switch: Switch, graph: DenseGraph, number: int) -> None:
+    """All rows of both tables; every tenth time as a version that replaces all."""
+    rows = [make_rows(table, number, range(KEYS)) for table in ("first", "second")]
+    switch.publish(make_version(graph, number), rows, replaces_all=number % 10 == 1)
+
+
+def test_no_read_is_torn() -> None:
+    graph = make_graph()
+    switch = Switch(make_tables, SystemClock())
+    publish(switch, graph, 1)
+    batch = ENCODER.encode(arrow({"item": list(range(KEYS)), "price": [0.0] * KEYS}))
+    done = threading.Event()
+    torn: list[str] = []
+    seen: list[set[int]] = [set() for _ in range(THREADS)]
+    reads = [0] * THREADS
+
+    def read(thread: int) -> None:
+        last = 0
+        while not done.is_set() and not torn:
+            with switch.read() as current:
+                number = current.version.number
+                for _ in range(1 + thread % 2):  # some stay for two answers
+                    with current.reader() as reader:
+                        rows = reader.lookup(current.version.statistics.scale(batch))
+                        values = current.version.program.predict(rows)
+                    if not (values == number).all():
+                        torn.append(f"version {number} answered {np.unique(values)}")
+            if number < last:
+                torn.append(f"version {number} after {last}")
+            last = number
+            seen[thread].add(number)
+            reads[thread] += 1
+
+    threads = [threading.Thread(target=read, args=(thread,)) for thread in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    try:
+        for number in range(2, VERSIONS):
+            publish(switch, graph, number)
+            if number % 3:
+                switch.settle()
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert torn == []
+    assert sum(reads) > VERSIONS
+    assert len(set.union(*seen)) > VERSIONS / 10
+
+
+def test_both_sets_of_tables_get_every_delta() -> None:
+    graph = make_graph()
+    switch = Switch(make_tables, SystemClock())
+    publish(switch, graph, 1)
+    keys = [range(number, number + 2) for number in range(2, 12)]
+    for number, some in enumerate(keys, start=2):
+        rows = [make_rows("first", number, some), make_rows("second", number, some)]
+        switch.publish(make_version(graph, number), rows, replaces_all=False)
+        wanted = np.ones(KEYS, np.float32)
+        for earlier, touched in enumerate(keys[: number - 1], start=2):
+            wanted[touched.start : touched.stop] = earlier
+        batch = ENCODER.encode(arrow({"item": list(range(KEYS)), "price": [0.0] * KEYS}))
+        with switch.read() as current, current.reader() as reader:
+            got = reader.lookup(current.version.statistics.scale(batch))
+            np.testing.assert_array_equal(got[:, 0], wanted)
+            np.testing.assert_array_equal(got[:, 2 * DIM - 1], wanted)
+
+
+def test_a_version_that_replaces_all_forgets_the_rest() -> None:
+    graph = make_graph()
+    switch = Switch(make_tables, SystemClock())
+    publish(switch, graph, 1)
+    switch.publish(make_version(graph, 2), [make_rows("first", 2, range(3))], replaces_all=True)
+    switch.settle()
+    assert switch.row_counts() == {"first": 3, "second": 0}
+    switch.publish(make_version(graph, 3), [make_rows("first", 3, range(3, 4))], replaces_all=False)
+    assert switch.row_counts() == {"first": 4, "second": 0}
+
+
+def test_nothing_is_read_before_the_first_version() -> None:
+    switch = Switch(make_tables, SystemClock())
+    with pytest.raises(Unavailable, match="no version applied yet"), switch.read():
+        pass
+
+
+def test_a_reader_that_stays_keeps_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next version answers at once; the one after waits, and the one who stays still sees his own."""
+    monkeypatch.setattr(snapshot, "LEAVE_WITHIN_S", 0.05)
+    graph = make_graph()
+    switch = Switch(make_tables, SystemClock())
+    publish(switch, graph, 2)
+    batch = ENCODER.encode(arrow({"item": [1], "price": [0.0]}))
+    with switch.read() as mine:
+        publish(switch, graph, 3)
+        with switch.read() as newest:
+            assert newest.version.number == 3
+        with pytest.raises(Unavailable, match="still reads version 2"):
+            publish(switch, graph, 4)
+        with mine.reader() as reader:
+            assert (reader.lookup(mine.version.statistics.scale(batch))[0, : 2 * DIM] == 2).all()
+    publish(switch, graph, 5)
+    with switch.read() as newest, newest.reader() as reader:
+        assert newest.version.number == 5
+        assert (reader.lookup(newest.version.statistics.scale(batch))[0, : 2 * DIM] == 5).all()
+
+
+def test_rows_of_no_table_leave_the_version_before() -> None:
+    graph = make_graph()
+    switch = Switch(make_tables, SystemClock())
+    publish(switch, graph, 1)
+    with pytest.raises(KeyError, match="third"):
+        switch.publish(make_version(graph, 2), [make_rows("third", 2, range(3))], replaces_all=False)
+    assert switch.version is not None
+    assert switch.version.number == 1
