@@ -128,7 +128,8 @@ def translated(kafka: Kafka, error: KafkaError, doing: str) -> SpringtideError:
     if code in _LOST and _UNTRUSTED.search(text):
         return Invalid(f"kafka: {doing}: TLS failed: {text}", cure="check `kafka.tls`", where=kafka.bootstrap)
     if code in _LOST:
-        return unreachable(kafka, doing, text)
+        # "0/2 brokers are down" and the like confuse more than they tell.
+        return unreachable(kafka, doing, "" if code == KafkaError._ALL_BROKERS_DOWN else text)
     if code in _REFUSED:
         what, cure = _REFUSED[code]
         return Invalid(f"kafka: {doing}: {what}", cure=cure, where=kafka.bootstrap)
@@ -158,9 +159,12 @@ class Trouble:
         with self._lock:
             # The first reason says more than "all brokers are down", which follows from it; a login, most.
             known = self._reason
-            if known is not None and error.code() not in _LOGIN - {known.code()}:
+            vague = known is not None and known.code() == KafkaError._ALL_BROKERS_DOWN
+            if known is not None and not vague and error.code() not in _LOGIN - {known.code()}:
                 return
             self._reason = error
+            if vague and error.code() not in _LOGIN:
+                return
         _log.warning("kafka_trouble", client=self._client, error=translated(self._kafka, error, self._client))
 
     def cleared(self) -> None:
