@@ -40,7 +40,7 @@ faults = st.lists(st.sampled_from([*FAULTS, OUTAGE, ["later", *OUTAGE], ["none",
 )
 steps = st.lists(
     st.one_of(
-        st.tuples(st.just("commit"), st.integers(0, 2), deltas, st.booleans()),
+        st.tuples(st.just("commit"), st.integers(0, 2), deltas, st.booleans(), st.booleans()),
         st.tuples(st.just("repeat"), st.integers(0, 2)),
         st.tuples(st.just("retry"), st.integers(0, 2)),
         st.tuples(st.just("heartbeat"), st.integers(0, 2)),
@@ -96,14 +96,18 @@ class World:
         self.follower = Follower(self.faulty, MODEL, self.clock)
         self.replica = Reference()
 
-    def commit(self, place: int, delta: dict[int, int | None], servable: bool) -> None:
+    def commit(self, place: int, delta: dict[int, int | None], servable: bool, again: bool) -> None:
         serial = len(self.contents)
         rows = {key: number for key, number in delta.items() if number is not None}
         gone = [key for key, number in delta.items() if number is None]
         gate = Gate(servable=servable)
         self.contents.append(content(rows, gone, offset=serial, gate=gate, environment={"serial": serial}))
         self.handed[place].append(serial)
-        self.hand_over(place, serial)
+        try:
+            self.hand_over(place, serial)
+        except Unavailable:
+            if again:
+                self.repeat(place)
 
     def repeat(self, place: int) -> None:
         """Commits again the content whose outcome is unknown, as a caller should."""
