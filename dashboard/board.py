@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
 from checkpointing.manifest import Manifest
@@ -13,7 +14,7 @@ from dashboard.behind import BehindTracker, Measurement
 from dashboard.feed import News
 from dashboard.flow import Flow
 from dashboard.history import History, quantile
-from dashboard.quality import Point, QualityByTime
+from dashboard.quality import QualityByTime
 from dashboard.strip import Happening, Watcher
 from dashboard.targets import Answer
 from dashboard.verdict import Facts, judge
@@ -24,6 +25,8 @@ from streaming import topics
 MINUTE_TICKS: Final = 60
 # Missing heartbeats: the learner commits an empty version at least this often, times three.
 HEARTBEATS_MISSED: Final = 3
+# A tick stays small: more changed buckets than this come with the next reading of the past.
+MOST_BUCKETS: Final = 8
 
 Section = Mapping[str, Any] | Sequence[Any] | int | None
 
@@ -229,15 +232,15 @@ class Board:
     def _quality(self) -> dict[str, Any]:
         closed = self.quality.last_closed()
         return {
-            "overall": point(self.quality.overall_point()) if self.quality.overall.samples else None,
-            "closed": point(closed) if closed else None,
-            "newest": [point(p) for p in self.quality.newest(3)],
+            "overall": asdict(self.quality.overall_point()) if self.quality.overall.samples else None,
+            "closed": asdict(closed) if closed else None,
+            "changed": [asdict(p) for p in self.quality.changed(MOST_BUCKETS)],
         }
 
     def _events(self, now_ms: int) -> list[dict[str, Any]]:
         events = [self._history.add_event(now_ms, kind, text) for kind, text in self._happenings]
         self._happenings = []
-        return [{"id": e.id, "t": e.t, "kind": e.kind, "text": e.text} for e in events]
+        return [asdict(event) for event in events]
 
     def _store(
         self, now_ms: int, headline: Mapping[str, Any], behind: Mapping[str, int], rates: Mapping[str, Any], idle: bool
@@ -287,16 +290,3 @@ def _number(said: object) -> int:
 def committed_ms_after(manifests: Sequence[Manifest], start_ms: int) -> bool:
     """Whether the newest of ``manifests`` was committed after ``start_ms``; older ones are back-fill."""
     return bool(manifests) and committed_ms(manifests[-1]) >= start_ms
-
-
-def point(p: Point) -> dict[str, Any]:
-    """One bucket of quality as the page reads it."""
-    return {
-        "t": p.t,
-        "samples": p.samples,
-        "auc": p.auc,
-        "log_loss": p.log_loss,
-        "calibration": p.calibration,
-        "normalized_entropy": p.normalized_entropy,
-        "closed": p.closed,
-    }

@@ -59,6 +59,7 @@ class QualityByTime:
         self._window_ms = window_ms
         self._fine = {t: _unpacked(sums) for t, sums in history.quality(_FINE)}
         self._coarse = {t: _unpacked(sums) for t, sums in history.quality(COARSE)}
+        self._fresh: set[int] = set()
         self._learned_through: int | None = None
         self._through = int(history.meta(_THROUGH) or 0)
         self.overall = Quality()
@@ -84,6 +85,7 @@ class QualityByTime:
                     quality = Quality.from_json(increment)
                     changed.add(self._bucket(int(start), quality))
                     self.overall.add(quality)
+        self._fresh |= changed
         if changed:
             self._save(changed)
 
@@ -92,9 +94,10 @@ class QualityByTime:
         merged = {**self._coarse, **self._fine}
         return [self._point(t, merged[t]) for t in sorted(merged) if t >= from_ms]
 
-    def newest(self, count: int) -> list[Point]:
-        """The newest fine buckets, oldest first."""
-        return [self._point(t, self._fine[t]) for t in sorted(self._fine)[-count:]]
+    def changed(self, most: int) -> list[Point]:
+        """The fine buckets that have changed since the last call, oldest first; of many only the newest ``most``."""
+        fresh, self._fresh = sorted(t for t in self._fresh if t in self._fine), set()
+        return [self._point(t, self._fine[t]) for t in fresh[-most:]]
 
     def last_closed(self) -> Point | None:
         """The newest bucket whose verdicts are all in."""

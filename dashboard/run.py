@@ -81,7 +81,13 @@ async def _serve(
     live = Live()
     app = build_app(pipeline, sampler=sampler, history=history, live=live, clock=clock, metrics=metrics)
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GOODBYE_S, lifespan="on"
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GOODBYE_S,
+        lifespan="on",
     )
     server = _Server(config)
 

@@ -79,7 +79,7 @@ function markLines(panel, marks, from) {
   if (panel.limit != null) {
     data.push({
       yAxis: panel.limit.at, lineStyle: { color: colour('bad'), type: 'dashed', width: 1.2 },
-      label: { show: true, formatter: panel.limit.name, position: 'insideEndTop', color: colour('bad'), fontSize: 11 },
+      label: { show: true, formatter: panel.limit.name, position: 'insideStartTop', color: colour('bad'), fontSize: 11 },
     });
   }
   return { symbol: 'none', silent: true, animation: false, data };

@@ -34,7 +34,10 @@ export const clock = (ts) => hms.format(ts);
 export const rate = (x) => (x == null ? NONE : x < 10 ? x.toFixed(1).replace(/\.0$/, '') : whole.format(x));
 
 /** A moment on an axis, as short as the range allows. */
-export const moment = (ts, rangeMs) => (rangeMs <= 1_800_000 ? hms : rangeMs <= 86_400_000 ? hm : dayTime).format(ts);
+export function moment(ts, rangeMs) {
+  if (rangeMs > 86_400_000) return dayTime.format(ts);
+  return (rangeMs > 1_800_000 || ts % 60_000 === 0 ? hm : hms).format(ts);
+}
 
 export function bytes(n) {
   if (n == null) return NONE;

@@ -25,13 +25,18 @@ export class Memory {
     this.events = new Map();
     this.versions = new Map();
     this.read = 0;
+    this.meanwhile = null;
   }
 
-  /** Reads the past of the chosen range; figures that ticks bring meanwhile are kept. */
+  /** Reads the past of the chosen range; ticks that come meanwhile are taken again after it. */
   async load() {
+    const meanwhile = [];
+    this.meanwhile = meanwhile;
     const [past, table] = await Promise.all([
       fetchJson(`/api/history?minutes=${this.minutes}`), fetchJson('/api/versions'),
     ]);
+    if (this.meanwhile !== meanwhile) return; // another range was chosen since
+    this.meanwhile = null;
     this.start = past.start;
     this.step = past.step;
     this.series = past.series;
@@ -39,6 +44,7 @@ export class Memory {
     this.events = new Map(past.events.map((event) => [event.id, event]));
     this.versions = new Map(table.versions.slice(0, SHOWN_VERSIONS).map((row) => [row.version, row]));
     this.read = Date.now();
+    for (const tick of meanwhile) this.#remember(tick);
   }
 
   get stale() {
@@ -52,14 +58,21 @@ export class Memory {
   /** Takes one tick: sections that did not change are not in it. */
   take(sections) {
     Object.assign(this.tick, sections);
-    const { t, quality, versions = [], events = [] } = sections;
-    for (const point of quality?.newest ?? []) this.quality.set(point.t, point);
-    if (quality?.closed) this.quality.set(quality.closed.t, quality.closed);
-    for (const row of versions) this.versions.set(row.version, row);
-    for (const event of events) this.events.set(event.id, event);
+    const tick = { ...this.tick, versions: sections.versions ?? [], events: sections.events ?? [], quality: sections.quality };
+    this.meanwhile?.push(tick);
+    this.#remember(tick);
+  }
+
+  #remember(tick) {
+    for (const point of tick.quality?.changed ?? []) this.quality.set(point.t, point);
+    const closed = tick.quality?.closed;
+    if (closed) this.quality.set(closed.t, closed);
+    for (const point of this.quality.values()) point.closed ||= closed != null && point.t < closed.t;
+    for (const row of tick.versions) this.versions.set(row.version, row);
+    for (const event of tick.events) this.events.set(event.id, event);
     trim(this.versions, SHOWN_VERSIONS);
     trim(this.events, SHOWN_EVENTS);
-    if (this.read && this.step === 1000) this.#append(t);
+    if (this.read && this.step === 1000) this.#append(tick);
   }
 
   /** A series as pairs [time, value] for a chart. */
@@ -81,9 +94,9 @@ export class Memory {
     return cells;
   }
 
-  #append(t) {
+  #append({ t, headline: h, replicas = [], rates = {} }) {
     const index = Math.floor((t - this.start) / this.step);
-    const { headline: h, replicas = [], rates = {} } = this.tick;
+    if (index < 0) return;
     const values = { joined: rates.joined, trained: rates.trained, feedback: rates.feedback };
     if (h && h.behind_ms != null && !h.idle) {
       values.behind = h.behind_ms / 1000;

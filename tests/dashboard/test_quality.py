@@ -69,7 +69,8 @@ def test_a_bucket_closes_when_every_verdict_of_it_was_learned(tmp_path: Path, st
     seen.add(line[3:])
     closed = seen.last_closed()
     assert closed is not None and closed.t == T0
-    assert [p.closed for p in seen.newest(3)] == [True, False, False]
+    assert [p.closed for p in seen.changed(3)] == [True, False, False]
+    assert seen.changed(3) == []
     history.close()
 
 
