@@ -122,7 +122,8 @@ def test_the_manifest_says_what_the_version_knows(local_kafka: Any, unique: Uniq
     # The probe taught nothing: it has no row and is not counted as quality.
     assert add_up(manifest.metrics for manifest in trained).samples == 20
     assert len(state.tables["user"].keys) == len({each["user"] for each in known})
-    assert sum(int(np.sum(manifest.label_histogram["counts"])) for manifest in trained) == 21  # type: ignore[arg-type]
+    ages = [np.asarray(manifest.label_histogram["counts"], np.int64) for manifest in trained]
+    assert int(np.sum(ages)) == 21
     assert "springtide_learner_samples_total" in metrics and 'part="dense"' in metrics
 
 
