@@ -68,12 +68,12 @@ def run_replica(
     metrics = Metrics("replica", clock=clock)
     listener = listen(host, port)
     with contextlib.closing(listener):
-        set_threads()
-        switch = Switch(tables_factory, clock)
-        predictor = Predictor(signature, encoder, switch, metrics)
         with contextlib.suppress(Unavailable):
             # Wrong credentials end the process here; a store that is silent is the follower's to wait for.
             newest_version(store)
+        set_threads()
+        switch = Switch(tables_factory, clock)
+        predictor = Predictor(signature, encoder, switch, metrics)
         following = Following(
             follower=lambda: Follower(store, pipeline.name, clock),
             acceptance=Acceptance(signature, encoder.features, feature_spec_hash(pipeline)),

@@ -11,9 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from infra import spec
 from infra.errors import Corrupt
+from learner.export import export_graph
+from learner.models import build_model
 from serving.dense_program import DenseGraph, DenseGraphs
 from serving.tensorflow_runtime import tf
+from tests.learner.test_export import LAYOUTS
 from tests.serving.model import make_graph
 
 WEIGHTS = {
@@ -184,3 +188,13 @@ def test_a_graph_that_fails_at_run_time_is_corrupt() -> None:
     graph = graph_of(lambda entry: tf.reshape(entry, [-1, 7]))
     with pytest.raises(Corrupt, match="cannot run"):
         load(graph).bind({})
+
+
+@pytest.mark.parametrize("name", ["lr", "deepfm"])
+def test_the_learners_own_models_are_let_in(name: str) -> None:
+    layout = LAYOUTS[name]
+    model = build_model(name, layout, 1, spec.Model(), seed=1)
+    weights = {weight.path: weight.numpy() for weight in model.weights}
+    rows = np.random.default_rng(0).normal(size=(6, layout.stride)).astype(np.float32)
+    predictions = load(export_graph(model, layout.stride)).bind(weights).predict(rows)
+    np.testing.assert_allclose(predictions, 1 / (1 + np.exp(-model(rows).numpy())), rtol=0, atol=2e-6)

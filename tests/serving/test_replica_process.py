@@ -19,11 +19,12 @@ import pytest
 
 from infra.clock import SystemClock
 from infra.errors import Invalid
-from infra.object_store import ObjectStore
-from infra.spec import Pipeline
+from infra.local.s3_server import S3Server
+from infra.object_store import ObjectStore, open_store
+from infra.spec import Pipeline, Secret, Store
 from serving.run import run_replica
 from springtide.wiring import build_encoder, build_tables
-from tests.serving.model import Model, make_columns
+from tests.serving.model import Model, make_columns, make_pipeline
 
 CLOCK = SystemClock()
 WITHIN_S = 60.0
@@ -136,20 +137,25 @@ def test_life_of_a_replica(start: Callable[..., Process], model: Model, store: O
         leave_in_the_middle_of_a_request(third, client, port)
 
 
-def refuse_a_second_one(pipeline: Pipeline, store: ObjectStore, port: int) -> None:
+def run_here(pipeline: Pipeline, store: ObjectStore, port: int) -> None:
+    """A replica that is expected not to get as far as TensorFlow."""
     encoder = build_encoder(pipeline)
+    run_replica(
+        pipeline,
+        name="replica-1",
+        encoder=encoder,
+        tables_factory=lambda: build_tables(pipeline, encoder, max_batch=64, trainable=False),
+        store=store,
+        clock=CLOCK,
+        host="127.0.0.1",
+        port=port,
+        stop=threading.Event(),
+    )
+
+
+def refuse_a_second_one(pipeline: Pipeline, store: ObjectStore, port: int) -> None:
     with pytest.raises(Invalid, match=f"port {port} is in use") as raised:
-        run_replica(
-            pipeline,
-            name="replica-1",
-            encoder=encoder,
-            tables_factory=lambda: build_tables(pipeline, encoder, max_batch=64, trainable=False),
-            store=store,
-            clock=CLOCK,
-            host="127.0.0.1",
-            port=port,
-            stop=threading.Event(),
-        )
+        run_here(pipeline, store, port)
     assert raised.value.exit_code == 2
 
 
@@ -180,3 +186,17 @@ def refused(port: int) -> bool:
     except ConnectionRefusedError:
         return True
     return False
+
+
+def test_a_wrong_secret_ends_the_replica(local_store: S3Server, unique: Callable[[str], str]) -> None:
+    store = Store(
+        url=f"s3://{local_store.bucket}/{unique('serving')}",
+        endpoint=local_store.endpoint,
+        region=local_store.region,
+        access_key=Secret(value=local_store.access_key),
+        secret_key=Secret(value="wrong"),
+    )
+    with pytest.raises(Invalid, match="secret key") as raised:
+        run_here(make_pipeline(store=store.url), open_store(store), port=0)
+    assert raised.value.exit_code == 2
+    assert raised.value.cure

@@ -1,0 +1,58 @@
+"""Too much at once, and too slowly: told in time, and nobody else has to wait for it."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from urllib.parse import urlsplit
+
+import pytest
+
+from infra.clock import SystemClock
+from infra.metrics import Metrics
+from serving import answering
+from serving.answering import MOST_WAITING, WORKERS, Answering
+from serving.refusals import Refused
+from tests.serving.conftest import Served
+
+
+def test_more_requests_than_may_wait() -> None:
+    clock = SystemClock()
+    shared = Answering(max_body=100, metrics=Metrics("replica", clock=clock), clock=clock)
+    release = threading.Event()
+
+    async def crowd() -> None:
+        waiting = [asyncio.create_task(shared.compute(release.wait)) for _ in range(WORKERS + MOST_WAITING)]
+        await asyncio.sleep(0)
+        with pytest.raises(Refused, match="requests wait already") as raised:
+            await shared.compute(release.wait)
+        assert raised.value.status == 429
+        release.set()
+        assert all(await asyncio.gather(*waiting))
+        assert await shared.compute(lambda: 7) == 7
+
+    try:
+        asyncio.run(crowd())
+    finally:
+        release.set()
+        shared.close()
+
+
+def test_a_body_that_does_not_come(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answering, "BODY_WITHIN_S", 0.05)
+    address = urlsplit(str(served.client.base_url))
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        connection.sendall(b"POST /v1/models/demo:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{")
+        answer = connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"the body did not arrive" in answer
+
+
+def test_a_client_that_leaves_in_the_middle(served: Served) -> None:
+    address = urlsplit(str(served.client.base_url))
+    for _ in range(5):
+        with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+            connection.sendall(b"POST /v1/models/demo:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{")
+    assert served.client.get("/healthz").status_code == 200
