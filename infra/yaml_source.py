@@ -14,7 +14,7 @@ from infra.errors import Bug
 from infra.spec_part import Place
 
 # Far more than any pipeline has; a text that unfolds to more through its aliases is an attack or an accident.
-MAX_NODES: Final = 100_000
+MAX_NODES: Final = 20_000
 _PLAIN: Final = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "timestamp")}
 
 

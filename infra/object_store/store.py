@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import builtins
+import re
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -99,10 +100,12 @@ class ObstoreStore:
 
     def list(self, prefix: str, after: str | None = None) -> builtins.list[str]:
         folder = prefix.strip("/")
+        offset = _safe_offset(folder, after)
         pages = self._call(
-            f"list {folder}/", lambda: builtins.list(obstore.list(self._client, folder or None, offset=after))
+            f"list {folder}/", lambda: builtins.list(obstore.list(self._client, folder or None, offset=offset))
         )
-        return sorted(str(entry["path"]) for page in pages for entry in page)
+        keys = sorted(str(entry["path"]) for page in pages for entry in page)
+        return keys if after is None else [key for key in keys if key > after]
 
     def delete(self, key: str) -> None:
         try:
@@ -134,6 +137,24 @@ class ObstoreStore:
             if any(sign in str(error) for sign in absent):
                 raise NotFound(doing.partition(" ")[2]) from None
             raise translated(error, self._url, doing) from None
+
+
+def _safe_offset(folder: str, after: str | None) -> str | None:
+    """Where the server may begin its list so that nothing greater than ``after`` is left out.
+
+    Servers that keep folders (SeaweedFS) walk `a/0` before `a-1`, while keys sort the other way, and leave a folder out
+    whose own name they are given. So the offset ends before the first `-` or `.`, where both orders agree, and is a
+    name just below it that no key can have; the few keys too many are left out here.
+    """
+    root = f"{folder}/" if folder else ""
+    if after is None or not after.startswith(root):
+        return None
+    safe = re.split("[-.]", after[len(root) :], maxsplit=1)[0].rstrip("/")
+    if not safe:
+        return None
+    # Below `0` comes the slash, which would be another folder; the dot before it is as good.
+    below = "." if safe[-1] == "0" else chr(ord(safe[-1]) - 1)
+    return f"{root}{safe[:-1]}{below}~"
 
 
 def open_store(store: Store) -> ObstoreStore:

@@ -145,6 +145,14 @@ def test_a_list_is_ascending_complete_and_of_one_folder(store: ObjectStore) -> N
     assert store.list("") == sorted([*keys, "manifest", "manifests2/x", "versions/1/a/pack"])
 
 
+def test_a_list_begins_right_where_a_folder_sorts_among_names_that_begin_like_it(store: ObjectStore) -> None:
+    keys = ["m/4-x", "m/4.json", "m/4/0", "m/4/1", "m/40/0", "m/4a"]
+    for key in keys:
+        store.put(key, b"x")
+    for after in [*keys, "m/4", "m/4/", "m/4-", "m/4.", "m/40", "l", "n", "m", "m/"]:
+        assert store.list("m", after=after) == [key for key in keys if key > after], after
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sets(st.from_regex(r"[a-c=._-][a-c0-9_]{0,2}(/[a-c0-9=_-]{1,3}){0,2}", fullmatch=True), max_size=8), st.data()
@@ -160,7 +168,7 @@ def test_lists_agree_with_a_plain_set(store: ObjectStore, keys: set[str], data: 
     folder = data.draw(st.sampled_from(["", "/a", "/b", "/a/a"]))
     below = sorted(f"{root}/{key}" for key in keys if f"/{key}".startswith(f"{folder}/"))
     assert store.list(f"{root}{folder}") == below
-    after = data.draw(st.sampled_from(["a", "b/", "a/b", "_", *sorted(keys)]))
+    after = data.draw(st.sampled_from(["a", "b/", "a/b", "_", "a-", "a/b-", *sorted(keys)]))
     assert store.list(f"{root}{folder}", after=f"{root}/{after}") == [key for key in below if key > f"{root}/{after}"]
 
 
