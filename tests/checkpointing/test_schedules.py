@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import hypothesis
+import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -38,18 +40,24 @@ FAULTS: list[list[Fault]] = [["none"], ["none"] * 4, ["before"], ["after"], ["la
 faults = st.lists(st.sampled_from([*FAULTS, OUTAGE, ["later", *OUTAGE], ["none", "after", *OUTAGE]]), max_size=30).map(
     lambda groups: [fault for group in groups for fault in group]
 )
+places = st.integers(0, 1)
+commit = st.tuples(st.just("commit"), places, deltas, st.booleans(), st.booleans())
+poll = st.tuples(st.just("poll"))
 steps = st.lists(
     st.one_of(
-        st.tuples(st.just("commit"), st.integers(0, 2), deltas, st.booleans(), st.booleans()),
-        st.tuples(st.just("repeat"), st.integers(0, 2)),
-        st.tuples(st.just("retry"), st.integers(0, 2)),
-        st.tuples(st.just("heartbeat"), st.integers(0, 2)),
-        st.tuples(st.just("take over"), st.integers(0, 2)),
-        st.tuples(st.just("poll")),
+        commit,
+        commit,
+        commit,
+        poll,
+        poll,
+        st.tuples(st.just("repeat"), places),
+        st.tuples(st.just("retry"), places),
+        st.tuples(st.just("heartbeat"), places),
+        st.tuples(st.just("take over"), places),
         st.tuples(st.just("land")),
     ),
-    min_size=3,
-    max_size=25,
+    min_size=8,
+    max_size=40,
 )
 
 
@@ -153,9 +161,9 @@ class World:
             self.replica.apply(update.switch)
 
     def step(self, name: str, *args: Any) -> None:
-        if name in ("commit", "repeat", "retry", "heartbeat") and args[0] not in self.writers:
-            return
         with contextlib.suppress(Unavailable):
+            if name in ("commit", "repeat", "retry", "heartbeat") and args[0] not in self.writers:
+                self.take_over(args[0])
             if name == "commit":
                 self.commit(*args)
             elif name == "repeat":
@@ -193,11 +201,53 @@ class World:
         Reference.of([self.contents[int(str(m.environment["serial"]))] for m in served]).assert_serves(self.replica)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 @given(steps, faults)
 def test_any_schedule(schedule: list[tuple[Any, ...]], faults_in_order: list[Any]) -> None:
+    """Small schedules, which shrink."""
+    run(schedule, faults_in_order)
+
+
+@pytest.mark.parametrize("block", range(8))
+def test_long_schedules(block: int) -> None:
+    """Many commits each, from quiet weather to storm; a failure is repeated by its seed."""
+    for seed in range(block * 10, block * 10 + 10):
+        schedule, faults_in_order = drawn(seed)
+        try:
+            run(schedule, faults_in_order)
+        except Exception as error:
+            error.add_note(f"seed {seed}")
+            raise
+
+
+def drawn(seed: int) -> tuple[list[tuple[Any, ...]], list[Fault]]:
+    rng = np.random.default_rng(seed)
+    storm = rng.choice([0.0, 0.05, 0.2, 0.5])
+    faults_in_order: list[Fault] = []
+    while len(faults_in_order) < 300:
+        group = [*FAULTS[2:], OUTAGE][rng.integers(len(FAULTS) - 1)] if rng.random() < storm else FAULTS[0]
+        faults_in_order += group
+    names = rng.choice(
+        ["commit", "poll", "repeat", "retry", "heartbeat", "take over", "land"],
+        size=30,
+        p=[0.5, 0.2, 0.06, 0.06, 0.06, 0.06, 0.06],
+    )
+    schedule: list[tuple[Any, ...]] = []
+    for name in names.tolist():
+        place = int(rng.random() < 0.15)
+        if name == "commit":
+            keys = rng.choice(7, size=rng.integers(5), replace=False).tolist()
+            delta = {key: None if rng.random() < 0.3 else int(rng.integers(1, 99)) for key in keys}
+            schedule.append((name, place, delta, bool(rng.random() < 0.7), bool(rng.random() < 0.5)))
+        elif name in ("poll", "land"):
+            schedule.append((name,))
+        else:
+            schedule.append((name, place))
+    return schedule, faults_in_order
+
+
+def run(schedule: list[tuple[Any, ...]], faults_in_order: list[Fault]) -> None:
     world = World(faults_in_order)
-    world.step("take over", 0)
     for step in schedule:
         world.step(*step)
     world.check()
