@@ -18,15 +18,8 @@ import pyarrow as pa
 from infra.errors import Invalid
 from infra.spec import FieldType, Pipeline
 from serving.refusals import Refused, nearest, shown
+from streaming.sample import ARROW_TYPES
 
-ARROW_TYPES: dict[FieldType, pa.DataType] = {
-    "string": pa.string(),
-    "integer": pa.int64(),
-    "number": pa.float64(),
-    "boolean": pa.bool_(),
-    "list[string]": pa.list_(pa.string()),
-    "list[integer]": pa.list_(pa.int64()),
-}
 # JSON values are taken as they are: no number becomes an id by losing its fraction, no `true` becomes 1.
 JSON_TYPES: dict[FieldType, frozenset[type]] = {
     "string": frozenset({str, type(None)}),
