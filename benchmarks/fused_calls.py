@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -29,39 +30,43 @@ def sample_batches() -> list[EncodedBatch]:
     return [EncodedBatch(ROWS, ids(), (None,) * COLUMNS, numbers) for _ in range(BATCHES)]
 
 
+def time_calls(threads: int, batches: list[EncodedBatch]) -> None:
+    """Prints the minimum and median of each call: CPU time for one thread, wall time for several."""
+    clock = time.thread_time if threads == 1 else time.perf_counter
+    tables = EmbeddingTables(
+        [TableSettings(f"t{i}", DIM) for i in range(COLUMNS)],
+        [ColumnSettings(f"c{i}", f"t{i}") for i in range(COLUMNS)],
+        NUMBERS,
+        ROWS,
+        threads,
+    )
+    gradient = np.full((ROWS, tables.stride), 1e-3, np.float32)
+    times: dict[str, list[float]] = {"prepare": [], "lookup": [], "apply": [], "capture": []}
+
+    def timed(name: str, call: Callable[[], object]) -> None:
+        begin = clock()
+        call()
+        times[name].append((clock() - begin) * 1e3)
+
+    for turn in range(BATCHES + ROUNDS):
+        timed("prepare", partial(tables.prepare, batches[turn % BATCHES]))
+        timed("lookup", tables.lookup)
+        timed("apply", partial(tables.apply, gradient, 1))
+        if turn == BATCHES - 1:
+            for spent in times.values():
+                spent.clear()
+    timed("capture", tables.capture)
+    rows = sum(tables.row_count(table.name) for table in tables.tables)
+    print(f"threads {threads}, {rows} rows in {tables.memory_bytes() / 2**20:.0f} MiB")
+    for name, spent in times.items():
+        print(f"  {name:8} min {min(spent):7.2f} ms   median {np.median(spent):7.2f} ms")
+
+
 def main() -> None:
-    """Prints the minimum and median of each call: CPU time for one thread, wall time for two."""
+    """Times one and two threads on the same batches."""
     batches = sample_batches()
     for threads in (1, 2):
-        tables = EmbeddingTables(
-            [TableSettings(f"t{i}", DIM) for i in range(COLUMNS)],
-            [ColumnSettings(f"c{i}", f"t{i}") for i in range(COLUMNS)],
-            NUMBERS,
-            ROWS,
-            threads,
-        )
-        gradient = np.full((ROWS, tables.stride), 1e-3, np.float32)
-        times: dict[str, list[float]] = {"prepare": [], "lookup": [], "apply": [], "capture": []}
-
-        def timed(name: str, call: Callable[[], object], into: dict[str, list[float]] = times) -> None:
-            clock = time.thread_time if threads == 1 else time.perf_counter
-            begin = clock()
-            call()
-            into[name].append((clock() - begin) * 1e3)
-
-        for turn in range(BATCHES + ROUNDS):
-            batch = batches[turn % BATCHES]
-            timed("prepare", lambda batch=batch: tables.prepare(batch))  # type: ignore[misc]
-            timed("lookup", tables.lookup)
-            timed("apply", lambda: tables.apply(gradient, 1))
-            if turn == BATCHES - 1:
-                for spent in times.values():
-                    spent.clear()
-        timed("capture", tables.capture)
-        captured = sum(tables.row_count(table.name) for table in tables.tables)
-        print(f"threads {threads}, {captured} rows in {tables.memory_bytes() / 2**20:.0f} MiB")
-        for name, spent in times.items():
-            print(f"  {name:8} min {min(spent):7.2f} ms   median {np.median(spent):7.2f} ms")
+        time_calls(threads, batches)
 
 
 if __name__ == "__main__":
