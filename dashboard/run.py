@@ -16,7 +16,7 @@ import uvicorn
 from dashboard.app import build_app
 from dashboard.history import History
 from dashboard.live import Live
-from dashboard.sampler import Sampler
+from dashboard.sampler import PERIOD_S, Sampler
 from infra.clock import Clock
 from infra.logs import logger
 from infra.metrics import Metrics
@@ -40,6 +40,7 @@ def run_dashboard(
     port: int,
     stop: threading.Event,
     listening: Callable[[int], None] | None = None,
+    period_s: float = PERIOD_S,
 ) -> None:
     """Serves the page of one model until ``stop`` is set.
 
@@ -51,6 +52,7 @@ def run_dashboard(
         port: The port; 0 takes a free one.
         stop: Set when the page should end.
         listening: Called once with the port, as soon as the page answers.
+        period_s: Seconds from tick to tick.
 
     Raises:
         Invalid: The port is in use, or the history file cannot be used.
@@ -61,7 +63,7 @@ def run_dashboard(
         bound = int(listener.getsockname()[1])
         history = History(Path(pipeline.dashboard.history))
         metrics = Metrics("dashboard", clock=clock)
-        sampler = Sampler(pipeline, store=store, history=history, clock=clock, metrics=metrics)
+        sampler = Sampler(pipeline, store=store, history=history, clock=clock, metrics=metrics, period_s=period_s)
         asyncio.run(_serve(pipeline, sampler, history, clock, metrics, listener, bound, stop, listening))
     finally:
         listener.close()

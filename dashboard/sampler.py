@@ -28,12 +28,12 @@ _log = logger()
 EVENTS: Final[dict[str, str]] = {
     "page_listening": "The page's server answers.",
     "page_source_lost": "Kafka, the store or a topic cannot be read by the page; once per change.",
-    "page_tick_late": "A tick took longer than a second; the page shows fewer.",
+    "page_tick_late": "A tick took longer than its period; the page shows fewer.",
 }
 
 PERIOD_S: Final = 1.0
-# What has not answered by then is taken with a later tick; nothing outside may hold up the page.
-GATHER_S: Final = 0.9
+# What has not answered after this share of a period is taken with a later tick; nothing outside may hold up the page.
+GATHER_SHARE: Final = 0.9
 MOST_THREADS: Final = 32
 VERSION_ROWS: Final = 100
 
@@ -49,11 +49,20 @@ class Sampler:
         history: Where figures are kept; closed by :meth:`close`.
         clock: Says when now is.
         metrics: Of room ``dashboard``.
+        period_s: Seconds from tick to tick.
     """
 
     def __init__(
-        self, pipeline: Pipeline, *, store: ObjectStore, history: History, clock: Clock, metrics: Metrics
+        self,
+        pipeline: Pipeline,
+        *,
+        store: ObjectStore,
+        history: History,
+        clock: Clock,
+        metrics: Metrics,
+        period_s: float = PERIOD_S,
     ) -> None:
+        self._period_s = period_s
         self._clock = clock
         self._metrics = metrics
         self._history = history
@@ -73,7 +82,7 @@ class Sampler:
         self.failure: Exception | None = None
 
     def run(self, stop: threading.Event, publish: Publish) -> None:
-        """Ticks once a second until ``stop`` is set; what ends it early stands in :attr:`failure`."""
+        """Ticks once a period until ``stop`` is set; what ends it early stands in :attr:`failure`."""
         try:
             self._run(stop, publish)
         except Exception as error:  # noqa: BLE001 - the server ends with it: a frozen page would be believed
@@ -83,7 +92,7 @@ class Sampler:
         due = self._clock.monotonic()
         while not stop.is_set():
             publish(self.tick())
-            due += PERIOD_S
+            due += self._period_s
             late = self._clock.monotonic() - due
             if late > 0:
                 _log.warning("page_tick_late", seconds=round(late, 2))
@@ -96,7 +105,7 @@ class Sampler:
         started: list[Future[Any]] = [self._start(self._feed, self._feed.poll)]
         started += [self._start(self._manifests, self._next_manifests)]
         started += [self._start(target, target.poll) for target in self._targets]
-        wait(started, timeout=GATHER_S)
+        wait(started, timeout=GATHER_SHARE * self._period_s)
         now = self._clock.now_ms()
         with self._lock:
             # Versions before samples: what a version holds is settled as soon as its sample is seen.

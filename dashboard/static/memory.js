@@ -78,7 +78,8 @@ export class Memory {
   /** A series as pairs [time, value] for a chart. */
   pairs(name, kind = 'max') {
     const values = this.series[name]?.[kind] ?? [];
-    return values.map((value, index) => [this.start + index * this.step, value]);
+    const pairs = values.map((value, index) => [this.start + index * this.step, value]);
+    return pairs.filter(([, value], index) => value != null || !isJitter(values, index));
   }
 
   /** A series in so many equal cells over the range, each with its largest value. */
@@ -121,6 +122,14 @@ export class Memory {
       this.start += surplus * this.step;
     }
   }
+}
+
+/** Ticks drift against the seconds they are filed under: one or two empty ones in a row are no gap. */
+function isJitter(values, index) {
+  let nulls = 1;
+  for (let at = index - 1; nulls < 3 && at >= 0 && values[at] == null; at -= 1) nulls += 1;
+  for (let at = index + 1; nulls < 3 && at < values.length && values[at] == null; at += 1) nulls += 1;
+  return nulls < 3;
 }
 
 /** Milliseconds since `ts`; 0 when there is nothing to be late with. */

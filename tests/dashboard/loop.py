@@ -29,6 +29,8 @@ from streaming import topics
 
 CLOCK = SystemClock()
 BUCKET_MS = 10_000
+# Faster than a person needs, so that tests wait less.
+PERIOD_S = 0.25
 
 
 def pipeline_for(folder: Path, name: str, *, bootstrap: str = "127.0.0.1:1", **targets: Any) -> Pipeline:
@@ -221,7 +223,7 @@ class Page:
                     state = state | orjson.loads(line.removeprefix("data: "))
                     yield state
 
-    def until(self, true: Callable[[dict[str, Any]], object], ticks: int = 15) -> dict[str, Any]:
+    def until(self, true: Callable[[dict[str, Any]], object], ticks: int = 60) -> dict[str, Any]:
         """The first state for which ``true`` holds."""
         state: dict[str, Any] = {}
         with contextlib.closing(self.ticks()) as stream:
@@ -252,6 +254,7 @@ def served(pipeline: Pipeline, *, port: int = 0) -> Iterator[Page]:
                 port=port,
                 stop=stop,
                 listening=listening,
+                period_s=PERIOD_S,
             )
         except BaseException as error:  # noqa: BLE001 - raised again in the test's own thread
             failed.append(error)

@@ -52,7 +52,7 @@ def histories(draw: st.DrawFn) -> list[tuple[object, ...]]:
     return steps
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(histories())
 def test_behind_is_what_the_definition_says(steps: list[tuple[object, ...]]) -> None:
     tracker, reference = BehindTracker(skew_ms=SKEW_MS), Reference()

@@ -102,6 +102,7 @@ def test_a_restart_of_the_page_loses_nothing_visible(loop: Loop) -> None:
         assert state["quality"]["overall"] == quality
         kept = {before["start"] + 1000 * i: v for i, v in enumerate(before["series"]["behind"]["max"]) if v is not None}
         now = {after["start"] + 1000 * i: v for i, v in enumerate(after["series"]["behind"]["max"])}
+        del kept[max(kept)]  # a later tick of the same second replaced it
         assert kept and all(now[t] == value for t, value in kept.items())
         assert after["quality"][: len(before["quality"])] == before["quality"]
         assert before["events"] == after["events"][: len(before["events"])]
