@@ -1,0 +1,121 @@
+"""Sends events of a test's own event time and collects what the join makes of them; must not know a test's cases."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from infra.clock import Clock, SystemClock, iso
+from infra.kafka import KafkaAdmin, PartitionReader, Producer, TopicSettings
+from infra.spec import Pipeline
+from streaming import topics
+from streaming.heartbeat import body
+
+# Keys of the events that only move event time begin with this.
+MARK = "mark-"
+WAIT_S = 60.0
+
+
+class Stream:
+    """Both of a pipeline's topics, its heartbeats and its results.
+
+    Args:
+        pipeline: Its topics are created.
+        base_ms: What event time 0 s of the test is, ms since 1970.
+    """
+
+    def __init__(self, pipeline: Pipeline, base_ms: int) -> None:
+        self.pipeline = pipeline
+        self.base_ms = base_ms
+        self._clock: Clock = SystemClock()
+        admin = KafkaAdmin(pipeline.kafka)
+        admin.ensure_topics([TopicSettings(name) for name in topics.user_topics(pipeline)])
+        admin.ensure_topics(topics.own_topics(pipeline))
+        self.producer = Producer(pipeline.kafka)
+        name = pipeline.name
+        self._readers = {
+            kind: PartitionReader(pipeline.kafka, topic, group="tests")
+            for kind, topic in (
+                ("samples", topics.samples(name)),
+                ("late", topics.late(name)),
+                ("dead", topics.dead(name)),
+            )
+        }
+        for reader in self._readers.values():
+            reader.assign({0: 0})
+        self.samples: list[dict[str, Any]] = []
+        self.sample_keys: list[bytes | None] = []
+        self.sampled_ms: list[int] = []
+        self.late: list[dict[str, Any]] = []
+        self.dead: list[dict[str, Any]] = []
+
+    def close(self) -> None:
+        for reader in self._readers.values():
+            reader.close()
+
+    def time(self, seconds: float) -> str:
+        """Event time ``seconds`` as it stands on the wire."""
+        return iso(self.base_ms + round(seconds * 1000))
+
+    def seconds(self, text: str | None) -> float | None:
+        """The event time of a text from the wire."""
+        if text is None:
+            return None
+        from datetime import datetime
+
+        assert len(text) == len("2026-01-01T00:00:00.000Z"), text
+        return round(datetime.fromisoformat(text).timestamp() - self.base_ms / 1000, 3)
+
+    def impression(self, key: str, seconds: float, **fields: Any) -> None:
+        self.raw(0, orjson.dumps({"id": key, "ts": self.time(seconds), **fields}))
+
+    def click(self, key: str, seconds: float) -> None:
+        self.raw(1, orjson.dumps({"id": key, "ts": self.time(seconds)}))
+
+    def raw(self, topic: int, value: bytes | None) -> None:
+        """Bytes as they are to the impressions (0) or the clicks (1)."""
+        self.producer.send(topics.user_topics(self.pipeline)[topic], value)
+
+    def heartbeat(self, seconds: float) -> None:
+        for topic in topics.heartbeats(self.pipeline):
+            self.producer.send(topic, body(self.base_ms + round(seconds * 1000)))
+
+    def advance(self, watermark: float) -> None:
+        """Moves event time to ``watermark`` and returns when both joins have got there."""
+        moment = watermark + self.pipeline.join.out_of_orderness.seconds
+        name = f"{MARK}{watermark}"
+        # A pair is joined at once: when it has come back, everything sent before it has been read.
+        self.impression(f"{name}-read", moment)
+        self.click(f"{name}-read", moment)
+        self.producer.flush()
+        self.until(lambda: self._has(f"{name}-read"), f"what was sent before {watermark}")
+        # Feedback without an impression leaves when event time has passed it by the skew.
+        self.click(name, watermark - self.pipeline.join.skew.seconds - 0.002)
+        self.heartbeat(moment)
+        self.producer.flush()
+        self.until(lambda: any(row["key"] == name for row in self.late), f"event time {watermark}")
+
+    def _has(self, key: str) -> bool:
+        return any(row["sample_id"].startswith(f"{key}#") for row in self.samples)
+
+    def until(self, condition: Callable[[], bool], what: str, seconds: float = WAIT_S) -> None:
+        """Collects results until ``condition`` holds."""
+        deadline = self._clock.monotonic() + seconds
+        while not condition():
+            assert self._clock.monotonic() < deadline, f"{what} did not come; got {self.summary()}"
+            self.collect()
+
+    def collect(self) -> None:
+        for kind, reader in self._readers.items():
+            batch = reader.poll_batch(10_000, 0.02)
+            rows = [orjson.loads(value) for value in batch.values if value is not None]
+            getattr(self, kind).extend(rows)
+            if kind == "samples":
+                self.sample_keys.extend(batch.keys)
+                self.sampled_ms.extend(batch.timestamps_ms.tolist())
+
+    def summary(self) -> str:
+        return f"{len(self.samples)} samples, {len(self.late)} late, {len(self.dead)} dead"
