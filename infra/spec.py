@@ -132,7 +132,7 @@ Feature = Annotated[
 
 class Optimizer(Part):
     kind: Literal["adagrad", "adam"] = "adagrad"
-    learning_rate: float = Field(default=0.05, gt=0)
+    learning_rate: float = Field(default=0.03, gt=0)
     initial_accumulator: float = Field(default=0.1, ge=0)
     beta1: float = Field(default=0.9, ge=0, lt=1)
     beta2: float = Field(default=0.999, ge=0, lt=1)
@@ -140,10 +140,9 @@ class Optimizer(Part):
 
 
 class DenseOptimizer(Optimizer):
-    """The same settings; naming only some of them keeps Adam for the dense part."""
+    """The same settings with a smaller step: every sample moves the dense weights, only its own the rows."""
 
-    kind: Literal["adagrad", "adam"] = "adam"
-    learning_rate: float = Field(default=0.001, gt=0)
+    learning_rate: float = Field(default=0.005, gt=0)
 
 
 class Initializer(Part):

@@ -14,7 +14,7 @@ from springtide.datasets.delays import draw_delays
 from springtide.datasets.event import Event
 
 HISTORY = 20  # the newest clicks of the reader's history; the log holds them oldest first
-DIM = 16
+DIM = 9  # the linear weight and eight factors
 
 
 @dataclass(frozen=True, slots=True)

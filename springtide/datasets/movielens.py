@@ -20,7 +20,7 @@ PACKAGE = PackagedData(
     files=("ml-100k.inter", "ml-100k.item", "ml-100k.user"),
 )
 CLICK_RATING = 4.0
-DIM = 16
+DIM = 9  # the linear weight and eight factors
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ PACKAGE = PackagedData(
 )
 USER_FEATURES = tuple(f"user_feature_{i}" for i in range(4))
 IDS = ("campaign", "item_id", "position", *USER_FEATURES)
-DIM = 8
+DIM = 9  # the linear weight and eight factors
 
 
 @dataclass(frozen=True, slots=True)
