@@ -93,9 +93,10 @@ def test_what_helm_makes_of_numbers_is_understood() -> None:
     assert (learner.port, learner.max_batch) == (8600, 1024)
 
 
-def test_naming_one_setting_of_the_dense_optimizer_keeps_adam() -> None:
-    text = GOOD.replace("name: deepfm, ", "name: deepfm, optimizer: {learning_rate: 0.01}, ")
-    assert parse_pipeline(text).model.optimizer == spec.DenseOptimizer(kind="adam", learning_rate=0.01)
+def test_naming_one_setting_of_the_dense_optimizer_keeps_its_other_defaults() -> None:
+    text = GOOD.replace("name: deepfm, ", "name: deepfm, optimizer: {kind: adam}, ")
+    assert parse_pipeline(text).model.optimizer == spec.DenseOptimizer(kind="adam")
+    assert spec.DenseOptimizer().learning_rate != spec.Optimizer().learning_rate
 
 
 def test_a_pipeline_built_in_python_is_held_to_the_same_rules() -> None:
