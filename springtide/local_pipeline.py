@@ -13,9 +13,9 @@ from infra.spec import Pipeline
 
 # A replay squeezes months into minutes, so its windows are seconds: the same share of the time that it covers.
 JOIN = {
-    "window": "2s",
+    "window": "1s",
     "correction_window": "10s",
-    "out_of_orderness": "500ms",
+    "out_of_orderness": "300ms",
     "skew": "200ms",
     "idle_timeout": "30s",
 }
@@ -72,7 +72,7 @@ def local_pipeline(
         },
         "join": JOIN | document.get("join", {}),
         "control": {"port": ports.join, "heartbeat_interval": "200ms"},
-        "flink": {"rest": stack.flink.rest, "checkpoints": f"{bucket}/flink/{name}", "checkpoint_interval": "5s"},
+        "flink": {"rest": stack.flink.rest, "checkpoints": f"{bucket}/flink/{name}", "checkpoint_interval": "10s"},
         "learner": {"port": ports.learner},
         "store": {
             "url": f"{bucket}/{name}",

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import orjson
 
@@ -20,7 +21,7 @@ from streaming import topics
 
 READ_BATCH = 10_000
 READ_TIMEOUT_SECONDS = 1.0
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,81 +64,112 @@ class Reckoning:
         return max(0, self.trained - self.samples)
 
 
-def reckon(pipeline: Pipeline, store: ObjectStore, *, impressions: int) -> Reckoning:
-    """Reads the topics from their beginnings and every manifest, and counts.
+class Reckoner:
+    """Reads topics and manifests from their beginnings, each record once, and counts.
 
     Args:
         pipeline: The pipeline.
         store: Its store.
-        impressions: How many well-formed impressions were sent, each with a key of its own.
     """
-    line = list(manifests(store, pipeline.name))
-    ids: Counter[str] = Counter()
-    offsets: dict[int, int] = {}
-    for partition, offset, value in read_topic(pipeline, topics.samples(pipeline.name)):
-        ids[orjson.loads(value)["sample_id"]] += 1
-        offsets[partition] = offset + 1
-    late = sum(
-        orjson.loads(value)["reason"] == "late_impression"
-        for _, _, value in read_topic(pipeline, topics.late(pipeline.name))
-    )
-    dead = sum(1 for _ in read_topic(pipeline, topics.dead(pipeline.name)))
-    quality = Quality()
-    for manifest in line:
-        for bucket in manifest.metrics.values():
-            quality.add(Quality.from_json(bucket))  # type: ignore[arg-type]
-    return Reckoning(
-        impressions=impressions,
-        verdicts=sum(sample_id.endswith(".0") for sample_id in ids),
-        late=late,
-        dead=dead,
-        samples=len(ids),
-        repeated=ids.total() - len(ids),
-        trained=quality.samples,
-        uncovered=_uncovered(line, offsets),
-        versions=len(line),
-        quality=quality,
-    )
+
+    def __init__(self, pipeline: Pipeline, store: ObjectStore) -> None:
+        self._pipeline = pipeline
+        self._store = store
+        self._line: list[Manifest] = []
+        self._ids: Counter[str] = Counter()
+        self._ends: dict[int, int] = {}
+        self._late = 0
+        self._dead = 0
+        self._quality = Quality()
+        self._tails = {
+            topic: TopicTail(pipeline, topic)
+            for topic in (topics.samples(pipeline.name), topics.late(pipeline.name), topics.dead(pipeline.name))
+        }
+
+    def count(self, *, impressions: int) -> Reckoning:
+        """The count as of now.
+
+        Args:
+            impressions: How many well-formed impressions were sent, each with a key of its own.
+        """
+        # Manifests first: what they hold stands in the topic already, so that nothing seems learned twice.
+        first = len(self._line) + 1
+        for manifest in manifests(self._store, self._pipeline.name, first):
+            self._line.append(manifest)
+            for bucket in manifest.metrics.values():
+                self._quality.add(Quality.from_json(bucket))  # type: ignore[arg-type]
+        samples, late, dead = self._tails.values()
+        for partition, offset, value in samples.read():
+            self._ids[orjson.loads(value)["sample_id"]] += 1
+            self._ends[partition] = offset + 1
+        self._late += sum(orjson.loads(value)["reason"] == "late_impression" for _, _, value in late.read())
+        self._dead += sum(1 for _ in dead.read())
+        return Reckoning(
+            impressions=impressions,
+            verdicts=sum(sample_id.endswith(".0") for sample_id in self._ids),
+            late=self._late,
+            dead=self._dead,
+            samples=len(self._ids),
+            repeated=self._ids.total() - len(self._ids),
+            trained=self._quality.samples,
+            uncovered=_uncovered(self._line, self._ends),
+            versions=len(self._line),
+            quality=self._quality,
+        )
+
+    def settle(self, *, impressions: int, clock: Clock, seconds: float, alive: Callable[[], bool]) -> Reckoning:
+        """Counts until every impression has an outcome that a version holds, or ``seconds`` have passed.
+
+        Args:
+            impressions: How many were sent.
+            clock: The clock.
+            seconds: How long to wait at most.
+            alive: Asked between two counts; False ends the waiting.
+        """
+        deadline = clock.monotonic() + seconds
+        while True:
+            counted = self.count(impressions=impressions)
+            settled = counted.lost == 0 and counted.uncovered == 0
+            if settled or clock.monotonic() > deadline or not alive():
+                return counted
+            clock.sleep(POLL_SECONDS)
+
+    def close(self) -> None:
+        """Ends the readers."""
+        for tail in self._tails.values():
+            tail.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
-def await_settled(
-    pipeline: Pipeline, store: ObjectStore, *, impressions: int, clock: Clock, seconds: float, alive: Callable[[], bool]
-) -> Reckoning:
-    """Waits until every impression has an outcome that a version holds, or ``seconds`` have passed; then the count.
+class TopicTail:
+    """The records of a topic, each handed out once.
 
     Args:
-        pipeline: The pipeline.
-        store: Its store.
-        impressions: How many were sent.
-        clock: The clock.
-        seconds: How long to wait at most.
-        alive: Asked between two counts; False ends the waiting.
+        pipeline: Where the topic is.
+        topic: Its name.
     """
-    deadline = clock.monotonic() + seconds
-    while True:
-        counted = reckon(pipeline, store, impressions=impressions)
-        settled = counted.lost == 0 and counted.uncovered == 0
-        if settled or clock.monotonic() > deadline or not alive():
-            return counted
-        clock.sleep(POLL_SECONDS)
 
+    def __init__(self, pipeline: Pipeline, topic: str) -> None:
+        self._reader = PartitionReader(pipeline.kafka, topic, group="springtide-reckoning")
+        self._reader.assign(self._reader.positions_at("beginning"))
 
-def read_topic(pipeline: Pipeline, topic: str) -> Iterator[tuple[int, int, bytes]]:
-    """All records of ``topic`` as of now: partition, offset, value."""
-    with PartitionReader(pipeline.kafka, topic, group="springtide-reckoning") as reader:
-        ends = {partition: marks.high for partition, marks in reader.watermarks().items()}
-        begins = {partition: marks.low for partition, marks in reader.watermarks().items()}
-        left = {partition for partition in ends if begins[partition] < ends[partition]}
-        reader.assign({partition: begins[partition] for partition in left})
-        while left:
-            batch = reader.poll_batch(READ_BATCH, READ_TIMEOUT_SECONDS)
-            for partition, offset, value in zip(
-                batch.partitions.tolist(), batch.offsets.tolist(), batch.values, strict=True
-            ):
-                if offset < ends[partition] and value is not None:
-                    yield partition, offset, value
-            # A transaction's end marker is an offset without a record: the position tells, not the last record.
-            left = {partition for partition in left if reader.positions()[partition] < ends[partition]}
+    def read(self) -> Iterator[tuple[int, int, bytes]]:
+        """Everything that the topic holds now and was not handed out yet: partition, offset, value."""
+        ends = {partition: marks.high for partition, marks in self._reader.watermarks().items()}
+        # A transaction's end marker is an offset without a record: the position tells, not the last record.
+        while any(self._reader.positions()[partition] < end for partition, end in ends.items()):
+            batch = self._reader.poll_batch(READ_BATCH, READ_TIMEOUT_SECONDS)
+            records = zip(batch.partitions.tolist(), batch.offsets.tolist(), batch.values, strict=True)
+            yield from ((partition, offset, value) for partition, offset, value in records if value is not None)
+
+    def close(self) -> None:
+        """Ends the reader."""
+        self._reader.close()
 
 
 def _uncovered(line: list[Manifest], ends: dict[int, int]) -> int:

@@ -42,7 +42,7 @@ JAVA_OPTIONS = (
 JOB_MANAGER_OPTIONS = ("-Xms192m", "-Xmx448m", "-XX:MaxDirectMemorySize=128m", "-XX:TieredStopAtLevel=1")
 # Heap = framework + task heap, direct memory = framework off-heap + task off-heap + network, as Flink's own start
 # scripts compute them. With metaspace and code cache the process stays below 1.4 GiB.
-TASK_MANAGER_OPTIONS = ("-Xms256m", "-Xmx704m", "-XX:MaxDirectMemorySize=256m")
+TASK_MANAGER_OPTIONS = ("-Xms256m", "-Xmx704m", "-XX:MaxDirectMemorySize=256m", "-XX:TieredStopAtLevel=1")
 TASK_MANAGER_MEMORY = {
     "taskmanager.cpu.cores": "2.0",
     "taskmanager.memory.framework.heap.size": "128m",

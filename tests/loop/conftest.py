@@ -21,7 +21,7 @@ from springtide.datasets.event import Event
 from springtide.datasets.replay import Replay
 from springtide.local_pipeline import Ports, local_pipeline
 from springtide.loop import Loop
-from springtide.reckoning import Reckoning, await_settled
+from springtide.reckoning import Reckoner, Reckoning
 
 EVENTS_PER_SECOND = 200
 SETTLE_SECONDS = 60.0
@@ -63,6 +63,7 @@ class RunningLoop:
     pipeline: Pipeline
     loop: Loop
     store: ObjectStore
+    reckoner: Reckoner
     clock: SystemClock = field(default_factory=SystemClock)
     impressions: int = 0
     bad: int = 0
@@ -109,9 +110,7 @@ class RunningLoop:
 
     def settled(self) -> Reckoning:
         """The count once every impression has its outcome in a version."""
-        return await_settled(
-            self.pipeline,
-            self.store,
+        return self.reckoner.settle(
             impressions=self.impressions,
             clock=self.clock,
             seconds=SETTLE_SECONDS,
@@ -148,10 +147,13 @@ def running(local_stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -
     loop = Loop(pipeline, home, home / "logs")
     loop.create_topics()
     loop.start()
-    running = RunningLoop(local_stack, pipeline, loop, open_store(pipeline.store))
+    store = open_store(pipeline.store)
+    reckoner = Reckoner(pipeline, store)
+    running = RunningLoop(local_stack, pipeline, loop, store, reckoner)
     try:
         yield running
     finally:
         if running._thread is not None:
             running.stop_traffic()
+        reckoner.close()
         loop.stop()

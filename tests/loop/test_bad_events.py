@@ -10,7 +10,7 @@ import orjson
 from infra.clock import new_uuid
 from infra.kafka import Producer
 from springtide.datasets.replay import event_body
-from springtide.reckoning import read_topic
+from springtide.reckoning import TopicTail
 from streaming import topics
 from tests.loop.conftest import RunningLoop, fields
 
@@ -36,12 +36,15 @@ def test_bad_events_become_dead_letters_with_reason_and_bytes(running: RunningLo
     running.impressions += 1
     running.bad += len(bad)
 
-    def letters() -> dict[bytes, str]:
-        found = {}
-        for _, _, value in read_topic(running.pipeline, topics.dead(running.pipeline.name)):
-            letter = orjson.loads(value)
-            found[base64.b64decode(letter["body"])] = letter["reason"]
-        return found
+    letters: dict[bytes, str] = {}
+    tail = TopicTail(running.pipeline, topics.dead(running.pipeline.name))
 
-    running.until(lambda: bad.items() <= letters().items(), 30, "a dead letter for every bad event")
+    def all_arrived() -> bool:
+        for _, _, value in tail.read():
+            letter = orjson.loads(value)
+            letters[base64.b64decode(letter["body"])] = letter["reason"]
+        return bad.items() <= letters.items()
+
+    running.until(all_arrived, 30, "a dead letter for every bad event")
+    tail.close()
     running.assert_nothing_lost()
