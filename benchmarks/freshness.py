@@ -9,7 +9,7 @@ import statistics
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from infra.local.stack import LocalStack
 from infra.object_store import open_store
 from springtide.datasets.event import Event
 from springtide.datasets.movielens import MovieLens
+from springtide.datasets.pace import steady
 from springtide.datasets.replay import Replay
 from springtide.local_pipeline import Ports, local_pipeline
 from springtide.loop import Loop
@@ -36,12 +37,11 @@ PROBE_TIMEOUT_SECONDS = 30.0
 DATA = Path(".springtide/data")
 
 
-def steady(log: Iterator[Event], per_second: float) -> Iterator[Event]:
-    """The log's events at a steady rate, for ever, each time round with keys of their own."""
+def endless(log: Iterable[Event]) -> Iterator[Event]:
+    """The log round and round, each time with keys of its own."""
     events = list(log)
-    for number in itertools.count():
-        event = events[number % len(events)]
-        yield replace(event, time_ms=round(number * 1000 / per_second), key=f"{event.key}-{number // len(events)}")
+    for round_number in itertools.count():
+        yield from (replace(event, key=f"{event.key}-{round_number}") for event in events)
 
 
 def main() -> int:
@@ -61,7 +61,7 @@ def main() -> int:
             try:
                 producer = Producer(pipeline.kafka)
                 replay = Replay(pipeline.events, pipeline.join.window.ms, producer, clock)
-                log = steady(dataset.events(), EVENTS_PER_SECOND / (1 + clicked))
+                log = steady(endless(dataset.events()), EVENTS_PER_SECOND / (1 + clicked))
                 traffic = threading.Thread(target=lambda: replay.run(log, speed=1.0, stop=stop), name="traffic")
                 traffic.start()
                 clock.sleep(WARM_UP_SECONDS)

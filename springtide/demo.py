@@ -20,6 +20,7 @@ from infra.local.stack import LocalStack
 from infra.logs import configure
 from infra.object_store import open_store
 from springtide.datasets.event import Dataset
+from springtide.datasets.pace import steady
 from springtide.datasets.replay import Replay, Sent
 from springtide.datasets.select import select_dataset
 from springtide.demo_display import Display, Moment
@@ -33,7 +34,7 @@ PAGE_PORT = 8080
 SETTLE_SECONDS = 90.0
 # A look at every process's pages is not free on a machine that is busy with them.
 MEMORY_SECONDS = 5.0
-MINUTE_MS = 60_000
+MINUTE_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ def _replay(
 ) -> Sent:
     """Sends the whole log in ``minutes`` and shows what comes of it."""
     events = list(dataset.events())
-    span_ms = max(1, events[-1].time_ms - events[0].time_ms)
+    log = steady(events, len(events) / (minutes * MINUTE_SECONDS))
     began = clock.monotonic()
 
     def progress(sent: Sent) -> None:
@@ -149,7 +150,7 @@ def _replay(
 
     with Producer(loop.pipeline.kafka) as producer:
         replay = Replay(loop.pipeline.events, loop.pipeline.join.window.ms, producer, clock)
-        sent = replay.run(events, speed=span_ms / (minutes * MINUTE_MS), stop=stop, progress=progress)
+        sent = replay.run(log, speed=1.0, stop=stop, progress=progress)
     display.settle()
     return sent
 

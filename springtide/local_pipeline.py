@@ -13,7 +13,7 @@ from infra.spec import Pipeline
 
 # A replay squeezes months into minutes, so its windows are seconds: the same share of the time that it covers.
 JOIN = {
-    "window": "1s",
+    "window": "500ms",
     "correction_window": "10s",
     "out_of_orderness": "300ms",
     "skew": "200ms",
