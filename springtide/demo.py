@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +13,19 @@ from rich.console import Console
 
 from checkpointing.quality import Quality
 from infra.clock import Clock, SystemClock
+from infra.errors import Invalid
 from infra.kafka import Producer
 from infra.local.memory import PeakMemory
 from infra.local.ports import is_free
 from infra.local.stack import LocalStack
 from infra.logs import configure
 from infra.object_store import open_store
-from springtide.datasets.event import Dataset
+from springtide.datasets.event import Dataset, Event
 from springtide.datasets.pace import steady
 from springtide.datasets.replay import Replay, Sent
 from springtide.datasets.select import select_dataset
 from springtide.demo_display import Display, Moment
+from springtide.lifecycle import interrupting
 from springtide.local_pipeline import Ports, local_pipeline
 from springtide.loop import Loop
 from springtide.reckoning import Reckoner, Reckoning
@@ -61,15 +63,42 @@ class DemoSettings:
 
 
 def run_demo(settings: DemoSettings, *, stop: threading.Event) -> int:
-    """Runs the demo; returns the exit code: 0 where nothing was lost or doubled.
+    """Runs the demo; returns the exit code.
+
+    Returns:
+        0 where nothing was lost or doubled; 1 where something was, and with ``once`` also where ``stop`` or a signal
+        ended the demo before that was known.
 
     Raises:
-        Invalid: The data set is not to be had as named.
-        Unavailable: A server or process did not start.
+        Invalid: The data set is not to be had as named, or is empty.
+        Unavailable: A server or process did not start, or ended.
     """
     clock = SystemClock()
     console = Console()
     configure("demo", settings.data, level="error")
+    good: bool | None = None
+    try:
+        with ExitStack() as cleanup:
+            display = cleanup.enter_context(Display(console, clock))
+            # Downloads and starts are waited for in many places, none of which can look at the event.
+            with interrupting(stop):
+                dataset, events = _load(settings)
+                memory = cleanup.enter_context(PeakMemory(interval_seconds=MEMORY_SECONDS))
+                loop = cleanup.enter_context(_everything(dataset, settings, display, clock))
+            good = _run(dataset.name, events, settings, loop, memory, display, clock, stop)
+            if good is not None and console.is_terminal and not settings.once:
+                display.say("Still live. Ctrl-C stops everything.   Next: springtide probe")
+                _stay(loop, stop, clock)
+    except KeyboardInterrupt:
+        pass  # the signal that stops the start; everything is gone already
+    if good is None:
+        console.print("Stopped.", highlight=False)
+        return 1 if settings.once else 0
+    return 0 if good else 1
+
+
+def _load(settings: DemoSettings) -> tuple[Dataset, Sequence[Event]]:
+    """The data set and all its events, so that a log which cannot be read stops the demo before anything is started."""
     dataset = select_dataset(
         settings.data,
         cache=HOME / "data",
@@ -77,28 +106,40 @@ def run_demo(settings: DemoSettings, *, stop: threading.Event) -> int:
         impressions=settings.impressions,
         feedback=settings.feedback,
     )
-    with ExitStack() as cleanup:
-        display = cleanup.enter_context(Display(console, clock))
-        memory = cleanup.enter_context(PeakMemory(interval_seconds=MEMORY_SECONDS))
-        loop = cleanup.enter_context(_everything(dataset, settings, display, clock))
-        store = open_store(loop.pipeline.store)
-        watch = cleanup.enter_context(Watch(loop.pipeline, store, clock))
-        sent = _replay(dataset, settings.minutes, loop, watch, display, clock, stop)
+    events = list(dataset.events())
+    if not events:
+        raise Invalid(f"the data set `{dataset.name}` is empty", wanted="one impression at least")
+    return dataset, events
+
+
+def _run(
+    name: str,
+    events: Sequence[Event],
+    settings: DemoSettings,
+    loop: Loop,
+    memory: PeakMemory,
+    display: Display,
+    clock: Clock,
+    stop: threading.Event,
+) -> bool | None:
+    """Replays, counts and sums up; whether all is well, None where ``stop`` came before that was known."""
+    store = open_store(loop.pipeline.store)
+    with Watch(loop.pipeline, store, clock) as watch:
+        sent = _replay(name, events, settings.minutes, loop, watch, display, clock, stop)
         if stop.is_set():
-            display.say("Stopped.")
-            return 0
-        reckoner = cleanup.enter_context(Reckoner(loop.pipeline, store))
-        counted = reckoner.settle(
-            impressions=sent.impressions,
-            clock=clock,
-            seconds=SETTLE_SECONDS,
-            alive=lambda: not stop.is_set() and not list(loop.dead()),
-        )
-        good = _summary(counted, watch, memory.peak_mebibytes, loop, display)
-        if console.is_terminal and not settings.once:
-            display.say("Still live. Ctrl-C stops everything.   Next: springtide probe")
-            _stay(loop, stop, clock)
-        return 0 if good else 1
+            return None
+
+        def goes_on() -> bool:
+            loop.require_alive()
+            return not stop.is_set()
+
+        with Reckoner(loop.pipeline, store) as reckoner:
+            counted = reckoner.settle(
+                impressions=sent.impressions, clicks=sent.clicks, clock=clock, seconds=SETTLE_SECONDS, alive=goes_on
+            )
+        if stop.is_set() and not counted.right:
+            return None
+        return _summary(counted, watch, memory.peak_mebibytes, loop, display)
 
 
 @contextmanager
@@ -127,7 +168,8 @@ def _everything(dataset: Dataset, settings: DemoSettings, display: Display, cloc
 
 
 def _replay(
-    dataset: Dataset,
+    name: str,
+    events: Sequence[Event],
     minutes: float,
     loop: Loop,
     watch: Watch,
@@ -136,17 +178,13 @@ def _replay(
     stop: threading.Event,
 ) -> Sent:
     """Sends the whole log in ``minutes`` and shows what comes of it."""
-    events = list(dataset.events())
     log = steady(events, len(events) / (minutes * MINUTE_SECONDS))
     began = clock.monotonic()
 
     def progress(sent: Sent) -> None:
-        for process in loop.dead():
-            raise process.failure(f"ended with exit status {process.exit_code} during the replay")
+        loop.require_alive()
         per_second = (sent.impressions + sent.clicks) / max(1e-3, clock.monotonic() - began)
-        display.replaying(
-            dataset.name, Moment(sent.impressions / len(events), per_second, watch.behind, watch.progressive_auc)
-        )
+        display.replaying(name, Moment(sent.impressions / len(events), per_second, watch.behind, watch.progressive_auc))
 
     with Producer(loop.pipeline.kafka) as producer:
         replay = Replay(loop.pipeline.events, loop.pipeline.join.window.ms, producer, clock)
@@ -165,14 +203,18 @@ def _summary(counted: Reckoning, watch: Watch, peak_mib: float, loop: Loop, disp
         f"samples {counted.trained:,}   {figures}   behind p50 {p50:.1f} s p99 {p99:.1f} s   "
         f"versions {counted.versions:,}   lost {counted.lost}   doubled {counted.doubled}"
     )
-    display.say(f"peak memory {peak_mib / 1024:.1f} GiB   late {counted.late}   dead letters {counted.dead}")
-    if counted.lost or counted.doubled or counted.uncovered:
+    display.say(
+        f"peak memory {peak_mib / 1024:.1f} GiB   late {counted.late}   orphans {counted.orphans}   "
+        f"dead letters {sum(counted.dead.values())}"
+    )
+    if not counted.right:
+        dead = "".join(f", dead letters of `{topic}` {count}" for topic, count in counted.dead.items())
         display.say(
-            f"FAILED: lost {counted.lost}, doubled {counted.doubled}, records in no batch {counted.uncovered}. "
-            f"Cure: read {loop.logs}/"
+            f"FAILED: lost {counted.lost_impressions} impressions, {counted.lost_clicks} clicks and {counted.missed} "
+            f"samples, doubled {counted.doubled}, records in no batch or in two {counted.uncovered}, "
+            f"outcomes of nothing sent {counted.unsent}{dead}. Cure: read {loop.logs}/"
         )
-        return False
-    return True
+    return counted.right
 
 
 def last_half(by_time: dict[int, Quality]) -> Quality:
@@ -189,5 +231,4 @@ def last_half(by_time: dict[int, Quality]) -> Quality:
 
 def _stay(loop: Loop, stop: threading.Event, clock: Clock) -> None:
     while not clock.wait(stop, 1.0):
-        for process in loop.dead():
-            raise process.failure(f"ended with exit status {process.exit_code}")
+        loop.require_alive()

@@ -65,13 +65,13 @@ class Loop:
         Raises:
             Unavailable: One did not start; its last log lines are in the message, and all are stopped.
         """
-        for process in self.processes.values():
-            process.start()
         try:
+            for process in self.processes.values():
+                process.start()
             for name in self.processes:
                 self.await_ready(name)
                 progress(name)
-        except (Unavailable, KeyboardInterrupt):
+        except BaseException:
             self.stop()
             raise
 
@@ -87,6 +87,15 @@ class Loop:
     def dead(self) -> Iterable[Process]:
         """The processes that have ended though nobody stopped them."""
         return (process for process in self.processes.values() if not process.alive)
+
+    def require_alive(self) -> None:
+        """Checks that every process runs.
+
+        Raises:
+            Unavailable: One has ended; its last log lines are in the message.
+        """
+        for process in self.dead():
+            raise process.failure(f"ended with exit status {process.exit_code}")
 
     def stop(self) -> None:
         """Asks all processes to leave, in the order of the stream, and waits for them."""
@@ -109,6 +118,6 @@ class Loop:
 def is_ready(address: str) -> bool:
     """Whether the process at ``address`` says that it is ready."""
     try:
-        return httpx.get(f"{address}/readyz", timeout=2.0).status_code == httpx.codes.OK
+        return httpx.get(f"{address}/readyz", timeout=2.0, trust_env=False).status_code == httpx.codes.OK
     except httpx.TransportError as error:
         raise Unavailable(f"{address} does not answer: {error}") from error

@@ -30,24 +30,25 @@ class OwnLog:
     about: str = "your own files; click times as logged"
 
     def document(self) -> dict[str, Any]:
-        return self.pipeline.model_dump(mode="json", include={"events", "join", "features", "tables", "model"})
+        # Without `join`: its windows are those of real time, and a replay's are compressed with its clock.
+        return self.pipeline.model_dump(mode="json", include={"events", "features", "tables", "model"})
 
     def count(self) -> int:
-        with self.impressions.open("rb") as lines:
-            return sum(1 for line in lines if line.strip())
+        return len({_key(row, self.pipeline.events.impressions, where) for where, row in _rows(self.impressions)})
 
     def events(self) -> Iterator[Event]:
         clicks = self._first_clicks()
         source = self.pipeline.events.impressions
         names = [field.name for field in source.fields]
         window = self.pipeline.join.window.ms
-        events = []
+        events: dict[str, Event] = {}
         for where, row in _rows(self.impressions):
             key, shown = _key(row, source, where), _time_ms(row, source, where)
             clicked = clicks.get(key)
             fields = {name: row.get(name) for name in names}
-            events.append(Event(shown, key, fields, None if clicked is None else (clicked - shown) / window))
-        yield from sorted(events, key=attrgetter("time_ms"))
+            # A line that repeats a key is the same impression, written again by a server that tried twice.
+            events.setdefault(key, Event(shown, key, fields, None if clicked is None else (clicked - shown) / window))
+        yield from sorted(events.values(), key=attrgetter("time_ms"))
 
     def _first_clicks(self) -> dict[str, int]:
         source = self.pipeline.events.feedback[0]

@@ -65,7 +65,9 @@ class RunningLoop:
     store: ObjectStore
     reckoner: Reckoner
     clock: SystemClock = field(default_factory=SystemClock)
+    # What was sent: probes do not count.
     impressions: int = 0
+    clicks: int = 0
     bad: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -74,6 +76,8 @@ class RunningLoop:
 
     def start_traffic(self, per_second: float = EVENTS_PER_SECOND) -> None:
         """Sends impressions and clicks until :meth:`stop_traffic`; every third impression is clicked."""
+        if self._thread is not None:  # of a test that failed before it ended its own
+            self.stop_traffic()
         self._stop.clear()
         producer = Producer(self.pipeline.kafka, delivery_timeout=DELIVERY_SECONDS)
         self._replay = Replay(self.pipeline.events, self.pipeline.join.window.ms, producer, self.clock)
@@ -104,14 +108,16 @@ class RunningLoop:
         assert self._thread is not None and self._replay is not None
         self._stop.set()
         self._thread.join()
-        assert self._failure is None, self._failure
-        self.impressions += self._replay.sent.impressions
         self._thread = None
+        self.impressions += self._replay.sent.impressions
+        self.clicks += self._replay.sent.clicks
+        assert self._failure is None, self._failure
 
     def settled(self) -> Reckoning:
-        """The count once every impression has its outcome in a version."""
+        """The count once everything sent has its outcome in a version."""
         return self.reckoner.settle(
             impressions=self.impressions,
+            clicks=self.clicks,
             clock=self.clock,
             seconds=SETTLE_SECONDS,
             alive=lambda: True,
@@ -120,8 +126,9 @@ class RunningLoop:
     def assert_nothing_lost(self) -> Reckoning:
         """Counts, and holds the loop to its promise."""
         counted = self.settled()
-        assert (counted.lost, counted.doubled, counted.uncovered) == (0, 0, 0), counted
-        assert counted.dead == self.bad
+        assert (counted.lost, counted.doubled, counted.uncovered, counted.unsent) == (0, 0, 0, 0), counted
+        dead = {self.pipeline.events.impressions.topic: self.bad} if self.bad else {}
+        assert counted.dead == dead
         return counted
 
     def await_versions(self, count: int) -> None:

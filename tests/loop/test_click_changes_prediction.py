@@ -41,6 +41,7 @@ def test_a_click_changes_the_prediction_of_its_item(running: RunningLoop) -> Non
             producer.send(events.impressions.topic, orjson.dumps(event_body(events.impressions, key, now, item)))
             producer.send(events.feedback[0].topic, orjson.dumps(event_body(events.feedback[0], key, now, {})))
     running.impressions += CLICKS
+    running.clicks += CLICKS
 
     for address in replicas:
         higher = partial(scores_higher, running, address, item, before[address][0])
@@ -53,7 +54,6 @@ def test_a_click_changes_the_prediction_of_its_item(running: RunningLoop) -> Non
 def test_a_probe_is_timed_to_every_replica_and_moves_its_score(running: RunningLoop) -> None:
     with Prober(running.pipeline, running.store, running.clock) as prober:
         result = prober.probe(timeout=30, effect=True)
-    running.impressions += 1
 
     assert result.sent_ms <= result.joined_ms <= result.trained_ms <= result.committed_ms
     assert set(result.applied_ms) == set(running.pipeline.dashboard.targets.replicas)

@@ -97,6 +97,16 @@ def test_a_users_own_files_are_joined_by_key_and_put_in_order(tmp_path: Path) ->
     assert second.click_after is None
 
 
+def test_a_line_that_repeats_a_key_is_the_same_impression(tmp_path: Path) -> None:
+    log = own(tmp_path, ['{"id": "a", "at": 10, "item": "x"}', '{"id": "a", "at": 11, "item": "y"}'], [])
+    (event,) = assert_log(log, impressions=1, clicks=0)
+    assert (event.time_ms, event.fields) == (10_000, {"item": "x"})
+
+
+def test_a_users_windows_are_not_the_replays(tmp_path: Path) -> None:
+    assert "join" not in own(tmp_path, [], []).document()
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
