@@ -136,15 +136,25 @@ def _store(pipeline: Pipeline) -> Iterator[Finding]:
 def _flink(pipeline: Pipeline) -> Iterator[Finding]:
     address = pipeline.flink.rest
     try:
-        overview = httpx.get(f"{address}/overview", timeout=REQUEST_SECONDS).raise_for_status().json()
-    except (httpx.HTTPError, ValueError) as error:
+        answer = httpx.get(f"{address}/overview", timeout=REQUEST_SECONDS, trust_env=False).raise_for_status()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         cure = "start the cluster or correct `flink.rest`"
         raise Unavailable(f"no Flink answers at {address}: {error}", cure=cure) from error
-    managers, free = overview["taskmanagers"], overview["slots-available"]
-    text = f"{overview['flink-version']}, {managers} task managers, {free} of {overview['slots-total']} slots free"
+    try:
+        overview = answer.json()
+        managers, free = int(overview["taskmanagers"]), int(overview["slots-available"])
+        version, slots, jobs = overview["flink-version"], overview["slots-total"], overview["jobs-running"]
+    except (ValueError, KeyError, TypeError) as error:
+        said = " ".join(answer.text[:80].split())
+        raise Invalid(
+            f"{address} answers, but is no Flink cluster: {said}",
+            wanted="its REST address",
+            cure="correct `flink.rest`",
+        ) from error
+    text = f"{version}, {managers} task managers, {free} of {slots} slots free"
     if managers == 0:
         yield Finding("FAIL", "flink", f"{text}. Cure: start a task manager", Unavailable.exit_code)
-    elif free < pipeline.flink.parallelism and not overview["jobs-running"]:
+    elif free < pipeline.flink.parallelism and not jobs:
         yield Finding("FAIL", "flink", f"{text}, wanted {pipeline.flink.parallelism}", Unavailable.exit_code)
     else:
         yield Finding("ok", "flink", text)

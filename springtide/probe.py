@@ -85,7 +85,7 @@ class Prober:
         self._store = store
         self._clock = clock
         self._producer = Producer(pipeline.kafka)
-        self._http = httpx.Client(timeout=REQUEST_SECONDS)
+        self._http = httpx.Client(timeout=REQUEST_SECONDS, trust_env=False)
         self._fields = self._template()
         self._next = 0
 

@@ -72,7 +72,8 @@ class Watch:
         address = f"http://{self._pipeline.dashboard.host}:{self._pipeline.dashboard.port}/api/live"
         while not self._ended.is_set():
             try:
-                with httpx.stream("GET", address, timeout=httpx.Timeout(5.0, read=30.0)) as answer:
+                timeout = httpx.Timeout(5.0, read=30.0)
+                with httpx.stream("GET", address, timeout=timeout, trust_env=False) as answer:
                     for line in answer.iter_lines():
                         self._take(line)
                         if self._ended.is_set():

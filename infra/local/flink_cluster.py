@@ -141,14 +141,17 @@ class FlinkCluster:
         """The names of the TaskManagers that the JobManager counts; a killed one until its heartbeat times out.
 
         Raises:
-            Unavailable: The JobManager does not answer.
+            Unavailable: The JobManager does not answer, or somebody else answers at its address.
         """
         try:
             answer = httpx.get(f"{self.rest}/taskmanagers", timeout=REQUEST_SECONDS, trust_env=False)
             answer.raise_for_status()
         except httpx.HTTPError as error:
             raise Unavailable(f"flink's JobManager does not answer: {error!r}", where=self.rest) from error
-        return {one["id"] for one in answer.json()["taskmanagers"] if one["slotsNumber"] == self.slots}
+        try:
+            return {one["id"] for one in answer.json()["taskmanagers"] if one["slotsNumber"] == self.slots}
+        except (ValueError, KeyError, TypeError):
+            raise Unavailable("no JobManager of flink's answers there", where=self.rest) from None
 
     def _has(self, process: Process) -> bool:
         return process.name in self.registered()
