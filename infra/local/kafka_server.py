@@ -171,7 +171,14 @@ class KafkaServer:
         tool = [java_executable(), *FORMAT_OPTIONS, f"-Dlog4j2.configurationFile=file:{self._logging}"]
         tool += ["-cp", kafka_classpath(), "kafka.tools.StorageTool"]
         command = [*tool, "format", "--standalone", "-t", cluster_id, "-c", str(self._properties)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=FORMAT_SECONDS, check=False)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=FORMAT_SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            raise Unavailable(
+                f"kafka's storage was not formatted within {FORMAT_SECONDS:g} s",
+                cure="end what keeps this machine or its disk busy, then start again",
+                where=str(self._home),
+            ) from None
         if done.returncode != 0:
             lines = "\n    ".join((done.stdout + done.stderr).strip().splitlines()[-10:])
             raise Unavailable(f"kafka's storage could not be formatted\n    {lines}\n", cure="free disk space")

@@ -11,17 +11,20 @@ from pathlib import Path
 from typing import Literal, Self
 
 from infra.clock import Clock, SystemClock, new_secret
-from infra.errors import Invalid, SpringtideError, Unavailable
+from infra.errors import Invalid, Unavailable
 from infra.local import flink_settings, jars
 from infra.local.flink_cluster import FlinkCluster
 from infra.local.kafka_server import KafkaServer
-from infra.local.ports import free_ports
+from infra.local.ports import HOST, free_ports
 from infra.local.s3_server import S3Server
 
 Part = Literal["kafka", "s3", "flink"]
 # In the order of starting: the store and Flink come up by themselves while Kafka's storage is formatted.
 PARTS: tuple[Part, ...] = ("s3", "flink", "kafka")
 PORTS = {"kafka": 2, "s3": 8, "flink": 3}
+# Who must be asked directly, whatever proxy the environment names: every client, and every child, looks into both.
+DIRECT = (HOST, "localhost")
+NO_PROXY = ("NO_PROXY", "no_proxy")
 # What an earlier stack in the same folder may take to leave after its owner was killed.
 LEFTOVER_SECONDS = 20.0
 LOCK_POLL_SECONDS = 0.1
@@ -36,8 +39,10 @@ class LocalStack:
     Every part can be used by itself too: `stack.kafka.kill()`, `stack.flink.start_task_manager()`. Nothing outlives
     this process. Data and logs are fresh with every stack unless ``keep_data``.
 
+    The environment's NO_PROXY is extended by the loopback address, for this process and its children.
+
     Args:
-        home: A folder of its own; data, settings and logs (`logs/<part>.log`) go there.
+        home: A folder of its own, open to its owner only; data, settings and logs (`logs/<part>.log`) go there.
         parts: The parts that `start` starts; the others can still be started one by one.
         task_managers: How many Flink TaskManagers.
         slots: Task slots per TaskManager.
@@ -69,6 +74,8 @@ class LocalStack:
         self._wanted = [part for part in PARTS if part in parts]
         self._clock = clock or SystemClock()
         self.home.mkdir(parents=True, exist_ok=True)
+        self.home.chmod(0o700)  # secrets lie in it, also in a folder that was there before
+        _bypass_proxies()
         self._lock: int | None = self._take_lock()
         if not keep_data:
             for log in self.logs.glob("*.log"):
@@ -123,7 +130,7 @@ class LocalStack:
             for part in starting:
                 self._parts[part].await_ready()
                 tell(part, "up")
-        except (SpringtideError, KeyboardInterrupt):
+        except BaseException:
             self.stop()
             raise
 
@@ -186,3 +193,10 @@ class LocalStack:
         secret_key = new_secret()
         path.write_text(json.dumps({"ports": ports, "secret_key": secret_key}), encoding="utf-8")
         return ports, secret_key
+
+
+def _bypass_proxies() -> None:
+    """Extends both spellings by :data:`DIRECT` and by each other: clients differ in which one they prefer."""
+    hosts = (host.strip() for name in NO_PROXY for host in os.environ.get(name, "").split(","))
+    wanted = ",".join(dict.fromkeys(host for host in (*hosts, *DIRECT) if host))
+    os.environ.update(dict.fromkeys(NO_PROXY, wanted))
