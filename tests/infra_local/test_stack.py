@@ -3,8 +3,11 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
+import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -12,11 +15,14 @@ import pytest
 
 from infra.errors import Invalid, Unavailable
 from infra.kafka import KafkaAdmin, TopicSettings
+from infra.local import kafka_server
+from infra.local.flink_cluster import FlinkCluster
 from infra.local.jars import ROOT
-from infra.local.ports import require_free
+from infra.local.ports import free_ports, require_free
 from infra.local.s3_server import SOCKETS, S3Server
 from infra.local.stack import LocalStack
 from infra.spec import Kafka
+from tests.infra_local.stranger import Stranger, strangers
 from tests.infra_local.test_process import await_gone
 from tests.infra_local.test_restart import read_all, send, store_of
 
@@ -32,6 +38,12 @@ print(stack.kafka.bootstrap, stack.s3.endpoint, flush=True)
 print(*[child.pid for child in psutil.Process().children(recursive=True)], flush=True)
 signal.pause()
 """
+
+
+@pytest.fixture
+def stranger() -> Iterator[Stranger]:
+    with strangers() as answering:
+        yield answering
 
 
 def family() -> list[int]:
@@ -74,15 +86,18 @@ def test_an_owner_killed_with_9_leaves_no_process_and_its_data_can_be_taken_up(t
     require_free(stack.s3.port, "the next")
 
 
-def test_a_part_that_does_not_start_stops_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [Unavailable("the disk is full"), KeyboardInterrupt("Ctrl-C")])
+def test_a_part_that_does_not_start_stops_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
     before = family()
     stack = LocalStack(tmp_path, ("s3", "kafka"))
 
     def refuse(_: S3Server) -> None:
-        raise Unavailable("the disk is full")
+        raise error
 
     monkeypatch.setattr(S3Server, "await_ready", refuse)
-    with pytest.raises(Unavailable, match="the disk is full"):
+    with pytest.raises(type(error), match=str(error)):
         stack.start()
     assert family() == before
     LocalStack(tmp_path).stop()  # the folder is free again
@@ -96,6 +111,38 @@ def test_a_part_that_dies_shows_its_own_words(tmp_path: Path) -> None:
     assert "s3 ended with exit status" in caught.value.what
     assert "/proc/none" in caught.value.what
     assert caught.value.where.endswith("logs/s3.log")
+
+
+def test_the_folder_is_its_owners_alone(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o755)
+    stack = LocalStack(home)
+    try:
+        assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    finally:
+        stack.stop()
+
+
+def test_no_proxy_stands_before_the_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "intranet, 127.0.0.1")
+    monkeypatch.setenv("no_proxy", "internal")
+    LocalStack(tmp_path).stop()
+    for name in ("NO_PROXY", "no_proxy"):
+        assert os.environ[name] == "intranet,127.0.0.1,internal,localhost"
+
+
+def test_a_format_that_takes_too_long_is_told_with_a_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_server, "FORMAT_SECONDS", 0.01)
+    with pytest.raises(Unavailable, match=r"not formatted within 0\.01 s") as caught:
+        kafka_server.KafkaServer(tmp_path / "kafka", tmp_path / "logs").launch()
+    assert caught.value.cure
+
+
+def test_a_stranger_at_flinks_address_is_not_taken_for_a_cluster(tmp_path: Path, stranger: Stranger) -> None:
+    port = stranger(b'{"taskmanagers": 3}')
+    cluster = FlinkCluster(tmp_path / "flink", tmp_path / "logs", ports=[port, *free_ports(2)])
+    with pytest.raises(Unavailable, match="no JobManager of flink's answers there"):
+        cluster.registered()
 
 
 def test_an_unknown_part_is_named(tmp_path: Path) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,37 +104,3 @@ def test_an_exit_code_passes_through() -> None:
     with pytest.raises(typer.Exit) as caught:
         run(leave)
     assert caught.value.exit_code == 3
-
-
-def test_an_empty_log_is_refused_before_anything_is_started(tmp_path: Path) -> None:
-    pipeline = tmp_path / "pipeline.yaml"
-    pipeline.write_text(
-        """\
-name: own
-kafka: {bootstrap: "127.0.0.1:9092"}
-events:
-  impressions: {topic: shown, key: id, time: at, fields: [{name: item, type: string}]}
-  feedback: [{name: click, topic: clicked, key: id, time: at}]
-features: [{kind: id, name: item, source: item, table: item}]
-tables: [{name: item, dim: 8}]
-store: {url: "memory://own"}
-""",
-        encoding="utf-8",
-    )
-    for name in ("impressions", "feedback"):
-        (tmp_path / name).touch()
-    words = ["demo", "--once", "--data", str(pipeline)]
-    words += ["--impressions", str(tmp_path / "impressions"), "--feedback", str(tmp_path / "feedback")]
-    done = subprocess.run(
-        [sys.executable, "-m", "springtide", *words],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert "is empty" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / ".springtide" / "stack").exists()
