@@ -8,7 +8,7 @@ from typing import Final
 
 from checkpointing.manifest import Position
 from infra.clock import Clock
-from infra.errors import Invalid, Unavailable
+from infra.errors import Bug, Invalid, Unavailable
 from infra.kafka import Batch, KafkaAdmin, PartitionReader
 
 # How often to look for new partitions, and how long the loop may stand still for the answer.
@@ -68,8 +68,17 @@ class Positions:
         self._looked = self._clock.monotonic()
 
     def passed(self, batch: Batch) -> None:
-        """Moves behind a batch that was learned."""
-        self._next |= batch.next_positions()
+        """Moves behind a batch that was learned.
+
+        Raises:
+            Bug: Messages are missing before it; the next learner reads them again from the newest version on.
+        """
+        for partition, begin, end in batch.runs():
+            if begin != self._next[partition]:
+                raise Bug(
+                    f"offset {begin} came where {self._next[partition]} was next", where=f"{batch.topic}[{partition}]"
+                )
+            self._next[partition] = end
 
     def look_for_new_partitions(self) -> list[int]:
         """Now and then: partitions that were added since, which are read from their first offset on."""

@@ -58,7 +58,7 @@ class PositionOutOfRange(Invalid):
         super().__init__(
             f"position {position} is out of range",
             wanted=held,
-            cure="restore the topic, or start with --accept-gap to go on from what it holds",
+            cure="restore the topic, or begin a new line of versions under another prefix in `store.url`",
             where=f"{topic}[{partition}]",
         )
         self.topic = topic
@@ -154,6 +154,7 @@ class PartitionReader:
                 # Negative offsets mean "end" and the like to the client.
                 raise ValueError(f"position {at} of {self.topic}[{partition}]")
         self._positions = dict(positions)
+        self._failed = None
         self._client.assign([TopicPartition(self.topic, partition, at) for partition, at in positions.items()])
         self._heard = self._clock.monotonic()
 
@@ -173,17 +174,19 @@ class PartitionReader:
             Unavailable: No broker has answered for :data:`SILENCE_S`, or the topic is gone; reading resumes by itself.
             Invalid: Login, TLS or rights are refused.
         """
+        if self._failed is not None:
+            failed, self._failed = self._failed, None
+            raise self._failure(failed)
         messages = self._client.consume(1, timeout)
         if messages and max_messages > 1:
             messages += self._client.consume(max_messages - 1, 0)
-        # An error behind good messages comes again; the messages would not.
-        good: list[Message] = []
-        for message in messages:
-            if message.error() is not None:
-                if good:
-                    break
-                raise self._failure(message)
-            good.append(message)
+        # The client has moved past all of them and reports an error once: neither a message nor an error may be
+        # dropped for standing beside the other.
+        good = [message for message in messages if message.error() is None]
+        failed = next((message for message in messages if message.error() is not None), None)
+        if failed is not None and not good:
+            raise self._failure(failed)
+        self._failed = failed
         if not good:
             self._raise_silence()
         batch = self._batch(good)
