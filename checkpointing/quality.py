@@ -49,8 +49,8 @@ class Quality:
         quality = cls(
             samples=int(increment["samples"]),
             positives=int(increment["positives"]),
-            log_loss_sum=float(increment["log_loss_sum"]),
-            prediction_sum=float(increment["prediction_sum"]),
+            log_loss_sum=_number(increment["log_loss_sum"]),
+            prediction_sum=_number(increment["prediction_sum"]),
         )
         for name in ("positive_histogram", "negative_histogram"):
             histogram = getattr(quality, name)
@@ -138,3 +138,8 @@ def by_bucket(increments: Iterable[Mapping[str, Any]]) -> dict[int, Quality]:
 
 def _sparse(histogram: Histogram) -> dict[str, int]:
     return {str(place): int(histogram[place]) for place in np.flatnonzero(histogram)}
+
+
+def _number(value: float | None) -> float:
+    # JSON knows no NaN and no infinity; a sum that was one of them is null there.
+    return math.nan if value is None else float(value)

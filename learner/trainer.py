@@ -126,13 +126,15 @@ class Trainer:
         with self._timer("dense"):
             result = self.step(self.tables.buffer[:rows], samples.labels, samples.weights)
         with self._timer("apply"):
-            if not result.exploded:
-                self.tables.apply(result.gradient, int(samples.known_ms.max()))
+            if result.exploded:
+                # Nothing was learned, and a loss that is no number would spoil its bucket's sums.
+                return True
+            self.tables.apply(result.gradient, int(samples.known_ms.max()))
         # The quality of the first label; the others follow when a pipeline may name several.
         self.metrics.record(
             result.predictions[:, 0], result.losses[:, 0], samples.labels[:, 0], samples.weights, samples.impression_ms
         )
-        return result.exploded
+        return False
 
 
 def _teaches(samples: Samples) -> npt.NDArray[np.bool_]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -74,3 +75,15 @@ def test_json_and_back() -> None:
     again = Quality.from_json(quality.to_json())
     assert again.to_json() == quality.to_json()
     assert again.auc == quality.auc
+
+
+@pytest.mark.parametrize("sum_", [np.nan, np.inf])
+def test_a_sum_that_is_no_number_is_null_in_json_and_reads_as_no_number(sum_: float) -> None:
+    quality = of([0.8, 0.4], [1, 0])
+    quality.log_loss_sum = quality.prediction_sum = sum_
+    document = orjson.loads(orjson.dumps(quality.to_json()))
+    assert document["log_loss_sum"] is None
+    again = add_up([{"0": document}, {"0": of([0.6], [1]).to_json()}])
+    assert again.log_loss is not None and np.isnan(again.log_loss)
+    assert again.calibration is not None and np.isnan(again.calibration)
+    assert (again.samples, again.positives, again.auc) == (3, 2, 1.0)

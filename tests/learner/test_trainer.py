@@ -88,9 +88,11 @@ def test_a_gradient_that_explodes_teaches_nothing_and_training_goes_on() -> None
     # What a learning rate far too high leads to.
     trainer.step.load({name: np.full_like(value, 1e20) for name, value in trainer.step.dense().items()})
     before = state_of(trainer)
+    trainer.metrics.take()
     again: list[bytes | None] = [message(number, sample_id=f"more-{number}#click.0") for number in range(8)]
     assert trainer.train(batch(again, 8)).exploded
     assert unchanged(before, state_of(trainer))
+    assert trainer.metrics.take() == {}
     trainer.step.load({name: np.zeros_like(value) for name, value in trainer.step.dense().items()})
     assert not trainer.train(batch([message(number) for number in range(16, 24)], 16)).exploded
 
