@@ -38,6 +38,8 @@ NASTY: dict[str, Any] = {
     "feedback": {"name": "order", "topic": "group", "key": "where", "time": "date", "time_unit": "us"},
 }
 
+INDENT = 3  # columns per level of Flink's plans
+
 
 def optimised(**parts: Any) -> str:
     text = explain(sql.plan(pipeline(**parts)), flink_kafka_connector(), clock=SystemClock())
@@ -76,3 +78,37 @@ def test_watermarks_stand_in_the_sources(plan: str) -> None:
     assert count(r"watermarkEmitStrategy=\[on-event\]", plan) == 4
     assert count(r"idletimeout=\[30000\]", plan) == 2  # the user's topics only
     assert "WatermarkAssigner" not in plan
+
+
+def test_every_row_that_enters_an_interval_join_crosses_a_hash_exchange(plan: str) -> None:
+    """Rows are reused between chained operators: a join must not keep one that its neighbour goes on to change."""
+    lines = plan.splitlines()
+    joins = [number for number, line in enumerate(lines) if "IntervalJoin(" in line]
+    inputs = [child for number in joins for child in children(lines, number)]
+    assert len(inputs) == 2 * len(joins) == 4
+    for text in inputs:
+        assert text.startswith("Exchange(distribution=[hash["), text
+
+
+def children(lines: list[str], number: int) -> list[str]:
+    """What feeds the operator in line ``number`` of a plan, shared parts where they are written out."""
+    found = []
+    for line in lines[number + 1 :]:
+        below = depth(line) - depth(lines[number])
+        if below <= 0:
+            break
+        if below == INDENT:
+            found.append(line[depth(line) :])
+    return [shared(lines, text) for text in found]
+
+
+def shared(lines: list[str], text: str) -> str:
+    reference = re.match(r"Reused\(reference_id=\[(\d+)\]\)", text)
+    if reference is None:
+        return text
+    (line,) = (line for line in lines if f"(reuse_id=[{reference[1]}])" in line)
+    return line[depth(line) :]
+
+
+def depth(line: str) -> int:
+    return len(line) - len(line.lstrip(" :+-|"))
