@@ -33,3 +33,17 @@ class EncodedBatch:
     numbers: NDArray[np.float32]
     unscaled: NDArray[np.float64] = field(default_factory=_nothing_unscaled)
     not_finite: tuple[int, ...] = ()
+
+    def part(self, begin: int, end: int) -> EncodedBatch:
+        """Samples ``begin`` to ``end``, exclusive; ``not_finite`` counts the whole batch and is left out."""
+        ids: list[NDArray[np.int64]] = []
+        splits: list[NDArray[np.int32] | None] = []
+        for column, split in zip(self.ids, self.splits, strict=True):
+            if split is None:
+                ids.append(column[begin:end])
+                splits.append(None)
+            else:
+                ids.append(column[split[begin] : split[end]])
+                splits.append(split[begin : end + 1] - split[begin])
+        unscaled = self.unscaled[begin:end]
+        return EncodedBatch(end - begin, tuple(ids), tuple(splits), self.numbers[begin:end], unscaled)

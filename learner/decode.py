@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from streaming import sample
+
+# A sample that counts for more than a million others tells of a broken producer.
+LARGEST_WEIGHT: Final = 1e6
 
 _LONGEST_REASON = 200
 
@@ -159,7 +163,7 @@ class SampleDecoder:
             if table[name].null_count:
                 raise _NotASample(f"`{name}` is null or absent")
         weights = table["weight"].to_numpy()
-        if not np.all((weights >= 0) & (weights <= np.finfo(np.float32).max)):
+        if not np.all((weights >= 0) & (weights <= LARGEST_WEIGHT)):
             raise _NotASample("`weight` is negative or too large")
         for name in self._labels:
             label = table[name]

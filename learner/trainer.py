@@ -21,6 +21,9 @@ from learner.step import TrainingStep
 
 # A number beyond this tells of a broken producer, and one of them would spoil the sums that a model keeps.
 LARGEST_NUMBER: Final = 1e12
+# How often a batch is halved to find what makes its gradient explode: enough for twenty samples among a thousand. A
+# model that is broken itself fails with every sample, and must not keep the learner from its next heartbeat.
+MOST_EXPLOSIONS: Final = 256
 
 Timer = Callable[[str], AbstractContextManager[None]]
 
@@ -33,10 +36,10 @@ class Learned:
         fresh: The samples whose ids were new, probes included, in batch order.
         partitions: ``[fresh]`` int64, where each came from.
         sampled_ms: ``[fresh]`` int64, Kafka's timestamp of each.
-        trained: How many of them had weight and label, and were learned.
+        trained: How many of them had weight, label and a usable gradient, and were learned.
         duplicates: How many were dropped as learned before.
         rejected: What was set aside, by place in the batch.
-        exploded: Whether the gradient was unusable, so that nothing was learned.
+        exploded: Whether most gradients were unusable: then the model is broken rather than the samples.
     """
 
     fresh: Samples
@@ -101,40 +104,68 @@ class Trainer:
                 rejected += [Rejected(int(place), "a number is out of range") for place in usable.index[wild]]
                 usable = usable.select(np.flatnonzero(~wild))
                 encoded = self._encode(usable)
-        exploded = False
-        if len(usable):
-            exploded = self._learn(usable, encoded)
+        too_large = self._learn(usable, encoded) if len(usable) else []
+        rejected += [Rejected(int(usable.index[place]), "its gradient is too large") for place in too_large]
         return Learned(
             fresh=fresh,
             partitions=batch.partitions[fresh.index].astype(np.int64),
             sampled_ms=batch.timestamps_ms[fresh.index],
-            trained=0 if exploded else len(usable),
+            trained=len(usable) - len(too_large),
             duplicates=duplicates,
             rejected=rejected,
-            exploded=exploded,
+            exploded=2 * len(too_large) > len(usable),
         )
 
     def _encode(self, samples: Samples) -> EncodedBatch:
         return self.encoder.encode(dict(zip(samples.columns.column_names, samples.columns.columns, strict=True)))
 
-    def _learn(self, samples: Samples, encoded: EncodedBatch) -> bool:
-        with self._timer("lookup"):
+    def _learn(self, samples: Samples, encoded: EncodedBatch) -> list[int]:
+        """Learns the batch in one step, or in halves of halves where the gradient explodes.
+
+        A function of the samples' order alone, so that a replay halves alike.
+
+        Returns:
+            The places of the samples that were not learned, ascending.
+        """
+        with self._timer("encode"):
             # Scaled by what was known before this batch, as a replica scales; the batch itself counts afterwards.
-            self.tables.prepare(self.statistics.scale(encoded))
+            scaled = self.statistics.scale(encoded)
             self.statistics.update(encoded)
+        too_large: list[int] = []
+        explosions = 0
+        # Depth first and left to right, so that the order of the samples stands.
+        blocks = [(0, len(samples))]
+        while blocks:
+            begin, end = blocks.pop()
+            whole = end - begin == len(samples)
+            if self._learn_part(samples, scaled if whole else scaled.part(begin, end), slice(begin, end)):
+                continue
+            explosions += 1
+            if end - begin == 1 or explosions > MOST_EXPLOSIONS:
+                too_large += range(begin, end)
+            else:
+                middle = (begin + end) // 2
+                blocks += [(middle, end), (begin, middle)]
+        return too_large
+
+    def _learn_part(self, samples: Samples, scaled: EncodedBatch, part: slice) -> bool:
+        """One step with ``part`` of the samples; False where the gradient exploded, and nothing was learned."""
+        labels, weights = samples.labels[part], samples.weights[part]
+        with self._timer("lookup"):
+            self.tables.prepare(scaled)
             rows = self.tables.lookup()
         with self._timer("dense"):
-            result = self.step(self.tables.buffer[:rows], samples.labels, samples.weights)
+            result = self.step(self.tables.buffer[:rows], labels, weights)
         with self._timer("apply"):
             if result.exploded:
-                # Nothing was learned, and a loss that is no number would spoil its bucket's sums.
-                return True
-            self.tables.apply(result.gradient, int(samples.known_ms.max()))
+                # A loss that is no number would spoil its bucket's sums, too.
+                return False
+            self.tables.apply(result.gradient, int(samples.known_ms[part].max()))
         # The quality of the first label; the others follow when a pipeline may name several.
         self.metrics.record(
-            result.predictions[:, 0], result.losses[:, 0], samples.labels[:, 0], samples.weights, samples.impression_ms
+            result.predictions[:, 0], result.losses[:, 0], labels[:, 0], weights, samples.impression_ms[part]
         )
-        return False
+        return True
 
 
 def _teaches(samples: Samples) -> npt.NDArray[np.bool_]:

@@ -87,6 +87,7 @@ BROKEN: dict[str, bytes | None] = {
     "label as text": message(1, label_click="1"),
     "negative weight": message(1, weight=-1),
     "huge weight": message(1, weight=1e300),
+    "weight of more than a million": message(1, weight=1_000_001),
     "no weight": message(1, weight=None),
     "text for a number": message(1, age="old"),
     "a fraction for an integer": message(1, item=1.5),

@@ -6,19 +6,23 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from infra import spec
 from infra.clock import iso
 from infra.kafka.batch import Batch
+from kernels.arrow_columns import ids_of
 from kernels.tables import ColumnSettings, EmbeddingTables, EncodedBatch, OptimizerSettings, TableSettings
 from learner.optimizers import build_optimizer
+from learner.step import TrainingStep
 from learner.tensorflow_setup import tf
-from learner.trainer import state_of
-from tests.learner.messages import START_MS, message, pipeline
+from learner.trainer import Learned, state_of
+from tests.learner.messages import PIPELINE, START_MS, message, pipeline
 from tests.learner.training import make_trainer
 
 NOW = START_MS + 1_000_000
+FEATURES = PIPELINE["features"]
 
 
 def batch(bodies: list[bytes | None], first: int = 0) -> Batch:
@@ -89,12 +93,83 @@ def test_a_gradient_that_explodes_teaches_nothing_and_training_goes_on() -> None
     trainer.step.load({name: np.full_like(value, 1e20) for name, value in trainer.step.dense().items()})
     before = state_of(trainer)
     trainer.metrics.take()
-    again: list[bytes | None] = [message(number, sample_id=f"more-{number}#click.0") for number in range(8)]
+    again: list[bytes | None] = [
+        # A prediction of 1 that is right has no gradient; here all are wrong.
+        message(number, sample_id=f"more-{number}#click.0", label_click=0, age=60)
+        for number in range(8)
+    ]
     assert trainer.train(batch(again, 8)).exploded
     assert unchanged(before, state_of(trainer))
     assert trainer.metrics.take() == {}
     trainer.step.load({name: np.zeros_like(value) for name, value in trainer.step.dense().items()})
     assert not trainer.train(batch([message(number) for number in range(16, 24)], 16)).exploded
+
+
+def unscaled() -> spec.Pipeline:
+    """Numbers reach the model as they are, so that a message can make the gradient explode."""
+    features = [feature | ({"scaling": "none"} if feature["kind"] == "number" else {}) for feature in FEATURES]
+    return pipeline(features=features)
+
+
+@pytest.mark.parametrize("places", [[5], [0], [0, 31], [8, 9, 10, 11]])
+def test_a_sample_whose_gradient_explodes_is_set_aside_alone_and_the_others_learn(places: list[int]) -> None:
+    def run() -> tuple[Learned, dict[str, Any], dict[str, Any]]:
+        trainer = make_trainer(unscaled())
+        trainer.train(batch([message(number) for number in range(100, 132)]))
+        trainer.metrics.take()
+        bodies: list[bytes | None] = [message(number, user=f"own-{number}") for number in range(32)]
+        for place in places:
+            bodies[place] = message(place, user=f"own-{place}", age=1e12, weight=1e6, label_click=0)
+        learned = trainer.train(batch(bodies, 32))
+        return learned, state_of(trainer), trainer.metrics.take()
+
+    learned, state, metrics = run()
+    assert [(each.index, each.reason) for each in learned.rejected] == [
+        (place, "its gradient is too large") for place in places
+    ]
+    assert (learned.trained, learned.exploded) == (32 - len(places), False)
+    assert sum(bucket["samples"] for bucket in metrics.values()) == learned.trained
+    assert all(np.isfinite(array).all() for array in state.values())
+    # Every user of the batch is its own, so that a row that was counted belongs to a sample that was learned.
+    counted = dict(zip(state["rows/user/keys"].tolist(), state["rows/user/frequency"].tolist(), strict=True))
+    users = pa.array([f"own-{number}" for number in range(32)])
+    keys = ids_of(users)[0].tolist()
+    assert [counted[key] for key in keys] == [0 if number in places else 1 for number in range(32)]
+    again = run()
+    assert unchanged(state, again[1]) and metrics == again[2]
+
+
+def test_a_model_that_fails_with_most_samples_is_said_to_be_broken() -> None:
+    trainer = make_trainer()
+    trainer.step.load({name: np.full_like(value, 1e20) for name, value in trainer.step.dense().items()})
+    learned = trainer.train(batch([message(number, label_click=int(number == 3)) for number in range(8)]))
+    # Its prediction is 1 whatever it is asked, so that a single one was right.
+    assert (learned.trained, learned.exploded, len(learned.rejected)) == (1, True, 7)
+
+
+def test_a_sample_alone_that_explodes_is_set_aside_and_leaves_the_figures_alone() -> None:
+    trainer = make_trainer(unscaled())
+    learned = trainer.train(batch([message(1, age=1e12, weight=1e6, label_click=0)]))
+    assert (learned.trained, learned.exploded, len(learned.rejected)) == (0, True, 1)
+    assert trainer.metrics.take() == {}
+
+
+def test_a_broken_model_costs_a_bounded_number_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("learner.trainer.MOST_EXPLOSIONS", 8)
+    trainer = make_trainer()
+    trainer.step.load({name: np.full_like(value, 1e20) for name, value in trainer.step.dense().items()})
+    steps = 0
+    original = TrainingStep.__call__
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        return original(*arguments)
+
+    monkeypatch.setattr(TrainingStep, "__call__", counted)
+    learned = trainer.train(batch([message(number, label_click=0) for number in range(64)]))
+    assert learned.exploded and [each.index for each in learned.rejected] == list(range(64))
+    assert steps <= 8 + 7
 
 
 def test_a_date_in_the_future_moves_neither_the_window_nor_last_seen() -> None:
