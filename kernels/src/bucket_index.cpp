@@ -14,6 +14,10 @@ namespace {
 // A shard splits between 12k and 16k keys: rehashing one is a fraction of a millisecond.
 constexpr std::uint32_t kSmallestSplit = 12 * 1024;
 constexpr std::uint32_t kSplitJitter = 4 * 1024;
+// The directory has an entry per prefix of the deepest shard. Integer ids are keys as they are and the hash can be
+// inverted, so that ids could be made that share many leading bits: from here on a shard grows. Evenly spread keys come
+// here at twelve thousand million.
+constexpr unsigned kDeepest = 20;
 
 // The largest number of keys in `buckets`: 86 % of the places. Above it, searches run over several lines.
 std::size_t limit(std::size_t buckets) { return buckets * Bucket::kPlaces * 86 / 100; }
@@ -208,7 +212,7 @@ void BucketIndex::reserve(const std::uint64_t* hashes, std::size_t count) {
       for (const std::uint32_t shard : affected_) {
         const std::size_t needed = std::size_t{shards_[shard].size} + shards_[shard].pending;
         if (needed <= limit(shards_[shard].buckets.size())) continue;
-        if (needed > split_size(shard)) {
+        if (needed > split_size(shard) && shards_[shard].depth < kDeepest) {
           split(shard);
           again = true;
         } else {

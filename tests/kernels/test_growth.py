@@ -111,6 +111,43 @@ def test_keys_that_share_everything_but_one_bit() -> None:
     assert tables.reader().lookup(single(keys))[:, 0].tolist() == list(range(len(keys)))
 
 
+def keys_of_hashes(hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The inverse of ``hash_key`` in kernels/src/hash.hpp: multiplications by the inverses modulo 2**64."""
+
+    def unshift(x: NDArray[np.uint64], by: int) -> NDArray[np.uint64]:
+        y = x.copy()
+        for _ in range(64 // by):
+            y = x ^ (y >> np.uint64(by))
+        return y
+
+    x = unshift(hashes, 31)
+    x = unshift(x * np.uint64(pow(0x94D049BB133111EB, -1, 2**64)), 27)
+    x = unshift(x * np.uint64(pow(0xBF58476D1CE4E5B9, -1, 2**64)), 30)
+    return (x - np.uint64(0x9E3779B97F4A7C15)).view(np.int64)
+
+
+@pytest.mark.parametrize("low_bits", ["spread", "few"])
+def test_keys_made_to_share_leading_hash_bits_need_no_more_memory_than_others(low_bits: str) -> None:
+    random = np.random.default_rng(1)
+    n = 40_000
+    if low_bits == "spread":
+        low = np.unique(random.integers(0, 2**40, n, np.uint64))
+    else:  # the same home in every shard and one of 256 tags
+        low = np.arange(2_000, dtype=np.uint64)
+    keys = keys_of_hashes(low | np.uint64(0xABCDEF << 40))
+    values = np.arange(len(keys), dtype=np.float32)
+    tables = one_table(len(keys))
+    for begin in range(0, len(keys), 1_000):
+        part = slice(begin, begin + 1_000)
+        tables.import_rows(rows_with(keys[part], values[part], NONE))
+    assert tables.memory_bytes() < 64 << 20
+    assert np.array_equal(tables.reader().lookup(single(keys))[:, 0], values)
+    tables.erase("t", keys[::2])
+    assert tables.row_count("t") == len(keys) // 2
+    wanted = np.where(np.arange(len(keys)) % 2 == 0, np.float32(-1), values)
+    assert np.array_equal(tables.reader().lookup(single(keys))[:, 0], wanted)
+
+
 def test_the_last_of_equal_keys_wins_in_an_import() -> None:
     tables = one_table(4)
     keys = np.array([5, 6, 5, 5], np.int64)
