@@ -7,7 +7,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from infra.spec_checks import RESERVED_FIELDS, Named, Parts, findings, kafka_findings, store_findings
+from infra.spec_checks import (
+    RESERVED_FIELDS,
+    Named,
+    Parts,
+    findings,
+    kafka_findings,
+    learner_findings,
+    store_findings,
+)
 from infra.spec_part import FieldName, FieldType, Name, Part, Secret, Span, TopicName, refuse
 from infra.units import ByteSize, Duration
 
@@ -173,6 +181,11 @@ class Learner(Part):
     quality_bucket: Span = Duration("10s")
     host: str = "127.0.0.1"
     port: int = Field(default=8600, ge=0, le=65535)
+
+    @model_validator(mode="after")
+    def _is_heard_in_time(self) -> Self:
+        refuse(learner_findings(self))
+        return self
 
 
 class Store(Part):

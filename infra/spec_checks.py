@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from infra.spec import EventField, Events, Feature, Kafka, Model, Store, Table
+    from infra.spec import EventField, Events, Feature, Kafka, Learner, Model, Store, Table
     from infra.spec_part import Place
 
 Finding = tuple["Place", str]
@@ -29,6 +29,8 @@ RESERVED_FIELDS: Final = frozenset(
     }
 )
 LABEL_PREFIX: Final = "label_"
+# A third of the 30 s after which a silent learner is taken over: two heartbeats may be lost.
+LONGEST_HEARTBEAT_MS: Final = 10_000
 OWN_TOPICS: Final = "springtide."
 FITTING: Final = {
     "id": ("string", "integer", "list[string]", "list[integer]"),
@@ -174,6 +176,13 @@ def kafka_findings(kafka: Kafka) -> Iterator[Finding]:
         yield ("tls",), f"unused while `security` is {kafka.security}; set ssl or sasl_ssl, or leave it out"
     if kafka.tls is not None and (kafka.tls.certificate is None) != (kafka.tls.key is None):
         yield ("tls",), "wanted `certificate` and `key` together"
+
+
+def learner_findings(learner: Learner) -> Iterator[Finding]:
+    """What does not fit inside ``learner``; places are relative to it."""
+    if learner.heartbeat_interval.ms > LONGEST_HEARTBEAT_MS:
+        text = "wanted at most 10s: a learner that is silent for 30s is taken over by another"
+        yield ("heartbeat_interval",), f"got {learner.heartbeat_interval}, {text}"
 
 
 def store_findings(store: Store) -> Iterator[Finding]:

@@ -45,6 +45,14 @@ MISTAKES: list[tuple[str, str, list[str]]] = [
     ("window: 10m\n", "window:\n", [f"17:3  join.window: got nothing, wanted {DURATION}"]),
     ("window: 10m\n", "window: -5m\n", [f"17:11  join.window: got `-5m`, wanted {DURATION}"]),
     ("window: 10m\n", "window: 0s\n", ["17:11  join.window: got 0s, wanted at least 1ms"]),
+    (
+        "port: 8600",
+        "heartbeat_interval: 11s",
+        [
+            "28:52  learner.heartbeat_interval: got 11s, wanted at most 10s: "
+            "a learner that is silent for 30s is taken over by another",
+        ],
+    ),
     ("port: 8600", "port: web", ["28:38  learner.port: got `web`, wanted an integer"]),
     ("port: 8600", "port: 86000", ["28:38  learner.port: got `86000`, wanted at most 65535"]),
     ("port: 8600", "port: true", ["28:38  learner.port: got `true`, wanted an integer"]),
