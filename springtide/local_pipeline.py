@@ -17,7 +17,7 @@ JOIN = {
     "correction_window": "10s",
     "out_of_orderness": "300ms",
     "skew": "200ms",
-    "idle_timeout": "30s",
+    "idle_timeout": "8s",
 }
 REPLICAS = 2
 
