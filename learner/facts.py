@@ -38,6 +38,7 @@ class Facts:
 @dataclass
 class _Pending:
     batches: list[list[Run]] = field(default_factory=list)
+    runs: int = 0
     ages: Any = field(default_factory=lambda: np.zeros(len(LABEL_AGE_EDGES_MS) + 1, np.int64))
     probes: list[Probe] = field(default_factory=list)
     oldest: tuple[int, int, int] | None = None
@@ -64,9 +65,15 @@ class FactsRecorder:
         """How many batches the next version holds so far."""
         return len(self._pending.batches)
 
+    @property
+    def runs(self) -> int:
+        """How many runs of offsets those batches are made of; a manifest's size grows with them."""
+        return self._pending.runs
+
     def batch(self, runs: list[Run]) -> None:
         """Counts a batch as learned, whether or not a sample in it was new."""
         self._pending.batches.append(runs)
+        self._pending.runs += len(runs)
 
     def trained(self, samples: Samples, partitions: Any, sampled_ms: Any) -> None:
         """Takes note of samples that were just learned.

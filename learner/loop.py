@@ -30,8 +30,9 @@ POLL_TIMEOUT_S: Final = 0.01
 LONGEST_WAIT_S: Final = 0.5
 # How long a leaving learner waits for its last commits.
 LEAVE_S: Final = 20.0
-# Without a store for so many batches, training waits: a manifest has a largest size.
-MOST_UNCOMMITTED_BATCHES: Final = 200_000
+# Without a store for so many runs of offsets, training waits: a manifest has a largest size. A batch has as
+# many as its messages have changes of partition, and one more.
+MOST_UNCOMMITTED_RUNS: Final = 200_000
 # How often the gauges of the status page are refreshed.
 REPORT_EVERY_S: Final = 0.5
 # A flood of broken messages must not become a flood of log lines.
@@ -99,7 +100,7 @@ class Learner:
         self._leave()
 
     def _turn(self) -> None:
-        if self._facts.batches < MOST_UNCOMMITTED_BATCHES:
+        if self._facts.runs < MOST_UNCOMMITTED_RUNS:
             batch = self._poll()
             if batch is not None and len(batch):
                 self._learn(batch)
