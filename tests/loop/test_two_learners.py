@@ -26,7 +26,7 @@ def test_a_second_learner_fences_the_first(running: RunningLoop) -> None:
     second.start()
     try:
         assert first.wait(90) == Fenced.exit_code
-        assert "enced" in "\n".join(first.last_lines())
+        assert "one learner per model" in "\n".join(first.last_lines())
         assert second.alive
     finally:
         second.terminate()
