@@ -34,9 +34,10 @@ _CONTROLS = "".join(f"\\{code:04x}" for code in range(0x20) if chr(code) not in 
 _CONTROL_FROM = f"U&'{_CONTROLS}\\0009\\000a\\000d'"
 _CONTROL_TO = literal("x" * 29 + " " * 3)
 
+# Flink's JSON format reads times leniently: 30 February is the month's last day and 24:00 the next day's beginning.
 _ISO_TIME = (
-    r"^(19[7-9][0-9]|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}[Tt]"
-    r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?Z$"
+    r"^(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T"
+    r"(([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?|24:00(:00(\.0{1,9})?)?)Z$"
 )
 _EPOCH = "TO_TIMESTAMP_LTZ(CAST(0 AS BIGINT), 3)"
 
@@ -269,9 +270,9 @@ def _time_of_text(topic: spec.Topic, text: str) -> str:
     # Minutes without seconds are right too, and the cast wants all of it.
     whole = f"REPLACE(SUBSTRING({text}, 12), 'Z', '') || CASE WHEN CHAR_LENGTH({text}) = 17 THEN ':00' ELSE '' END"
     parts = f"SUBSTRING({text}, 1, 10) || ' ' || {whole}"
-    # The cast to a time takes 30 February for a day, the one to a date does not.
-    right = f"REGEXP({text}, {literal(_ISO_TIME)}) AND TRY_CAST(SUBSTRING({text}, 1, 10) AS DATE) IS NOT NULL"
-    return f"CASE WHEN {right} THEN TRY_CAST({parts} AS TIMESTAMP_LTZ(3)) END"
+    midnight = f"TRY_CAST(SUBSTRING({text}, 1, 10) || ' 00:00:00' AS TIMESTAMP_LTZ(3)) + INTERVAL '1' DAY"
+    moment = f"COALESCE(TRY_CAST({parts} AS TIMESTAMP_LTZ(3)), {midnight})"
+    return f"CASE WHEN REGEXP({text}, {literal(_ISO_TIME)}) THEN {moment} END"
 
 
 def _time_of_number(topic: spec.Topic, text: str) -> str:
