@@ -63,6 +63,7 @@ def doctor(pipeline: PipelineFile = DEFAULT_FILE, output: OutputOption = Output.
 def join(
     pipeline: PipelineFile = DEFAULT_FILE,
     stop_job: Annotated[bool, typer.Option("--stop-job", help="Cancel the Flink job when this command ends.")] = False,
+    replay: Annotated[bool, typer.Option("--replay", help="Join everything that the topics still hold again.")] = False,
 ) -> None:
     """Join impressions and feedback into samples: submit the Flink job and watch over it."""
 
@@ -74,7 +75,7 @@ def join(
 
         spec = load_pipeline(pipeline)
         configure("join", spec.name)
-        run_join(spec, clock=SystemClock(), stop=stop_on_signals(), stop_job=stop_job)
+        run_join(spec, clock=SystemClock(), stop=stop_on_signals(), stop_job=stop_job, replay=replay)
 
     run(command)
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 from infra import spec
 from infra.backoff import Backoff, Stopped, retry
 from infra.clock import Clock
-from infra.errors import Unavailable
-from infra.kafka import KafkaAdmin, Producer
+from infra.errors import Invalid, Unavailable
+from infra.kafka import KafkaAdmin, PartitionReader, Producer
 from infra.local.jars import flink_kafka_connector
 from infra.logs import logger
 from infra.metrics import Metrics
@@ -39,10 +39,14 @@ def run_join(
     clock: Clock,
     stop: threading.Event,
     stop_job: bool = False,
+    replay: bool = False,
     connector: Path | None = None,
     listening: Callable[[str], None] | None = None,
 ) -> None:
     """Joins until ``stop`` is set: keeps the Flink job running, sends heartbeats, answers for its health.
+
+    A job that has ended goes on from its last checkpoint. Where none is known and samples were written already, nothing
+    is joined again unless ``replay`` asks for it.
 
     A broker or cluster that is away is waited for, and reported once per change. When this ends the job goes on, so
     that a restart of this process costs no sample; without heartbeats its last negatives wait for it to come back.
@@ -52,12 +56,14 @@ def run_join(
         clock: Event time of the heartbeats, and all waiting.
         stop: Set to leave; it takes a second or two.
         stop_job: Whether to cancel the Flink job when leaving.
+        replay: Whether a new job begins with the oldest events that the topics still hold, whatever was joined before.
         connector: The Kafka SQL connector's jar; by default the one that set-up has fetched.
         listening: Told the address of the status server once it answers.
 
     Raises:
-        Invalid: A topic of the user's is missing, a join with another plan is running, the port is in use, a secret is
-            missing, or the brokers refuse the login.
+        Invalid: A topic of the user's is missing, a join with another plan is running, samples were written but no
+            checkpoint is known or none can be restored, the port is in use, a secret is missing, or the brokers refuse
+            the login.
         Bug: Flink refuses the generated SQL.
     """
     plan = sql.plan(pipeline)
@@ -81,6 +87,8 @@ def run_join(
                 lambda path: submit(
                     plan, cluster, connector or flink_kafka_connector(), clock=clock, stop=stop, recover_from=path
                 ),
+                require_new=partial(_require_no_samples, pipeline, clock),
+                replay=replay,
             )
             producer = Producer(pipeline.kafka, clock=clock)
             with Heartbeats(
@@ -101,6 +109,25 @@ def run_join(
 def _prepare(admin: KafkaAdmin, wanted: tuple[str, ...], owned: tuple[Any, ...]) -> None:
     admin.require_topics(wanted)
     admin.ensure_topics(owned)
+
+
+def _require_no_samples(pipeline: spec.Pipeline, clock: Clock) -> None:
+    """Begins nothing anew over what was joined before.
+
+    Raises:
+        Invalid: The topic of samples holds, or held, records.
+        Unavailable: No broker answers.
+    """
+    topic = topics.samples(pipeline.name)
+    with PartitionReader(pipeline.kafka, topic, group=f"springtide.{pipeline.name}.join", clock=clock) as reader:
+        written = sum(marks.high for marks in reader.watermarks().values())
+    if written:
+        raise Invalid(
+            f"topic `{topic}` has {written} records already, and Flink knows no checkpoint of the join to go on from",
+            wanted="a job or a checkpoint of the same plan on the cluster, or an empty topic",
+            cure="to join again everything that the topics still hold, run `springtide join --replay`",
+            where=pipeline.kafka.bootstrap,
+        )
 
 
 def _inputs(pipeline: spec.Pipeline) -> dict[str, str]:

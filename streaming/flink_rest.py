@@ -42,7 +42,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The newest completed checkpoint; ``path`` is None where it is kept in the JobManager's memory."""
+    """A completed checkpoint; ``path`` is None where it is kept in the JobManager's memory."""
 
     completed_ms: int
     path: str | None
@@ -97,11 +97,28 @@ class FlinkRest:
 
     def checkpoint(self, job_id: str) -> Checkpoint | None:
         """The newest completed checkpoint, or None."""
-        latest = self._get(f"/jobs/{job_id}/checkpoints")["latest"]["completed"]
-        if latest is None:
-            return None
-        path = str(latest["external_path"])
-        return Checkpoint(int(latest["latest_ack_timestamp"]), path if "://" in path or path.startswith("/") else None)
+        return next(iter(self.checkpoints(job_id)), None)
+
+    def checkpoints(self, job_id: str) -> list[Checkpoint]:
+        """The completed checkpoints that Flink remembers, newest first.
+
+        Older ones may be deleted by now, and Flink answers from a cache of some seconds: newer ones may exist.
+        """
+        answer = self._get(f"/jobs/{job_id}/checkpoints", absent={"latest": {}, "history": []})
+        entries = [answer["latest"].get("completed"), *answer["history"]]
+        found: dict[int, Checkpoint] = {}
+        for each in entries:
+            if each is None or each["status"] != "COMPLETED":
+                continue
+            path = str(each["external_path"])
+            kept = path if "://" in path or path.startswith("/") else None
+            found[each["id"]] = Checkpoint(int(each["latest_ack_timestamp"]), kept)
+        return [found[number] for number in sorted(found, reverse=True)]
+
+    def restored(self, job_id: str) -> str | None:
+        """Path of the checkpoint from which the job last began, or None."""
+        restored = self._get(f"/jobs/{job_id}/checkpoints", absent={"latest": {}})["latest"].get("restored")
+        return str(restored["external_path"]) if restored is not None else None
 
     def restarts(self, job_id: str) -> int:
         """How often the job was restarted since it was submitted."""
@@ -140,8 +157,10 @@ class FlinkRest:
     ) -> None:
         self.close()
 
-    def _get(self, path: str, **query: str) -> Any:
+    def _get(self, path: str, *, absent: Any = None, **query: str) -> Any:
         response = self._send("GET", path, params=query)
+        if absent is not None and response.status_code == httpx.codes.NOT_FOUND:
+            return absent
         if response.status_code != httpx.codes.OK:
             what = f"flink: {path} answered {response.status_code}"
             raise Unavailable(what, cure=_CURE, where=self.address)

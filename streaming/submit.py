@@ -46,6 +46,14 @@ _OUTSIDE: Final = (
 )
 
 
+# Flink took the job, and it ended before any of its tasks was deployed: no state could be read, say.
+_NOT_STARTED: Final = "JobInitializationException"
+
+
+class NotStarted(Unavailable):
+    """The cluster took the job, which then failed for good before it ran."""
+
+
 @dataclass(frozen=True)
 class _Request:
     """All that the short-lived process needs; ``answer`` is the file for its result, ``rest`` None to explain."""
@@ -82,6 +90,7 @@ def submit(
 
     Raises:
         Unavailable: The cluster does not answer or accept, or planning took longer than 180 s.
+        NotStarted: The job failed before it ran; where it was to recover, ``recover_from`` may be at fault.
         Invalid: The connector's jar or PyFlink is missing.
         Bug: Flink refuses the generated SQL.
         Stopped: ``stop`` was set.
@@ -186,7 +195,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _read(answer: dict[str, Any], where: str) -> str:
     if "result" in answer:
         return str(answer["result"])
-    kinds: dict[str, type[SpringtideError]] = {"unavailable": Unavailable, "invalid": Invalid, "bug": Bug}
+    kinds: dict[str, type[SpringtideError]] = {
+        "unavailable": Unavailable,
+        "not_started": NotStarted,
+        "invalid": Invalid,
+        "bug": Bug,
+    }
     raise kinds[answer["kind"]](answer["what"], cure=answer["cure"], where=where)
 
 
@@ -255,6 +269,12 @@ def _refusal(trace: str) -> dict[str, str]:
         return {
             "kind": "unavailable",
             "what": f"flink does not take the join: {cause}",
+            "cure": "look at the JobManager's log",
+        }
+    if _NOT_STARTED in trace:
+        return {
+            "kind": "not_started",
+            "what": f"flink cannot start the join: {cause}",
             "cure": "look at the JobManager's log",
         }
     return {

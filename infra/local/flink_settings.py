@@ -106,6 +106,8 @@ def cluster(home: Path, rest_port: int, rpc_port: int, blob_port: int, slots: in
         "execution.checkpointing.storage": "filesystem",
         "execution.checkpointing.dir": (home / "checkpoints").as_uri(),
         "execution.checkpointing.savepoint-dir": (home / "savepoints").as_uri(),
+        # A job cannot set this for itself. Who submits it again may know an older one only.
+        "execution.checkpointing.num-retained": "5",
         **TASK_MANAGER_MEMORY,
         **FAILURES,
     }
