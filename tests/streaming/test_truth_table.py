@@ -79,7 +79,8 @@ FEEDBACK = {
     "before_beyond_skew": Feedback(((0, -1.001),), (TIMEOUT, orphan(-1.001)), (-1.001,)),
     "before_beyond_skew_and_early": Feedback(((0, -1.5), (0, 2.0)), (orphan(-1.5), click(2.0)), (-1.5, 2.0)),
     "sent_twice": Feedback(((0, 2.0), (0, 2.0), (2, 2.0)), (click(2.0),), (2.0,)),
-    "twice": Feedback(((0, 1.0), (0, 2.0)), (click(1.0),), (1.0, 2.0)),
+    # One after the other: of two that wait for their impression together, either may decide (see docs/LOG.md).
+    "twice": Feedback(((0, 1.0), (1, 2.0)), (click(1.0),), (1.0, 2.0)),
     "early_and_after": Feedback(((0, 2.0), (2, 8.5)), (click(2.0),), (2.0, 8.5)),
     "two_after": Feedback(((2, 8.5), (3, 12.5)), (TIMEOUT, correction(8.5)), (8.5, 12.5)),
     "late_window_open": Feedback(((1, 1.0),), (click(1.0),), (1.0,)),
