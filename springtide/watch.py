@@ -86,13 +86,9 @@ class Watch:
         if not line.startswith(EVENT_PREFIX):
             return
         tick = orjson.loads(line.removeprefix(EVENT_PREFIX))
-        headline = tick.get("headline")
-        if headline is not None:
-            self.behind = None if headline["behind_ms"] is None else headline["behind_ms"] / 1000
-            idle = headline["idle"]
-        else:
-            idle = False
-        if self.behind is not None and not idle:
+        headline = tick["headline"]  # stands in every tick, unlike the other sections
+        self.behind = None if headline["behind_ms"] is None else headline["behind_ms"] / 1000
+        if self.behind is not None and not headline["idle"]:
             self._behind.append(self.behind)
 
     def _follow_versions(self) -> None:
