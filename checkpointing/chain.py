@@ -1,4 +1,4 @@
-"""Which files make a version: the newest base among its ancestors, then the deltas after it; opens no pack."""
+"""The way to a version: the newest base among its ancestors, then the deltas after it; opens no pack."""
 
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
