@@ -10,7 +10,7 @@ from typing import Any, Final
 from dashboard.counts import WINDOW_S, SecondCounts
 from streaming import sample, topics
 
-_ORPHAN, _LATE_IMPRESSION = topics.LATE_REASONS
+_ORPHAN, _LATE_IMPRESSION, _REPEAT = topics.LATE_REASONS
 _MINUTE: Final = {
     "feedback": "feedback",
     "clicks": sample.CLICK,
@@ -18,6 +18,7 @@ _MINUTE: Final = {
     "corrections": sample.CORRECTED,
     "orphans": _ORPHAN,
     "late_impressions": _LATE_IMPRESSION,
+    "repeats": _REPEAT,
     "dead": "dead",
 }
 

@@ -15,11 +15,28 @@ from infra.spec_checks import (
     kafka_findings,
     learner_findings,
     store_findings,
+    window_findings,
 )
-from infra.spec_part import FieldName, FieldType, Name, Part, Secret, Span, TopicName, refuse
+from infra.spec_events import Condition, EventField, Events, Feedback, Impressions, Join, Samples, Topic
+from infra.spec_part import FieldName, FieldType, Name, Part, Secret, Span, refuse
 from infra.units import ByteSize, Duration
 
-__all__ = ["RESERVED_FIELDS", "FieldName", "FieldType", "Name", "Part", "Secret"]
+__all__ = [
+    "RESERVED_FIELDS",
+    "Condition",
+    "EventField",
+    "Events",
+    "Feedback",
+    "FieldName",
+    "FieldType",
+    "Impressions",
+    "Join",
+    "Name",
+    "Part",
+    "Samples",
+    "Secret",
+    "Topic",
+]
 
 
 class Sasl(Part):
@@ -47,67 +64,11 @@ class Kafka(Part):
         return self
 
 
-class EventField(Part):
-    name: FieldName
-    type: FieldType = "string"
-
-
-class Topic(Part):
-    """A topic of the user's, which Springtide only reads."""
-
-    topic: TopicName
-    format: Literal["json"] = "json"
-    key: FieldName
-    time: FieldName
-    time_unit: Literal["iso8601", "s", "ms", "us"] = "iso8601"
-
-
-class Impressions(Topic):
-    fields: tuple[EventField, ...] = Field(min_length=1)
-    weight: FieldName | None = None
-
-
-class Feedback(Topic):
-    name: FieldName
-
-
-class Events(Part):
-    impressions: Impressions
-    feedback: tuple[Feedback, ...] = Field(min_length=1, max_length=1)
-
-
-class Join(Part):
-    """How long to wait for feedback, in event time."""
-
-    window: Span = Duration("10m")
-    correction_window: Span = Duration("1h")
-    out_of_orderness: Duration = Duration("30s")
-    skew: Duration = Duration("1s")
-    future_bound: Span = Duration("60s")
-    idle_timeout: Span = Duration("30s")
-    labels: Literal["after_window"] = "after_window"
-
-    @model_validator(mode="after")
-    def _windows_in_order(self) -> Self:
-        if self.correction_window.ms < self.window.ms:
-            text = f"got {self.correction_window}, wanted at least `window`, which is {self.window}"
-            refuse([(("correction_window",), text)])
-        return self
-
-
 class Flink(Part):
     rest: str = Field(default="http://127.0.0.1:8081", pattern=r"^https?://[^/]+")
     parallelism: int = Field(default=1, ge=1)
     checkpoint_interval: Span = Duration("10s")
     checkpoints: str | None = None  # s3://bucket/prefix; None keeps Flink's own default
-
-
-class Samples(Part):
-    """The topics that Springtide owns."""
-
-    partitions: int = Field(default=1, ge=1)
-    replication: int = Field(default=1, ge=1)
-    retention: Span = Duration("7d")
 
 
 class IdFeature(Part):
@@ -268,7 +229,8 @@ class Pipeline(Part):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        refuse(findings(_parts(self)))
+        parts = _parts(self)
+        refuse([*findings(parts), *window_findings(parts, self.join)])
         return self
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from infra.spec import EventField, Events, Feature, Kafka, Learner, Model, Store, Table
+    from infra.spec import EventField, Events, Feature, Join, Kafka, Learner, Model, Store, Table
     from infra.spec_part import Place
 
 Finding = tuple["Place", str]
@@ -110,7 +110,24 @@ def _event_findings(parts: Parts) -> Iterator[Finding]:
             yield ("events", "feedback", index, "topic"), f"`{feedback.topic}` is the impressions' topic already"
         if feedback.name == "impressions":
             yield ("events", "feedback", index, "name"), "`impressions` is taken; wanted another name, such as `click`"
+    named = [Named(index, feedback.name) for index, feedback in enumerate(events.feedback)]
+    yield from twice(("events", "feedback"), named)
+    yield from _shared_topics(events)
     yield from _own_topics(events)
+
+
+def _shared_topics(events: Events) -> Iterator[Finding]:
+    """Kinds of feedback may share a topic, if each says which events it means and all read key and time alike."""
+    for index, feedback in enumerate(events.feedback):
+        earlier = next((each for each in events.feedback[:index] if each.topic == feedback.topic), None)
+        if earlier is None:
+            continue
+        place = ("events", "feedback", index)
+        for name in ("format", "key", "time", "time_unit"):
+            if getattr(earlier, name) != getattr(feedback, name):
+                yield (*place, name), f"`{earlier.name}` reads the same topic with `{getattr(earlier, name)}`"
+        if feedback.when is None or feedback.when == earlier.when:
+            yield place, f"`{earlier.name}` reads the same topic; wanted a `when` that tells the two apart"
 
 
 def _own_topics(events: Events) -> Iterator[Finding]:
@@ -164,6 +181,25 @@ def _model_findings(parts: Parts) -> Iterator[Finding]:
         first = table.dim if first is None else first
     if name == "deepfm" and not parts.tables and parts.features_complete:
         yield ("model", "name"), "`deepfm` wants at least one feature of kind id with a table; `lr` does without"
+
+
+def window_findings(parts: Parts, join: Join) -> Iterator[Finding]:
+    """Windows of a kind of feedback that do not fit to each other, its own or those of `join`."""
+    for index, feedback in enumerate(parts.events.feedback if parts.events is not None else ()):
+        window, correction = join.windows(feedback)
+        if correction.ms < window.ms:
+            place = ("events", "feedback", index, "correction_window" if feedback.correction_window else "window")
+            yield place, f"the correction window is {correction}; wanted at least the window, which is {window}"
+
+
+def join_findings(join: Join) -> Iterator[Finding]:
+    """What does not fit inside ``join``; places are relative to it."""
+    if join.correction_window.ms < join.window.ms:
+        text = f"got {join.correction_window}, wanted at least `window`, which is {join.window}"
+        yield ("correction_window",), text
+    if join.labels == "immediate" and join.keep_negatives < 1:
+        text = "wanted 1 with `labels: immediate`: there a sample with label 0 says no more than that it was shown"
+        yield ("keep_negatives",), text
 
 
 def kafka_findings(kafka: Kafka) -> Iterator[Finding]:

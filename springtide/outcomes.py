@@ -28,6 +28,7 @@ class Outcomes:
         late: Keys of impressions that came too late for one.
         positives: Keys whose click became a sample, as the verdict or as its correction.
         orphans: Keys whose click found no impression.
+        repeats: Keys of which an impression or a feedback came again.
         dead: Topic -> places, (partition, offset), of the events that could not be read.
     """
 
@@ -36,6 +37,7 @@ class Outcomes:
     late: set[str] = field(default_factory=set)
     positives: set[str] = field(default_factory=set)
     orphans: set[str] = field(default_factory=set)
+    repeats: set[str] = field(default_factory=set)
     dead: dict[str, set[tuple[int, int]]] = field(default_factory=dict)
 
     def add_sample(self, value: bytes) -> None:
@@ -55,7 +57,7 @@ class Outcomes:
         """Takes a record of the topic `late`."""
         row = orjson.loads(value)
         if not is_probe(row["key"]):
-            (self.orphans if row["reason"] == "orphan" else self.late).add(row["key"])
+            {"orphan": self.orphans, "late_impression": self.late}.get(row["reason"], self.repeats).add(row["key"])
 
     def add_dead(self, value: bytes) -> None:
         """Takes a record of the topic `dead`."""

@@ -19,10 +19,11 @@ from infra.logs import logger
 from infra.metrics import Metrics
 from infra.status_server import StatusServer
 from streaming import sql, topics
+from streaming.checkpoint_folder import CheckpointFolder
 from streaming.flink_rest import FlinkRest
 from streaming.heartbeat import Heartbeats
-from streaming.job_watch import JobView, JobWatch
-from streaming.submit import submit
+from streaming.job_watch import Attempt, JobView, JobWatch
+from streaming.planner import Planner
 
 _log = logger()
 
@@ -74,6 +75,7 @@ def run_join(
     with (
         StatusServer(host, port, metrics=metrics, status=desk.status, ready=desk.reason) as server,
         FlinkRest(pipeline.flink.rest) as cluster,
+        Planner(connector or flink_kafka_connector(), clock=clock, stop=stop) as planner,
     ):
         if listening is not None:
             listening(server.url)
@@ -84,9 +86,12 @@ def run_join(
             watch = JobWatch(
                 plan,
                 cluster,
-                lambda path: submit(
-                    plan, cluster, connector or flink_kafka_connector(), clock=clock, stop=stop, recover_from=path
+                CheckpointFolder(
+                    partial(_checkpoint_root, pipeline, cluster), f"{plan.model}/{plan.plan_hash}", pipeline.store
                 ),
+                _Submitter(pipeline, cluster, planner),
+                clock=clock,
+                cutover=lambda: 0 if replay or pipeline.join.start == "earliest" else clock.now_ms(),
                 require_new=partial(_require_no_samples, pipeline, clock),
                 replay=replay,
             )
@@ -109,6 +114,25 @@ def run_join(
 def _prepare(admin: KafkaAdmin, wanted: tuple[str, ...], owned: tuple[Any, ...]) -> None:
     admin.require_topics(wanted)
     admin.ensure_topics(owned)
+
+
+def _checkpoint_root(pipeline: spec.Pipeline, cluster: FlinkRest) -> str | None:
+    return pipeline.flink.checkpoints or cluster.checkpoint_root()
+
+
+class _Submitter:
+    """Submits tries of one pipeline's join. The JVM that plans stays while tries fail and goes when one is taken."""
+
+    def __init__(self, pipeline: spec.Pipeline, cluster: FlinkRest, planner: Planner) -> None:
+        self._pipeline = pipeline
+        self._cluster = cluster
+        self._planner = planner
+
+    def __call__(self, attempt: Attempt) -> str:
+        plan = sql.plan(self._pipeline, cutover_ms=attempt.cutover_ms, checkpoints=attempt.checkpoints)
+        job_id = self._planner.submit(plan, self._cluster, recover_from=attempt.recover_from, job_id=attempt.job_id)
+        self._planner.close()
+        return job_id
 
 
 def _require_no_samples(pipeline: spec.Pipeline, clock: Clock) -> None:

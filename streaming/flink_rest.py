@@ -75,7 +75,7 @@ class FlinkRest:
             for each in self._get("/jobs/overview")["jobs"]
             if each["name"].startswith(prefix)
         ]
-        return sorted(found, key=lambda job: job.started_ms, reverse=True)
+        return sorted(found, key=lambda job: (job.started_ms, job.id), reverse=True)
 
     def job(self, job_id: str) -> Job | None:
         """One job, or None where the cluster does not know it (any more)."""
@@ -144,6 +144,11 @@ class FlinkRest:
     def has_on_class_path(self, jar: str) -> bool:
         """Whether a jar whose name contains ``jar`` is part of the cluster itself."""
         return any(jar in entry for entry in self._get("/jobmanager/environment")["classpath"])
+
+    def checkpoint_root(self) -> str | None:
+        """The folder in which the cluster keeps checkpoints, or None where it keeps them in memory."""
+        settings = {each["key"]: str(each["value"]) for each in self._get("/jobmanager/config")}
+        return settings.get("execution.checkpointing.dir") or settings.get("state.checkpoints.dir")
 
     def close(self) -> None:
         """Ends the connections."""

@@ -3,15 +3,18 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from infra.clock import Clock
 from infra.errors import Invalid, Unavailable
 from infra.logs import logger
+from streaming.checkpoint_folder import CheckpointFolder, cutover_of
 from streaming.flink_rest import Checkpoint, FlinkRest, Job
+from streaming.planner import NotStarted
 from streaming.sql import JoinPlan, job_prefix
-from streaming.submit import NotStarted
 
 _log = logger()
 
@@ -33,6 +36,23 @@ class JobView:
     restarts: int
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """One try to have the plan's job running.
+
+    Args:
+        job_id: The id for the job: 32 hexadecimal digits.
+        recover_from: The checkpoint to start from; None begins anew.
+        cutover_ms: From when on the job emits, ms since 1970; 0 for everything that it reads.
+        checkpoints: Folder for the job's checkpoints; None keeps the cluster's.
+    """
+
+    job_id: str
+    recover_from: str | None
+    cutover_ms: int
+    checkpoints: str | None
+
+
 class JobWatch:
     """Looks after the job of one plan; every call to :meth:`look` is one step.
 
@@ -40,10 +60,16 @@ class JobWatch:
     cancelled it, it failed for good) is submitted again from the newest checkpoint known, also where it ended before
     this process began. A checkpoint from which the job does not start is given up for the next older one.
 
+    The id of a job is made of the plan and of what is known of the jobs before it: where two watches see the same and
+    both submit, the cluster takes one. Should two jobs of one plan run all the same, the older one stays.
+
     Args:
         plan: The job wanted.
         cluster: Where it runs.
-        submit: Submits the plan from a checkpoint path or None, and returns the job's id.
+        folder: Where the plan's checkpoints lie.
+        submit: Submits the plan, and returns the job's id.
+        clock: Names the folders of new jobs.
+        cutover: From when on a job emits that begins anew, ms since 1970; 0 for everything.
         require_new: Asked before a job begins with the earliest offsets that did not do so before; raises
             :class:`~infra.errors.Invalid` where that would join again what was joined already.
         replay: Whether the first job that is submitted begins with the earliest offsets in any case.
@@ -53,14 +79,21 @@ class JobWatch:
         self,
         plan: JoinPlan,
         cluster: FlinkRest,
-        submit: Callable[[str | None], str],
+        folder: CheckpointFolder,
+        submit: Callable[[Attempt], str],
         *,
+        clock: Clock,
+        cutover: Callable[[], int],
         require_new: Callable[[], None],
         replay: bool = False,
     ) -> None:
         self._plan = plan
         self._cluster = cluster
+        self._folder = folder
         self._submit = submit
+        self._clock = clock
+        self._cutover = cutover
+        self._refused = 0
         self._require_new = require_new
         self._replay = replay
         self._job_id: str | None = None
@@ -86,10 +119,10 @@ class JobWatch:
             Unavailable: The cluster does not answer, or the job has just failed for good.
         """
         own = self._own()
-        job = next((job for job in own if not job.ended), None)
+        job = _oldest(own)
         if job is None:
             self._submit_again(own)
-            job = next((job for job in self._own() if not job.ended), None)
+            job = _oldest(self._own())
         if job is None:
             raise Unavailable(f"flink lost the job {self._job_id}", where=self._cluster.address)
         self._adopt(job)
@@ -118,7 +151,12 @@ class JobWatch:
                 cure="stop the command that runs it with --stop-job, or cancel the job, then start this one again",
                 where=self._cluster.address,
             )
-        return [job for job in jobs if job.name == self._plan.job_name]
+        own = [job for job in jobs if job.name == self._plan.job_name]
+        # The cluster knows ids, not names: a job that was submitted while it did not answer in time may be there twice.
+        for doubled in [job for job in own if not job.ended][:-1]:
+            _log.warning("join_doubled", cancelled=doubled.id, plan=self._plan.plan_hash)
+            self._cluster.cancel(doubled.id)
+        return own
 
     def _adopt(self, job: Job) -> None:
         if job.id == self._job_id:
@@ -154,11 +192,19 @@ class JobWatch:
             raise Unavailable(f"flink: the join {last.id} failed: {cause}", where=self._cluster.address)
         path = self._path()
         self._from = path
+        now, cutover = self._clock.now_ms(), cutover_of(path) if path is not None else self._cutover()
+        seen = [self._plan.job_name, path, str(self._refused), *(job.id for job in ended), now if self._replay else ""]
+        job_id = hashlib.sha256("\n".join(map(str, seen)).encode()).hexdigest()[:32]
         try:
-            self._job_id = self._submit(path)
+            self._job_id = self._submit(Attempt(job_id, path, cutover, self._folder.of_job(now, cutover)))
         except NotStarted:
             self._give_up(path)
             raise
+        except Unavailable:
+            # Perhaps the id is taken: by another's job, which the next look finds, or by one that is forgotten by now.
+            self._refused += 1
+            raise
+        self._refused = 0
         self._replay, self._began = False, path is None
         self._state = None
         _log.info("join_submitted", job_id=self._job_id, plan=self._plan.plan_hash, checkpoint=path)
@@ -167,7 +213,9 @@ class JobWatch:
         """The checkpoint to start from; None for the earliest offsets."""
         if self._replay or self._began:
             return None
-        known = [path for path in self._checkpoints if path not in self._given_up]
+        kept = self._folder.kept()
+        paths = list(self._checkpoints) if kept is None else [each.path for each in kept]
+        known = [path for path in paths if path not in self._given_up]
         if known:
             return known[0]
         if self._given_up:
@@ -192,3 +240,8 @@ class JobWatch:
         cause = self._cluster.cause(job.id) if job.state in {"RESTARTING", "FAILING"} else None
         log = _log.warning if cause else _log.info
         log("join_state", job_id=job.id, state=job.state, **({"cause": cause} if cause else {}))
+
+
+def _oldest(jobs: list[Job]) -> Job | None:
+    """The oldest job that has not ended, of jobs that are sorted newest first."""
+    return next((job for job in reversed(jobs) if not job.ended), None)

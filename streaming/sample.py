@@ -20,6 +20,7 @@ CORRECTION = 1
 CLICK = "click"
 TIMEOUT = "timeout"
 CORRECTED = "correction"
+IMPRESSION = "impression"  # shown, and not answered yet; only where labels are known at once
 
 ColumnType = Literal["label", "time", "string", "integer", "number", "boolean", "list[string]", "list[integer]"]
 

@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 
 from infra import spec
 from infra.units import Duration
-from streaming import kafka_options, sql_join, sql_sources, topics
+from streaming import kafka_options, sql_inputs, sql_join, sql_sources, topics
 from streaming.sql_text import create_table, identifier, literal
 
 # Counted into the plan's hash: raise it when the same pipeline shall give another job.
-_GENERATION = 1
+_GENERATION = 2
 # Repeats of an event are recognised for at least this long after it, and no state outlives its use by less.
 _RETRY_HORIZON = Duration("1h")
 _STATE_FACTOR = 2
+# A transaction that is left open hides everything behind it from its readers for so long.
+_TRANSACTION_TIMEOUT = Duration("15m")
 
 _OUTPUT = "output"
 
@@ -44,56 +46,104 @@ class JoinPlan:
         """How the job is found again on the cluster."""
         return f"{job_prefix(self.model)}{self.plan_hash}"
 
+    @property
+    def folder(self) -> str:
+        """What tells its checkpoints from those of other plans, as a path."""
+        return f"{self.model}/{self.plan_hash}"
+
 
 def job_prefix(model: str) -> str:
     """What the name of every join of one model begins with."""
     return f"springtide-join {model} "
 
 
-def plan(pipeline: spec.Pipeline) -> JoinPlan:
+def plan(pipeline: spec.Pipeline, *, cutover_ms: int = 0, checkpoints: str | None = None) -> JoinPlan:
     """The job for ``pipeline``.
+
+    Args:
+        pipeline: What to join.
+        cutover_ms: Emit only what could be known from this moment on, ms since 1970, and read back so far that all of
+            it is found; 0 reads and emits everything. It is no part of the plan's hash.
+        checkpoints: Folder for the job's checkpoints; None keeps the pipeline's or the cluster's.
 
     Raises:
         Invalid: Fields, names or topics exclude each other, or a secret cannot be read.
     """
-    masked, insert = _statements(pipeline, reveal=False)
+    masked, insert = _statements(pipeline, reveal=False, cutover_ms=0, unique="")
     settings = _settings(pipeline)
     counted = "\n".join([str(_GENERATION), *masked, insert, settings["parallelism.default"]])
-    return JoinPlan(
-        model=pipeline.name,
-        plan_hash=hashlib.sha256(counted.encode()).hexdigest()[:12],
-        definitions=_statements(pipeline, reveal=True)[0],
-        insert=insert,
-        settings=settings,
-    )
+    plan_hash = hashlib.sha256(counted.encode()).hexdigest()[:12]
+    if checkpoints is not None:
+        settings["execution.checkpointing.dir"] = checkpoints
+    definitions, insert = _statements(pipeline, reveal=True, cutover_ms=cutover_ms, unique=plan_hash)
+    return JoinPlan(model=pipeline.name, plan_hash=plan_hash, definitions=definitions, insert=insert, settings=settings)
 
 
-def _statements(pipeline: spec.Pipeline, *, reveal: bool) -> tuple[tuple[str, ...], str]:
+def read_back(pipeline: spec.Pipeline) -> Duration:
+    """How far before a cut-over the events lie that decide what is emitted from then on."""
+    join = pipeline.join
+    longest = max(max(each.ms for each in join.windows(kind)) for kind in pipeline.events.feedback)
+    return Duration(f"{longest + 2 * (join.skew.ms + join.out_of_orderness.ms) + join.future_bound.ms}ms")
+
+
+def _statements(pipeline: spec.Pipeline, *, reveal: bool, cutover_ms: int, unique: str) -> tuple[tuple[str, ...], str]:
     connection = kafka_options.connection(pipeline.kafka, reveal=reveal)
-    events = pipeline.events
-    impressions = sql_sources.Source(
+    start = _start(pipeline, cutover_ms)
+    impressions = _impressions(pipeline)
+    sources = [impressions]
+    joins: list[sql_join.Join] = []
+    for kind in pipeline.events.feedback:
+        feedback = sql_sources.Source(
+            name=f"feedback {kind.name}",
+            topic=kind,
+            heartbeat=topics.feedback_heartbeat(pipeline.name, kind.name),
+            when=kind.when,
+            tells_dead=all(kind.topic != source.topic.topic for source in sources),
+        )
+        joins.append(sql_join.Join(impressions, feedback, kind, pipeline, tells_repeats=not joins))
+        sources.append(feedback)
+    definitions = [
+        text for source in sources for text in sql_sources.statements(source, pipeline, {**connection, **start})
+    ]
+    definitions += sql_inputs.number_impressions(impressions)
+    for join in joins:
+        definitions += [*sql_inputs.order_feedback(join.feedback), *sql_join.views(join)]
+    definitions.append(_output_table(pipeline, connection, unique))
+    return tuple(definitions), _insert(pipeline, joins, [each for each in sources if each.tells_dead], cutover_ms)
+
+
+def _impressions(pipeline: spec.Pipeline) -> sql_sources.Source:
+    events = pipeline.events.impressions
+    return sql_sources.Source(
         name="impressions",
-        topic=events.impressions,
+        topic=events,
         heartbeat=topics.impressions_heartbeat(pipeline.name),
-        fields=events.impressions.fields,
-        weight=events.impressions.weight,
+        fields=events.fields,
+        weight=events.weight,
     )
-    (kind,) = events.feedback
-    feedback = sql_sources.Source(
-        name=f"feedback {kind.name}", topic=kind, heartbeat=topics.feedback_heartbeat(pipeline.name, kind.name)
-    )
-    definitions = (
-        *sql_sources.statements(impressions, pipeline, connection),
-        *sql_sources.statements(feedback, pipeline, connection),
-        _output_table(pipeline, connection),
-        *sql_join.views(sql_join.Join(impressions, feedback, kind.name, pipeline)),
-    )
-    return definitions, _insert(pipeline, (impressions, feedback))
 
 
-def _output_table(pipeline: spec.Pipeline, connection: Mapping[str, str]) -> str:
+def _start(pipeline: spec.Pipeline, cutover_ms: int) -> dict[str, str]:
+    """Where a job without a checkpoint begins to read."""
+    if not cutover_ms:
+        return {"scan.startup.mode": "earliest-offset"}
+    begin = max(0, cutover_ms - read_back(pipeline).ms)
+    return {"scan.startup.mode": "timestamp", "scan.startup.timestamp-millis": str(begin)}
+
+
+def _output_table(pipeline: spec.Pipeline, connection: Mapping[str, str], unique: str) -> str:
     """One sink for every topic of Springtide's: the row says which. Values are JSON already."""
     name = pipeline.name
+    delivery = {"sink.delivery-guarantee": "at-least-once"}
+    if pipeline.samples.delivery == "exactly_once":
+        delivery = {
+            "sink.delivery-guarantee": "exactly-once",
+            # Names are taken from a pool and given back: nothing is left open under a name that nobody knows.
+            "sink.transaction-naming-strategy": "POOLING",
+            "sink.transactional-id-prefix": f"springtide.{name}.{unique}",
+            # Brokers refuse more than 15 minutes by default; Flink's own default is an hour.
+            "properties.transaction.timeout.ms": str(_TRANSACTION_TIMEOUT.ms),
+        }
     return create_table(
         _OUTPUT,
         ["`#topic` STRING NOT NULL METADATA FROM 'topic'", "`#key` STRING", "`#value` STRING"],
@@ -104,7 +154,7 @@ def _output_table(pipeline: spec.Pipeline, connection: Mapping[str, str]) -> str
             "key.fields": "#key",
             "value.format": "raw",
             "value.fields-include": "EXCEPT_KEY",
-            "sink.delivery-guarantee": "at-least-once",
+            **delivery,
             "properties.linger.ms": "5",
             # An outage is waited out by the producer for so long before the job starts over from its checkpoint.
             "properties.delivery.timeout.ms": "60000",
@@ -113,20 +163,27 @@ def _output_table(pipeline: spec.Pipeline, connection: Mapping[str, str]) -> str
     )
 
 
-def _insert(pipeline: spec.Pipeline, sources: tuple[sql_sources.Source, ...]) -> str:
+def _insert(
+    pipeline: spec.Pipeline, joins: list[sql_join.Join], sources: list[sql_sources.Source], cutover_ms: int
+) -> str:
     dead = literal(topics.dead(pipeline.name))
     branches = [
-        f"SELECT `#topic`, `#key`, `#value` FROM {identifier(sql_join.VERDICTS)}",
-        f"SELECT `#topic`, `#key`, `#value` FROM {identifier(sql_join.CORRECTIONS)}",
-        *(f"SELECT {dead}, `#key`, `#value` FROM {identifier(source.name + ' dead')}" for source in sources),
+        f"SELECT `#topic`, `#key`, `#value`, `#known` FROM {identifier(view)}"
+        for join in joins
+        for view in (join.verdicts, join.corrections)
     ]
-    return f"INSERT INTO {identifier(_OUTPUT)}\n" + "\nUNION ALL\n".join(branches)
+    branches += [
+        f"SELECT {dead}, `#key`, `#value`, `#known` FROM {identifier(source.name + ' dead')}" for source in sources
+    ]
+    both = "\nUNION ALL\n".join(branches)
+    # Always there, so that a job without a cut-over goes on from the state of one that had it.
+    since = f"`#known` >= TO_TIMESTAMP_LTZ(CAST({cutover_ms} AS BIGINT), 3)"
+    return f"INSERT INTO {identifier(_OUTPUT)}\nSELECT `#topic`, `#key`, `#value` FROM (\n{both}\n) WHERE {since}"
 
 
 def _settings(pipeline: spec.Pipeline) -> dict[str, str]:
-    join, flink = pipeline.join, pipeline.flink
-    longest = join.correction_window.ms + join.skew.ms + join.out_of_orderness.ms
-    state_ttl = max(_RETRY_HORIZON.ms, _STATE_FACTOR * longest)
+    flink = pipeline.flink
+    state_ttl = max(_RETRY_HORIZON.ms, _STATE_FACTOR * read_back(pipeline).ms)
     found = {
         "parallelism.default": str(flink.parallelism),
         "table.local-time-zone": "UTC",
@@ -135,8 +192,6 @@ def _settings(pipeline: spec.Pipeline) -> dict[str, str]:
         "pipeline.object-reuse": "true",
         # A click crosses four exchanges; at the default of 100 ms each it would wait longer there than it is worked on.
         "execution.buffer-timeout.interval": "10 ms",
-        # Verdicts of no click leave with the watermark: at the default of 200 ms they come in clumps, that much later.
-        "pipeline.auto-watermark-interval": "20 ms",
         "execution.checkpointing.interval": f"{flink.checkpoint_interval.ms} ms",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "restart-strategy.type": "exponential-delay",

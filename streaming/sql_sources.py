@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from infra import spec
-from infra.errors import Invalid
 from infra.units import Duration
+from streaming.sql_columns import EventColumns, finite
 from streaming.sql_text import create_table, create_view, identifier, interval, json_object, literal, wire_time
 from streaming.topics import HEARTBEAT_KEY
 
@@ -18,15 +18,6 @@ _DISCOVERY = "30 s"
 _MILLISECONDS_PER_UNIT = {"s": "1000.0", "ms": "1.0", "us": "0.001"}
 # Larger numbers are no times in any unit; they are refused before they overflow.
 _LATEST_MS = "253402300799999.0"
-
-_SQL_TYPES = {
-    "string": "STRING",
-    "integer": "BIGINT",
-    "number": "DOUBLE",
-    "boolean": "BOOLEAN",
-    "list[string]": "ARRAY<STRING>",
-    "list[integer]": "ARRAY<BIGINT>",
-}
 
 # Flink's JSON format lets control characters stand inside a string, its JSON functions do not. For the latter, white
 # space becomes a blank and the others a letter: inside a string both please, outside of one both refuse the letter.
@@ -41,6 +32,14 @@ _ISO_TIME = (
 )
 _EPOCH = "TO_TIMESTAMP_LTZ(CAST(0 AS BIGINT), 3)"
 
+# Where an event stands in Kafka, and since when.
+_METADATA = (
+    "`#received` TIMESTAMP_LTZ(3) NOT NULL METADATA FROM 'timestamp' VIRTUAL",
+    "`#partition` INT NOT NULL METADATA FROM 'partition' VIRTUAL",
+    "`#offset` BIGINT NOT NULL METADATA FROM 'offset' VIRTUAL",
+)
+_PLACE = ["`#received`", "`#partition`", "`#offset`"]
+
 
 @dataclass(frozen=True)
 class Source:
@@ -52,6 +51,8 @@ class Source:
         heartbeat: Springtide's topic that moves its event time when nothing arrives.
         fields: The attributes to read, beside key and time.
         weight: The attribute that holds the weight, if any.
+        when: Which events of the topic are meant, if not all.
+        tells_dead: Whether this source reports the topic's dead letters; of several over one topic one does.
     """
 
     name: str
@@ -59,6 +60,13 @@ class Source:
     heartbeat: str
     fields: tuple[spec.EventField, ...] = ()
     weight: str | None = None
+    when: spec.Condition | None = None
+    tells_dead: bool = True
+
+    @property
+    def event_columns(self) -> EventColumns:
+        """The attributes that are read, and how."""
+        return EventColumns(self.topic, self.fields, self.weight, self.when)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -71,26 +79,28 @@ def statements(source: Source, pipeline: spec.Pipeline, connection: Mapping[str,
     """Tables and views for one source.
 
     The view ``<name>`` holds every valid event as read, and its event time moves on with the heartbeats too: `#key`,
-    `#ts` (event time, with a watermark), `#received` (Kafka's timestamp), `#arrival` (processing time), and
-    :attr:`Source.columns`. The view ``<name> dead`` holds the rest of the topic, as rows of the topic of dead letters.
+    `#ts` (event time, with a watermark), `#received` (Kafka's timestamp), `#partition`, `#offset`, `#arrival`
+    (processing time), and :attr:`Source.columns`. The view ``<name> dead`` holds what is no event, as rows of the topic
+    of dead letters.
 
     Raises:
         Invalid: One attribute is wanted in two ways that exclude each other.
     """
-    return [
+    found = [
         _events_table(source, pipeline, connection),
         _heartbeat_table(source, pipeline, connection),
         _events_view(source, pipeline),
-        _raw_table(source, pipeline, connection),
-        _dead_view(source, pipeline),
     ]
+    if source.tells_dead:
+        found += [_raw_table(source, pipeline, connection), _dead_view(source, pipeline)]
+    return found
 
 
 def _events_table(source: Source, pipeline: spec.Pipeline, connection: Mapping[str, str]) -> str:
     topic, join = source.topic, pipeline.join
-    columns = [f"{identifier(name)} {kind}" for name, kind in _attributes(source).items()]
+    columns = source.event_columns.definitions()
     columns += [
-        "`#received` TIMESTAMP_LTZ(3) NOT NULL METADATA FROM 'timestamp' VIRTUAL",
+        *_METADATA,
         f"`#ts` AS {_event_time(topic)}",
         f"WATERMARK FOR `#ts` AS {_watermark(join)}",
     ]
@@ -115,9 +125,7 @@ def _raw_table(source: Source, pipeline: spec.Pipeline, connection: Mapping[str,
         f"{source.name} raw",
         [
             "`#body` BYTES",
-            "`#received` TIMESTAMP_LTZ(3) NOT NULL METADATA FROM 'timestamp' VIRTUAL",
-            "`#partition` INT NOT NULL METADATA FROM 'partition' VIRTUAL",
-            "`#offset` BIGINT NOT NULL METADATA FROM 'offset' VIRTUAL",
+            *_METADATA,
         ],
         {**_reader(connection, source.topic.topic, f"springtide.{pipeline.name}.dead"), "format": "raw"},
     )
@@ -129,7 +137,7 @@ def _heartbeat_table(source: Source, pipeline: spec.Pipeline, connection: Mappin
         [
             "`id` STRING",
             "`ts` TIMESTAMP_LTZ(3)",
-            "`#received` TIMESTAMP_LTZ(3) NOT NULL METADATA FROM 'timestamp' VIRTUAL",
+            *_METADATA,
             "`#ts` AS `ts`",
             f"WATERMARK FOR `#ts` AS {_watermark(pipeline.join)}",
         ],
@@ -146,24 +154,24 @@ def _heartbeat_table(source: Source, pipeline: spec.Pipeline, connection: Mappin
 
 
 def _reader(connection: Mapping[str, str], topic: str, group: str) -> dict[str, str]:
+    """Options of every source; where it starts reading is said in ``connection``."""
     return {
         **connection,
         "topic": topic,
         "properties.group.id": group,
         "properties.fetch.max.wait.ms": "50",
-        "scan.startup.mode": "earliest-offset",
         "scan.topic-partition-discovery.interval": _DISCOVERY,
     }
 
 
 def _events_view(source: Source, pipeline: spec.Pipeline) -> str:
     key = identifier(source.topic.key)
-    wanted = {column: _column(source, column) for column in source.columns}
-    events = [f"{key} AS `#key`", "`#ts`", "`#received`"]
-    events += [f"{expression} AS {identifier(name)}" for name, expression in wanted.items()]
-    beats = ["`id` AS `#key`", "`#ts`", "`#received`"]
-    beats += [f"CAST(NULL AS {_column_type(source, name)}) AS {identifier(name)}" for name in wanted]
-    valid = f"{_good_key(key)} AND `#ts` >= {_EPOCH} AND NOT {_future('`#ts`', pipeline.join)}"
+    wanted = source.event_columns
+    events = [f"{key} AS `#key`", "`#ts`", *_PLACE]
+    events += [f"{wanted.expression(name)} AS {identifier(name)}" for name in source.columns]
+    beats = ["`id` AS `#key`", "`#ts`", *_PLACE]
+    beats += [f"CAST(NULL AS {wanted.type_of(name)}) AS {identifier(name)}" for name in source.columns]
+    valid = f"{_good_key(key)} AND `#ts` >= {_EPOCH} AND NOT {_future('`#ts`', pipeline.join)} AND {wanted.meant()}"
     both = (
         f"  SELECT {', '.join(events)}\n  FROM {identifier(source.name + ' json')}\n  WHERE {valid}\n"
         f"  UNION ALL\n"
@@ -190,13 +198,16 @@ def _dead_view(source: Source, pipeline: spec.Pipeline) -> str:
     found = (
         f"SELECT *, ARRAY[ROW({key_of}, JSON_VALUE(`#json`, {time}))] AS `#pair` FROM {_unnested(raw, 'once', 'json')}"
     )
+    measured = source.when is not None and source.when.at_least is not None
+    value_of = f"TRY_CAST(JSON_VALUE(`#json`, {literal('$.' + source.when.field)}) AS DOUBLE)" if source.when else ""
+    no_value = f"\n    WHEN ({finite(value_of)}) IS NULL THEN 'no_value'" if measured else ""
     moment = _time_of_text(source.topic, "`#time`")
     timed = f"SELECT *, ARRAY[{moment}] AS `#times`\n  FROM {_unnested(found, 'pair', 'key', 'time')}"
     reason = (
         "CASE WHEN `#json` IS NULL THEN 'malformed'\n"
         f"    WHEN NOT COALESCE({_good_key('`#key`')}, FALSE) THEN 'no_key'\n"
         f"    WHEN NOT COALESCE(`#ts` >= {_EPOCH}, FALSE) THEN 'no_time'\n"
-        f"    WHEN {_future('`#ts`', pipeline.join)} THEN 'future' END"
+        f"    WHEN {_future('`#ts`', pipeline.join)} THEN 'future'{no_value} END"
     )
     value = json_object(
         [
@@ -210,7 +221,7 @@ def _dead_view(source: Source, pipeline: spec.Pipeline) -> str:
     )
     return create_view(
         f"{source.name} dead",
-        f"SELECT CAST(NULL AS STRING) AS `#key`, {value} AS `#value`\n"
+        f"SELECT CAST(NULL AS STRING) AS `#key`, {value} AS `#value`, `#received` AS `#known`\n"
         f"FROM (SELECT *, {reason} AS `#reason`\n  FROM {_unnested(timed, 'times', 'ts')})\n"
         "WHERE `#reason` IS NOT NULL",
     )
@@ -219,43 +230,6 @@ def _dead_view(source: Source, pipeline: spec.Pipeline) -> str:
 def _unnested(query: str, array: str, *columns: str) -> str:
     names = ", ".join(f"`#{column}`" for column in columns)
     return f"(SELECT * FROM (\n  {query}\n) CROSS JOIN UNNEST(`#{array}`) AS `#of {array}` ({names}))"
-
-
-def _attributes(source: Source) -> dict[str, str]:
-    """Name -> SQL type of the attributes to read; one that serves two ends is read as text."""
-    topic = source.topic
-    iso = topic.time_unit == "iso8601"
-    found = {topic.time: "TIMESTAMP_LTZ(3)" if iso else "STRING"}
-    wanted = [(topic.key, "STRING"), *((field.name, _SQL_TYPES[field.type]) for field in source.fields)]
-    wanted += [(source.weight, "DOUBLE")] if source.weight is not None else []
-    for name, kind in wanted:
-        if name not in found or found[name] == kind:
-            found[name] = kind
-            continue
-        if {found[name], kind} & {"TIMESTAMP_LTZ(3)", "ARRAY<STRING>", "ARRAY<BIGINT>"}:
-            raise Invalid(
-                f"events: `{name}` of topic `{topic.topic}` cannot be both {found[name]} and {kind}",
-                cure="give the two their own attributes where they are produced",
-            )
-        found[name] = "STRING"
-    return found
-
-
-def _column(source: Source, column: str) -> str:
-    name = source.weight if column == "#weight" else column
-    assert name is not None
-    wanted, found = _column_type(source, column), _attributes(source)[name]
-    expression = identifier(name) if wanted == found else f"TRY_CAST({identifier(name)} AS {wanted})"
-    if wanted == "DOUBLE":
-        # JSON has no word for NaN and infinity; what Flink writes instead would spoil the learner's whole batch.
-        return f"CASE WHEN ABS({expression}) <= 1.7976931348623157E308 THEN {expression} END"
-    return expression
-
-
-def _column_type(source: Source, column: str) -> str:
-    if column == "#weight":
-        return "DOUBLE"
-    return next(_SQL_TYPES[field.type] for field in source.fields if field.name == column)
 
 
 def _event_time(topic: spec.Topic) -> str:

@@ -55,19 +55,22 @@ def create_view(name: str, query: str) -> str:
     return f"CREATE TEMPORARY VIEW {identifier(name)} AS\n{query}"
 
 
-def keep_first(source: str, columns: Iterable[str], partition: Iterable[str]) -> str:
-    """The first row per ``partition`` in the order of arrival; planned as an insert-only de-duplication.
+def keep_first(source: str, columns: Iterable[str], partition: Iterable[str], order: str = "#arrival") -> str:
+    """The first row per ``partition`` in the order of time; planned as an insert-only de-duplication.
 
     Args:
-        source: What stands behind FROM; has a processing-time column `#arrival`.
+        source: What stands behind FROM.
         columns: Names of the columns wanted.
         partition: Names of the columns that say which rows are the same.
+        order: Name of the column that holds the time. By processing time a row leaves at once, by event time when the
+            watermark has passed it.
     """
     wanted = ", ".join(map(identifier, columns))
     same = ", ".join(map(identifier, partition))
     return (
-        f"SELECT {wanted} FROM (\n  SELECT *, ROW_NUMBER() OVER (PARTITION BY {same} ORDER BY `#arrival`) AS `#row`"
-        f"\n  FROM {source}\n) WHERE `#row` = 1"
+        f"SELECT {wanted} FROM (\n"
+        f"  SELECT *, ROW_NUMBER() OVER (PARTITION BY {same} ORDER BY {identifier(order)}) AS `#row`\n"
+        f"  FROM {source}\n) WHERE `#row` = 1"
     )
 
 

@@ -13,8 +13,8 @@ PROBE_PREFIX = "__probe-"
 HEARTBEAT_KEY = "__hb"
 
 # Reasons in `late` and `dead`, as they stand on the wire.
-LATE_REASONS = ("orphan", "late_impression")
-DEAD_REASONS = ("malformed", "no_key", "no_time", "future")
+LATE_REASONS = ("orphan", "late_impression", "repeat")
+DEAD_REASONS = ("malformed", "no_key", "no_time", "future", "no_value")
 
 _PREFIX = "springtide"
 _IMPRESSIONS = "impressions"

@@ -19,15 +19,15 @@ FIELDS: list[dict[str, str]] = [
 
 def pipeline(name: str = "model", **parts: Any) -> Pipeline:
     """A pipeline with every type of field; ``parts`` replace whole parts of it, an `impressions` or `feedback` part
-    single keys of theirs."""
+    single keys of theirs, and `more_feedback` is further kinds of it."""
     impressions = {"topic": f"{name}.impressions", "key": "id", "time": "ts", "weight": "w", "fields": FIELDS}
-    feedback = {"name": "click", "topic": f"{name}.clicks", "key": "id", "time": "ts"}
+    feedback = {"name": "click", "topic": f"{name}.clicks", "key": "id", "time": "ts"} | parts.pop("feedback", {})
     document = {
         "name": name,
         "kafka": {"bootstrap": "127.0.0.1:9"},
         "events": {
             "impressions": impressions | parts.pop("impressions", {}),
-            "feedback": [feedback | parts.pop("feedback", {})],
+            "feedback": [feedback, *parts.pop("more_feedback", [])],
         },
         "features": [{"name": "item", "source": "item", "table": "items"}],
         "tables": [{"name": "items", "dim": 4}],

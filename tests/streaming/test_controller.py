@@ -3,31 +3,36 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from infra.clock import SystemClock
-from infra.errors import Invalid, SpringtideError
+from infra.errors import Invalid, SpringtideError, Unavailable
 from infra.kafka import KafkaAdmin, TopicSettings
-from infra.local.flink_cluster import FlinkCluster
-from infra.local.kafka_server import KafkaServer
 from infra.local.stack import LocalStack
 from infra.object_store import open_store
 from infra.spec import Pipeline, Secret, Store
 from streaming import sql, topics
+from streaming.checkpoint_folder import CheckpointFolder
 from streaming.controller import run_join
 from streaming.flink_rest import FlinkRest
 from streaming.job_watch import KEPT_CHECKPOINTS
+from streaming.planner import Planner
 from tests.streaming.events import Stream
 from tests.streaming.pipelines import pipeline
 
 CLOCK = SystemClock()
 READY_S = 120.0
 LEAVE_S = 10.0
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Running:
@@ -80,17 +85,18 @@ def await_true(condition: Callable[[], bool], what: str, seconds: float) -> None
 
 
 @pytest.fixture
-def spec(local_kafka: KafkaServer, local_flink: FlinkCluster, unique: Callable[[str], str]) -> Iterator[Pipeline]:
+def spec(local_stack: LocalStack, unique: Callable[[str], str]) -> Iterator[Pipeline]:
     """A pipeline on the local stack, whose job is cancelled at the end whatever happened."""
     found = pipeline(
         unique("join"),
-        kafka={"bootstrap": local_kafka.bootstrap},
+        kafka={"bootstrap": local_stack.kafka.bootstrap},
         join={"window": "2s", "correction_window": "10s", "out_of_orderness": "3s", "idle_timeout": "2s"},
         control={"port": 0, "heartbeat_interval": "200ms"},
-        flink={"rest": local_flink.rest, "checkpoint_interval": "1s"},
+        flink={"rest": local_stack.flink.rest, "checkpoint_interval": "1s"},
+        store=bucket(local_stack),
     )
     yield found
-    with FlinkRest(local_flink.rest) as cluster:
+    with FlinkRest(local_stack.flink.rest) as cluster:
         for job in cluster.jobs(sql.job_prefix(found.name)):
             if not job.ended:
                 cluster.cancel(job.id)
@@ -118,11 +124,12 @@ def test_a_missing_topic_is_named_with_the_nearest(spec: Pipeline, run: type[Run
     assert f"topic `{spec.name}.impressions` not found; nearest `{spec.name}.impressionss`" in str(error)
 
 
-def test_what_was_joined_is_joined_again_only_where_that_is_asked_for(spec: Pipeline, run: type[Running]) -> None:
-    """Samples are there, but the cluster knows nothing of the job that wrote them."""
+def test_one_job_from_its_refusal_to_its_end(spec: Pipeline, run: type[Running]) -> None:
+    """One story, as every job costs seconds: it is refused where it would join again unasked, begun as a replay,
+    adopted, kept from another plan, and stopped."""
     stream = Stream(spec, CLOCK.now_ms())
     topic = topics.samples(spec.name)
-    stream.producer.send(topic, b"{}")
+    stream.producer.send(topic, b'{"sample_id":"joined before#click.0"}')
     stream.producer.flush()
     refused = run(spec).ended()
     assert isinstance(refused, Invalid)
@@ -130,20 +137,7 @@ def test_what_was_joined_is_joined_again_only_where_that_is_asked_for(spec: Pipe
     with FlinkRest(spec.flink.rest) as cluster:
         assert cluster.jobs(sql.job_prefix(spec.name)) == []
 
-    again = run(spec, stop_job=True, replay=True)
-    job_id = again.await_ready()["job_id"]
-    with FlinkRest(spec.flink.rest) as cluster:
-        assert cluster.restored(job_id) is None
-    again.leave()
-    stream.close()
-
-
-def test_one_job_through_restart_outage_and_kill(spec: Pipeline, local_stack: LocalStack, run: type[Running]) -> None:
-    """One story, as every job costs seconds: adopt it, refuse another plan, lose its worker under traffic, stop it,
-    and go on from its last checkpoint but one, for the last one is gone."""
-    now = CLOCK.now_ms()
-    stream = Stream(spec, now)
-    first = run(spec)
+    first = run(spec, replay=True)
     status = first.await_ready()
     assert (status["role"], status["model"], status["job_state"]) == ("join", spec.name, "RUNNING")
     first.leave()
@@ -151,58 +145,127 @@ def test_one_job_through_restart_outage_and_kill(spec: Pipeline, local_stack: Lo
     second = run(spec, stop_job=True)
     assert second.await_ready()["job_id"] == status["job_id"]
     await_true(lambda: min(second.get("/status").json()["heartbeats"].values()) > 0, "heartbeats sent", READY_S)
-
     changed = spec.model_copy(update={"join": spec.join.model_copy(update={"window": type(spec.join.window)("3s")})})
     refused = run(changed).ended()
     assert isinstance(refused, Invalid)
     assert status["job_id"] in str(refused) and "--stop-job" in str(refused)
 
     sent = send(stream, range(200))
-    stream.until(lambda: len(stream.samples) > 20, "the first samples", READY_S)
+    stream.until(lambda: {row["sample_id"] for row in stream.samples} >= sent, "every verdict", READY_S)
+    assert repeats(stream) <= 1
+    assert "springtide_join_job_running 1.0" in second.get("/metrics").text
+    second.leave()
     with FlinkRest(spec.flink.rest) as cluster:
-        await_true(lambda: cluster.checkpoint(status["job_id"]) is not None, "a checkpoint", READY_S)
+        assert all(job.ended for job in cluster.jobs(sql.job_prefix(spec.name)))
+    stream.close()
+
+
+@pytest.mark.long
+def test_traffic_survives_a_killed_worker_and_a_cluster_that_forgets(
+    spec: Pipeline, local_stack: LocalStack, run: type[Running]
+) -> None:
+    """Flink restarts what a TaskManager lost; what a JobManager lost, only the names of the checkpoints tell. The last
+    of them is spoilt, so that the last but one must do."""
+    stream = Stream(spec, CLOCK.now_ms())
+    running = run(spec)
+    job_id = running.await_ready()["job_id"]
+    sent = send(stream, range(200))
+    stream.until(lambda: len(stream.samples) > 20, "the first samples", READY_S)
+    folder = checkpoints(spec, local_stack)
+    await_checkpoints(folder, 1)
     local_stack.flink.kill_task_manager()
     try:
         sent |= send(stream, range(200, 400))
-        second.await_ready(False)
+        running.await_ready(False)
     finally:
         local_stack.flink.start_task_manager()
-    second.await_ready()
+    running.await_ready()
     stream.until(lambda: {row["sample_id"] for row in stream.samples} >= sent, "every verdict", READY_S)
-
-    assert second.get("/status").json()["job_id"] == status["job_id"]
+    assert running.get("/status").json()["job_id"] == job_id
     assert repeats(stream) <= 1
-    metrics = second.get("/metrics").text
-    assert "springtide_join_job_running 1.0" in metrics
-    now = CLOCK.now_ms()
+
+    # The first may have begun before the last verdict, the last is spoilt below.
+    await_checkpoints(folder, 3)
+    running.leave()
+    before = len(stream.samples)
+    local_stack.flink.kill_job_manager()
+    local_stack.flink.start()
+    newest, older, *others = folder.kept() or []
+    assert len(others) >= KEPT_CHECKPOINTS - 2
+    key = newest.path.removeprefix(f"s3://{local_stack.s3.bucket}/")
+    open_store(bucket(local_stack)).put(f"{key}/_metadata", b"spoilt")
+    again = run(spec, stop_job=True)
+    new_id = again.await_ready()["job_id"]
+    assert new_id != job_id
     with FlinkRest(spec.flink.rest) as cluster:
-
-        def newer() -> int:
-            return sum(checkpoint.completed_ms > now for checkpoint in cluster.checkpoints(status["job_id"]))
-
-        # The first may have begun before the last verdict, the last is deleted below.
-        await_true(lambda: newer() >= 3, "three checkpoints after the last verdict", READY_S)
-        second.leave()
-        assert all(job.ended for job in cluster.jobs(sql.job_prefix(spec.name)))
-        store, server = open_store(bucket(local_stack)), f"s3://{local_stack.s3.bucket}/"
-        folder = f"flink/checkpoints/{status['job_id']}/"
-        numbers = sorted({int(key.split("/chk-")[1].split("/")[0]) for key in store.list(folder) if "/chk-" in key})
-        assert len(numbers) == KEPT_CHECKPOINTS
-        for key in store.list(f"{folder}chk-{numbers[-1]}/"):
-            store.delete(key)
-
-        before = len(stream.samples)
-        third = run(spec, stop_job=True)
-        job_id = third.await_ready()["job_id"]
-        assert job_id != status["job_id"]
-        assert cluster.restored(job_id) == f"{server}{folder}chk-{numbers[-2]}"
+        assert cluster.restored(new_id) == older.path
     sent |= send(stream, range(400, 420))
     stream.until(lambda: {row["sample_id"] for row in stream.samples} >= sent, "every verdict", READY_S)
-    # Had it begun anew, all 400 would have come again.
-    assert len(stream.samples) - before < 100
+    assert len(stream.samples) - before < 200
     assert repeats(stream) <= 1
-    third.leave()
+    again.leave()
     stream.close()
+
+
+@pytest.mark.long
+def test_of_two_jobs_of_one_plan_the_older_stays(spec: Pipeline, run: type[Running], planner: Planner) -> None:
+    """As a controller leaves behind that was killed while it submitted."""
+    Stream(spec, CLOCK.now_ms()).close()
+    with FlinkRest(spec.flink.rest) as cluster:
+        first = planner.submit(sql.plan(spec), cluster, job_id="1" * 32)
+        with pytest.raises(Unavailable):
+            planner.submit(sql.plan(spec), cluster, job_id="1" * 32)
+        second = planner.submit(sql.plan(spec), cluster, job_id="2" * 32)
+        running = run(spec, stop_job=True)
+        assert running.await_ready()["job_id"] == first == "1" * 32
+
+        def ended() -> bool:
+            found = cluster.job(second)
+            return found is not None and found.ended
+
+        await_true(ended, "the younger job cancelled", READY_S)
+        running.leave()
+
+
+@pytest.mark.long
+def test_a_planning_process_does_not_outlive_its_owner(tmp_path: Path) -> None:
+    """Killed in the middle of planning, the owner leaves nobody behind who would still submit."""
+    program = (
+        "import sys\n"
+        "from infra.clock import SystemClock\n"
+        "from infra.local.jars import flink_kafka_connector\n"
+        "from streaming import sql\n"
+        "from streaming.planner import Planner\n"
+        "from tests.streaming.pipelines import pipeline\n"
+        "planner = Planner(flink_kafka_connector(), clock=SystemClock())\n"
+        "process, _ = planner._started()\n"
+        "print(process.pid, flush=True)\n"
+        "planner.explain(sql.plan(pipeline()))\n"
+    )
+    owner = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    leash = psutil.Process(int(owner.stdout.readline()))
+    await_true(lambda: any("java" in each.name() for each in leash.children(recursive=True)), "a JVM", READY_S)
+    below = [leash, *leash.children(recursive=True)]
+    owner.kill()
+    owner.wait()
+    owner.stdout.close()
+    await_true(lambda: not any(each.is_running() and each.status() != "zombie" for each in below), "all gone", 5.0)
+
+
+def checkpoints(spec: Pipeline, stack: LocalStack) -> CheckpointFolder:
+    """The checkpoints of the pipeline's join."""
+    return CheckpointFolder(lambda: f"s3://{stack.s3.bucket}/flink/checkpoints", sql.plan(spec).folder, spec.store)
+
+
+def await_checkpoints(folder: CheckpointFolder, count: int) -> None:
+    """Waits for ``count`` more checkpoints."""
+
+    def newest() -> float:
+        return max((each.number for each in folder.kept() or []), default=0)
+
+    wanted = newest() + count
+    await_true(lambda: newest() >= wanted, f"{count} checkpoints", READY_S)
 
 
 def bucket(stack: LocalStack) -> Store:

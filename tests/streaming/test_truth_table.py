@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import base64
 import random
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -14,82 +14,29 @@ import pytest
 
 from infra.clock import SystemClock
 from infra.local.flink_cluster import FlinkCluster
-from infra.local.jars import flink_kafka_connector
 from infra.local.kafka_server import KafkaServer
 from streaming import sql, topics
 from streaming.flink_rest import FlinkRest
-from streaming.submit import submit
+from streaming.planner import Planner
 from tests.streaming.events import Stream
 from tests.streaming.pipelines import pipeline
-
-WINDOW, CORRECTION, SKEW = 5, 15, 1
-JOIN = {
-    "window": f"{WINDOW}s",
-    "correction_window": f"{CORRECTION}s",
-    "skew": f"{SKEW}s",
-    "out_of_orderness": "1s",
-    "idle_timeout": "1s",
-}
-# Event time, in seconds after the base, when the events of each phase arrive.
-PHASES = (None, 3.0, 9.0, 12.0)
-AGE_MS = 3_600_000
-FUTURE_S = 2 * AGE_MS / 1000
-
-
-@dataclass(frozen=True)
-class Feedback:
-    """When clicks happen and arrive, and what becomes of them.
-
-    Args:
-        clicks: Pairs of the phase of arrival and the event time.
-        on_time: Outcomes with an impression at 0 s that comes at once: (sample id's end, kind, label, known), or
-            (reason, time) for what is late.
-        lone: Event times that end as orphans where there is no impression to meet.
-    """
-
-    clicks: tuple[tuple[int, float], ...]
-    on_time: tuple[tuple[Any, ...], ...]
-    lone: tuple[float, ...]
-
-
-TIMEOUT = ("#click.0", "timeout", 0, float(WINDOW))
-
-
-def click(known: float) -> tuple[Any, ...]:
-    return ("#click.0", "click", 1, known)
-
-
-def correction(known: float) -> tuple[Any, ...]:
-    return ("#click.1", "correction", 1, known)
-
-
-def orphan(seconds: float) -> tuple[Any, ...]:
-    return ("orphan", None, seconds)
-
-
-FEEDBACK = {
-    "none": Feedback((), (TIMEOUT,), ()),
-    "early": Feedback(((0, 2.0),), (click(2.0),), (2.0,)),
-    "edge": Feedback(((0, 5.0),), (click(5.0),), (5.0,)),
-    "after_by_1_ms": Feedback(((0, 5.001),), (TIMEOUT, correction(5.001)), (5.001,)),
-    "corrects": Feedback(((3, 12.5),), (TIMEOUT, correction(12.5)), (12.5,)),
-    "corrects_at_the_edge": Feedback(((3, 15.0),), (TIMEOUT, correction(15.0)), (15.0,)),
-    "beyond": Feedback(((3, 15.001),), (TIMEOUT, orphan(15.001)), (15.001,)),
-    "before_within_skew": Feedback(((0, -1.0),), (click(-1.0),), (-1.0,)),
-    "before_beyond_skew": Feedback(((0, -1.001),), (TIMEOUT, orphan(-1.001)), (-1.001,)),
-    "before_beyond_skew_and_early": Feedback(((0, -1.5), (0, 2.0)), (orphan(-1.5), click(2.0)), (-1.5, 2.0)),
-    "sent_twice": Feedback(((0, 2.0), (0, 2.0), (2, 2.0)), (click(2.0),), (2.0,)),
-    # One after the other: of two that wait for their impression together, either may decide (see docs/LOG.md).
-    "twice": Feedback(((0, 1.0), (1, 2.0)), (click(1.0),), (1.0, 2.0)),
-    "early_and_after": Feedback(((0, 2.0), (2, 8.5)), (click(2.0),), (2.0, 8.5)),
-    "two_after": Feedback(((2, 8.5), (3, 12.5)), (TIMEOUT, correction(8.5)), (8.5, 12.5)),
-    "late_window_open": Feedback(((1, 1.0),), (click(1.0),), (1.0,)),
-    "late_window_closed": Feedback(((2, 2.0),), (TIMEOUT, correction(2.0)), (2.0,)),
-}
+from tests.streaming.truth import (
+    AGE_MS,
+    FEEDBACK,
+    FUTURE_S,
+    IMPRESSIONS,
+    JOIN,
+    click,
+    dead,
+    of,
+    orphan,
+    send,
+    wanted,
+)
 
 
 @pytest.fixture(scope="module")
-def stream(local_kafka: KafkaServer, local_flink: FlinkCluster) -> Iterator[Stream]:
+def stream(local_kafka: KafkaServer, local_flink: FlinkCluster, planner: Planner) -> Iterator[Stream]:
     """A running join whose event time only the tests move."""
     clock = SystemClock()
     name = f"truth-{clock.now_ms() % 1_000_000_000}"
@@ -102,7 +49,7 @@ def stream(local_kafka: KafkaServer, local_flink: FlinkCluster) -> Iterator[Stre
     )
     found = Stream(spec, clock.now_ms() - AGE_MS)
     with FlinkRest(local_flink.rest) as cluster:
-        job = submit(sql.plan(spec), cluster, flink_kafka_connector(), clock=clock)
+        job = planner.submit(sql.plan(spec), cluster)
         try:
             yield found
         finally:
@@ -112,76 +59,21 @@ def stream(local_kafka: KafkaServer, local_flink: FlinkCluster) -> Iterator[Stre
 
 @pytest.fixture(scope="module")
 def outcomes(stream: Stream) -> Stream:
-    """The table's events, sent phase by phase, and everything that came of them."""
-    for phase, watermark in enumerate(PHASES):
-        if watermark is not None:
-            stream.advance(watermark)
-        for name, feedback in FEEDBACK.items():
-            for impression in ("on_time", "duplicated", "late", "future", "missing"):
-                key = f"{impression}/{name}"
-                if phase == 0 and impression in {"on_time", "duplicated"}:
-                    stream.impression(key, 0.0, item=name)
-                if phase in {0, 2} and impression == "duplicated":
-                    stream.impression(key, 0.0, item="a repeat")
-                if phase == 2 and impression == "late":
-                    stream.impression(key, 0.0)
-                if phase == 0 and impression == "future":
-                    stream.impression(key, FUTURE_S)
-                for arrives, seconds in feedback.clicks:
-                    if arrives == phase:
-                        stream.click(key, seconds)
-        if phase == 1:
-            stream.impression("behind but open", 1.5)
-            stream.click("behind but open", 4.0)
-            stream.impression("click came first", 0.5)
-        if phase == 0:
-            stream.click("click came first", 1.0)
-            stream.click("future click", FUTURE_S)
-            stream.impression("__probe-7", 0.0)
-            stream.impression("weighted", 0.0, w=2.5, item='ü"\\\n', place=2**60, price=0.1, mobile=True)
-            stream.impression("lists", 0.0, tags=["a", "b"], counts=[1, 2**60])
-            stream.impression("mistyped", 0.0, w="much", item=7, place="x", price="NaN", tags="a", counts=["x"])
-        stream.producer.flush()
-    stream.advance(60.0)
-    stream.advance(61.0)
+    """The table's events and some of other kinds, and everything that came of them."""
+    stream.click("future click", FUTURE_S)
+    stream.impression("__probe-7", 0.0)
+    stream.impression("weighted", 0.0, w=2.5, item='ü"\\\n', place=2**60, price=0.1, mobile=True)
+    stream.impression("lists", 0.0, tags=["a", "b"], counts=[1, 2**60])
+    stream.impression("mistyped", 0.0, w="much", item=7, place="x", price="NaN", tags="a", counts=["x"])
+    send(stream)
     return stream
 
 
-def of(stream: Stream, key: str) -> list[tuple[Any, ...]]:
-    """What became of ``key``, as in the table."""
-    found: list[tuple[Any, ...]] = []
-    for sample in stream.samples:
-        own, end, rest = sample["sample_id"].rpartition("#")
-        if own == key:
-            found.append((end + rest, sample["kind"], sample["label_click"], stream.seconds(sample["known_ts"])))
-    found += [
-        (row["reason"], stream.seconds(row["impression_ts"]), stream.seconds(row["feedback_ts"]))
-        for row in stream.late
-        if row["key"] == key
-    ]
-    return sorted(found, key=str)
-
-
-def dead(stream: Stream, key: str) -> list[str]:
-    """The reasons of the dead letters that hold ``key``."""
-    bodies = [(row["reason"], base64.b64decode(row["body"] or "")) for row in stream.dead]
-    return [reason for reason, body in bodies if orjson.dumps(key) in body]
-
-
 @pytest.mark.parametrize("name", FEEDBACK)
-@pytest.mark.parametrize("impression", ["on_time", "duplicated"])
-def test_an_impression_on_time(outcomes: Stream, impression: str, name: str) -> None:
-    assert of(outcomes, f"{impression}/{name}") == sorted(FEEDBACK[name].on_time, key=str)
-
-
-@pytest.mark.parametrize("name", FEEDBACK)
-@pytest.mark.parametrize("impression", ["late", "future", "missing"])
-def test_an_impression_that_cannot_be_joined(outcomes: Stream, impression: str, name: str) -> None:
-    wanted = [orphan(seconds) for seconds in FEEDBACK[name].lone]
-    if impression == "late":
-        wanted.append(("late_impression", 0.0, None))
+@pytest.mark.parametrize("impression", IMPRESSIONS)
+def test_each_combination_gives_what_the_table_says(outcomes: Stream, impression: str, name: str) -> None:
     key = f"{impression}/{name}"
-    assert of(outcomes, key) == sorted(wanted, key=str)
+    assert of(outcomes, key) == wanted(impression, name)
     assert dead(outcomes, key) == (["future"] if impression == "future" else [])
 
 
@@ -191,15 +83,28 @@ def test_the_first_copy_of_a_repeated_impression_is_kept(outcomes: Stream) -> No
 
 
 def test_an_impression_behind_event_time_whose_window_is_open_is_joined(outcomes: Stream) -> None:
-    assert of(outcomes, "behind but open") == [click(4.0)]
+    assert of(outcomes, "behind but open") == Counter([click(4.0)])
+
+
+def test_of_two_clicks_that_wait_for_their_impression_the_first_to_come_decides(outcomes: Stream) -> None:
+    assert of(outcomes, "two wait") == Counter([click(4.0), ("repeat", 1.5, 4.5)])
+    assert of(outcomes, "two wait in reverse") == Counter([click(4.5), ("repeat", 1.5, 4.0)])
 
 
 def test_a_click_that_ended_before_its_impression_came_stays_an_orphan(outcomes: Stream) -> None:
-    assert of(outcomes, "click came first") == sorted([orphan(1.0), ("#click.0", "timeout", 0, 5.5)], key=str)
+    assert of(outcomes, "click came first") == Counter([orphan(1.0), ("#click.0", "timeout", 0, 5.5)])
+
+
+def test_what_was_late_or_repeated_says_where_it_stands(outcomes: Stream) -> None:
+    places = {(row["topic"], row["partition"], row["offset"]) for row in outcomes.late}
+    assert len(places) == len(outcomes.late)
+    assert {(topic, partition) for topic, partition, _ in places} == {
+        (topic, 0) for topic in topics.user_topics(outcomes.pipeline)
+    }
 
 
 def test_a_click_from_the_future_is_a_dead_letter(outcomes: Stream) -> None:
-    assert of(outcomes, "future click") == []
+    assert of(outcomes, "future click") == Counter()
     assert dead(outcomes, "future click") == ["future"]
 
 

@@ -1,0 +1,54 @@
+"""Numbers impressions and feedback by key, so that repeats are told apart, not dropped; must not know the join."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from streaming.sql_sources import Source
+from streaming.sql_text import create_view, identifier
+
+_BY_KEY = "OVER (PARTITION BY `#key` ORDER BY `#arrival`)"
+_PLACE = ("#partition", "#offset")
+
+
+def impressions_view(source: Source) -> str:
+    """The name of the view of numbered impressions."""
+    return f"{source.name} numbered"
+
+
+def feedback_view(source: Source) -> str:
+    """The name of the view of feedback that knows what came before it."""
+    return f"{source.name} in order"
+
+
+def number_impressions(source: Source) -> list[str]:
+    """Views for the impressions: `#number` is 1 for the first copy of each key, `#watermark` how far event time was.
+
+    The watermark is asked for behind the numbering, since in front of it the planner would ask each topic alone,
+    without the heartbeats, and the join could be further on than this says.
+    """
+    columns = ", ".join(map(identifier, ("#key", "#ts", "#received", *_PLACE, *source.columns)))
+    counted = f"{source.name} counted"
+    return [
+        create_view(counted, f"SELECT {columns}, COUNT(*) {_BY_KEY} AS `#number` FROM {identifier(source.name)}"),
+        create_view(impressions_view(source), _with_watermark(counted)),
+    ]
+
+
+def order_feedback(source: Source) -> list[str]:
+    """Views for one kind of feedback: what came before it for the same key, and how far event time was.
+
+    `#low` and `#high` are the lowest and the highest event time of a key so far, the row's own among them, and `#last`
+    that of the row before.
+    """
+    counted = f"{source.name} counted"
+    time = "CAST(`#ts` AS TIMESTAMP_LTZ(3))"
+    columns = ", ".join(map(identifier, ("#key", "#ts", "#received", *_PLACE)))
+    before = f"MIN({time}) {_BY_KEY} AS `#low`, MAX({time}) {_BY_KEY} AS `#high`, LAG({time}) {_BY_KEY} AS `#last`"
+    return [
+        create_view(counted, f"SELECT {columns}, {before} FROM {identifier(source.name)}"),
+        create_view(feedback_view(source), _with_watermark(counted)),
+    ]
+
+
+def _with_watermark(view: str) -> str:
+    return f"SELECT *, CURRENT_WATERMARK(`#ts`) AS `#watermark` FROM {identifier(view)}"
