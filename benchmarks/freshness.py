@@ -70,12 +70,12 @@ def main() -> int:
                 traffic.start()
                 clock.sleep(WARM_UP_SECONDS)
                 begin, before = clock.monotonic(), replay.sent.impressions + replay.sent.clicks
-                results = []
+                results: list[ProbeResult] = []
                 with Prober(pipeline, open_store(pipeline.store), clock) as prober:
-                    for number in range(PROBES):
-                        results.append(prober.probe(timeout=PROBE_TIMEOUT_SECONDS))
-                        if (number + 1) % 10 == 0:
-                            console.print(f"{number + 1}/{PROBES} probes, last {results[-1].seconds:.2f} s")
+                    for result in prober.probes(PROBES, timeout=PROBE_TIMEOUT_SECONDS):
+                        results.append(result)
+                        if len(results) % 10 == 0:
+                            console.print(f"{len(results)}/{PROBES} probes, last {result.seconds:.2f} s")
                 sent = replay.sent.impressions + replay.sent.clicks - before
                 rate = sent / (clock.monotonic() - begin)
             finally:

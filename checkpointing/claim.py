@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from checkpointing.commit import Persistence, Taken, land
+from checkpointing.commit import Gone, Persistence, Taken, land
 from checkpointing.history import newest_version, read_manifest
 from checkpointing.manifest import Gate, Manifest, Timeline
 from infra.backoff import Stopped
@@ -45,6 +45,8 @@ def claim(
         except Taken as taken:
             if taken.found.learner != identity and not takeover:
                 raise _alive(taken.found, store) from None
+        except Gone:
+            continue  # this process stood still for so long that the line went on and was collected
         else:
             return manifest
     raise Fenced(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from checkpointing.boundary import read_boundary
 from checkpointing.history import read_manifest
 from checkpointing.manifest import Manifest
 from checkpointing.paths import manifest_key
@@ -28,6 +29,14 @@ class Taken(Exception):
     def __init__(self, found: Manifest) -> None:
         super().__init__(f"version {found.version} belongs to {found.learner}, epoch {found.epoch}")
         self.found = found
+
+
+class Gone(Exception):
+    """The number lies below the boundary: it was used and deleted while this writer stood still."""
+
+
+class TooLate(Exception):
+    """The files may be collected before the manifest lands; it was not sent again."""
 
 
 @dataclass(frozen=True)
@@ -57,26 +66,59 @@ class Persistence:
         )
 
 
-def land(store: ObjectStore, manifest: Manifest, data: bytes, persistence: Persistence) -> None:
-    """Makes ``data``, the bytes of ``manifest``, the object of its number, by FORMAT.md 5.3.
+def land(
+    store: ObjectStore,
+    manifest: Manifest,
+    data: bytes,
+    persistence: Persistence,
+    may_send: Callable[[], bool] = lambda: True,
+) -> None:
+    """Makes ``data``, the bytes of ``manifest``, the object of its number, by FORMAT.md 5.3 and 5.9.
 
     Safe to call again with the same bytes.
 
+    Args:
+        store: The model's store.
+        manifest: What to commit.
+        data: Its bytes.
+        persistence: How long to try.
+        may_send: Asked before each request that writes.
+
     Raises:
         Taken: Another manifest has the number.
+        Gone: The number was collected; whatever landed there is no version.
+        TooLate: ``may_send`` said no.
         Unavailable: The outcome is unknown; the bytes may still land.
         Corrupt: What has the number is no manifest.
     """
-    persistence.tries(lambda: _create(store, manifest, data), f"commit version {manifest.version}")
+    persistence.tries(lambda: _create(store, manifest, data, may_send), f"commit version {manifest.version}")
 
 
-def _create(store: ObjectStore, manifest: Manifest, data: bytes) -> None:
+def _create(store: ObjectStore, manifest: Manifest, data: bytes, may_send: Callable[[], bool]) -> None:
+    if not may_send():
+        raise TooLate
     try:
         store.create(manifest_key(manifest.version), data)
     except AlreadyExists:
-        found = read_manifest(store, manifest.model, manifest.version)
-        if found is None:
+        if not landed(store, manifest):
             # The store reports a race that nobody has won yet, as 409 means it.
             raise Unavailable(f"version {manifest.version} is contended", cure="try again", where=store.url) from None
-        if found.commit_uuid != manifest.commit_uuid:
-            raise Taken(found) from None
+    refuse_gone(store, manifest)
+
+
+def refuse_gone(store: ObjectStore, manifest: Manifest) -> None:
+    """Raises ``Gone`` if ``manifest`` landed on a number that had been collected."""
+    if read_boundary(store).version > manifest.version:
+        raise Gone
+
+
+def landed(store: ObjectStore, manifest: Manifest) -> bool:
+    """Whether ``manifest`` has its number; False where nothing has.
+
+    Raises:
+        Taken: Another manifest has it.
+    """
+    found = read_manifest(store, manifest.model, manifest.version)
+    if found is not None and found.commit_uuid != manifest.commit_uuid:
+        raise Taken(found)
+    return found is not None

@@ -10,7 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from checkpointing.link import Source
 from checkpointing.manifest import Gate, Graph, Manifest, Position, Probe, Timeline
+from checkpointing.precision import Precision
 from kernels.rows import TableRows
 
 Array = NDArray[Any]
@@ -31,6 +33,8 @@ class Content:
         dense_optimizer: State of the dense optimizer; all or none.
         statistics: Running feature statistics; all or none.
         sample_ids: The sample ids trained since the last commit, as the learner's window exports them.
+        filters: Blocks of admission filters that changed since the last commit, by names of the tables' choice.
+        precision: How replicas get a table's values; float32 where a table is not named. A learner restores float32.
         positions: Where to resume, of all partitions, as of the last trained batch.
         batches: The training batches since the last commit, in training order, as runs.
         learned_through: Milliseconds; see FORMAT.md 2.
@@ -43,7 +47,10 @@ class Content:
         environment: What a bit-identical replay needs to know.
         graph: The reference that ``Writer.put_graph`` returned; None leaves it as it was.
         feature_spec_hash: Hash of the features.
-        kind: ``delta``, or ``heartbeat`` where nothing but positions and times can have changed.
+        kind: ``delta``, or ``heartbeat`` where nothing but positions and times can have changed, or ``revert`` to
+            begin from ``base_ref`` instead of the last version.
+        base_ref: Only for a revert: the version whose state the learner has restored, and from which the rest is a
+            delta.
     """
 
     tables: Sequence[TableRows] = ()
@@ -51,6 +58,8 @@ class Content:
     dense_optimizer: NamedArrays = field(default_factory=dict)
     statistics: NamedArrays = field(default_factory=dict)
     sample_ids: NamedArrays = field(default_factory=dict)
+    filters: NamedArrays = field(default_factory=dict)
+    precision: Mapping[str, Precision] = field(default_factory=dict)
     positions: Sequence[Position] = ()
     batches: Sequence[Sequence[Run]] = ()
     learned_through: int | None = None
@@ -63,24 +72,27 @@ class Content:
     environment: Mapping[str, Any] = field(default_factory=dict)
     graph: Graph | None = None
     feature_spec_hash: str = ""
-    kind: Literal["delta", "heartbeat"] = "delta"
+    kind: Literal["delta", "heartbeat", "revert"] = "delta"
+    base_ref: int | None = None
 
 
 @dataclass(frozen=True)
 class Delta:
-    """What one version's files hold, read back and verified.
+    """What one version's files hold, or those of one part of a base, read back and verified.
 
     Rows and tombstones stand in hash order. The arrays are views of the downloaded bytes and cannot be written to.
-    Where only the serving part was read, slots are ``[n, 0]``, frequency and last_seen are zero, and the last two
-    are empty.
+    Where only the serving part was read, slots are ``[n, 0]``, frequency and last_seen are zero, the last three are
+    empty, and values are what the precision left of them.
     """
 
-    manifest: Manifest
+    source: Source
     tables: tuple[TableRows, ...]
     dense: dict[str, Array]
     statistics: dict[str, Array]
+    precision: dict[str, Precision]
     dense_optimizer: dict[str, Array]
     sample_ids: dict[str, Array]
+    filters: dict[str, Array]
 
 
 @dataclass(frozen=True)
@@ -122,6 +134,7 @@ class LearnerState:
         dense_optimizer: State of the dense optimizer.
         statistics: Running feature statistics.
         sample_ids: One mapping per version that trained samples, oldest first; empty where they were streamed.
+        filters: The newest block of each name.
         graph: The dense program's reference, if any.
     """
 
@@ -131,6 +144,7 @@ class LearnerState:
     dense_optimizer: dict[str, Array]
     statistics: dict[str, Array]
     sample_ids: tuple[dict[str, Array], ...]
+    filters: dict[str, Array]
     graph: Graph | None
 
     @property

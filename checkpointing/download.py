@@ -6,15 +6,18 @@ from __future__ import annotations
 import hashlib
 
 from checkpointing.content import Delta
-from checkpointing.manifest import Graph, Manifest
+from checkpointing.link import Source
+from checkpointing.manifest import Graph
 from checkpointing.packfile import File
 from checkpointing.unpack import unpack
 from infra.errors import Corrupt
 from infra.object_store import NotFound, ObjectStore
 
 
-def fetch(store: ObjectStore, manifest: Manifest, *, serving_only: bool) -> Delta:
-    """The content of one version's own files; a file of a replica is read up to its serving prefix only.
+def fetch(store: ObjectStore, source: Source, *, serving_only: bool) -> Delta:
+    """The content of one version's own files, or of one part of a base.
+
+    With ``serving_only`` each file is read up to the prefix that a replica needs, and no further.
 
     Raises:
         Corrupt: A file is missing, or not what the manifest names.
@@ -23,10 +26,10 @@ def fetch(store: ObjectStore, manifest: Manifest, *, serving_only: bool) -> Delt
     """
     files = {
         file.key: _bytes(store, file, serving_only=serving_only)
-        for file in manifest.files
+        for file in source.files
         if not serving_only or file.serving is not None
     }
-    return unpack(manifest, files, serving_only=serving_only)
+    return unpack(source, files, serving_only=serving_only)
 
 
 def fetch_graph(store: ObjectStore, graph: Graph) -> bytes:

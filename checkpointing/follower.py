@@ -3,22 +3,30 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from checkpointing.content import Array, Delta, ServingContent
-from checkpointing.download import fetch, fetch_graph
-from checkpointing.history import ahead, chain, check_succession, manifests, newest_version, read_manifest
-from checkpointing.manifest import Graph, Manifest
-from checkpointing.merge import Fold
+from checkpointing.chain import Chain
+from checkpointing.content import ServingContent
+from checkpointing.control import ControlLog, Decision
+from checkpointing.history import check_succession, manifests, newest_version, read_manifest
+from checkpointing.lease import Lease, plan_held
+from checkpointing.manifest import Manifest
+from checkpointing.servable import newest_servable
+from checkpointing.switching import Broken, Loader
 from infra.clock import Clock
 from infra.errors import Corrupt, Invalid
 from infra.object_store import ObjectStore
 
 # A wrong file is tried again this often; a wrong manifest at every poll, which costs what a poll costs.
 RETRY_AFTER_S: Final = 1.0
-# Manifests read in one poll at most, so that a replica far behind switches on its way.
+# How often the control log is looked at; replicas obey within a second.
+CONTROL_EVERY_S: Final = 0.5
+# Manifests read in one poll at most, so that a replica far behind switches on its way; and reported after a start.
 MOST_STEPS: Final = 256
+# Refused versions that wait for a servable one; beyond this it is cheaper to begin with a base.
+MOST_AHEAD: Final = 1024
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,7 @@ class Update:
 
     Attributes:
         manifests: Every manifest read since the last update, in order, claims and heartbeats too: they carry freshness.
-            After a start, those from the first switch's on.
+            After a start, those from the first switch's on, the newest 256 of them.
         switch: Apply this and publish it; None where no newer servable version can be had.
         problem: What keeps the follower on its version, once per change; None where there is no news of that kind.
     """
@@ -37,25 +45,6 @@ class Update:
     problem: Corrupt | Invalid | None = None
 
 
-@dataclass
-class _Arrays:
-    """The newest arrays and graph on the way to a version; a switch hands them all out, changed or not."""
-
-    dense: dict[str, Array]
-    statistics: dict[str, Array]
-    graph: Graph | None
-    graph_bytes: bytes | None
-
-
-class _Broken(Exception):
-    """The files of ``version`` are wrong."""
-
-    def __init__(self, version: int, problem: Corrupt | Invalid) -> None:
-        super().__init__(str(problem))
-        self.version = version
-        self.problem = problem
-
-
 class Follower:
     """The reading side of a replica; for one thread.
 
@@ -63,25 +52,34 @@ class Follower:
     gets manifest N + 1 by its number until there is none, and hands out one switch to the newest servable version among
     them. Where a manifest or file is wrong, the follower stays where it is, or goes as far as good files reach, reports
     the problem once, and tries again: it heals by itself when the object does, or when the line reverts past it.
+
+    A pin in the control log leads to that version, and the end of the pin back to the newest, each by a full switch.
     """
 
     def __init__(self, store: ObjectStore, model: str, clock: Clock) -> None:
         self._store = store
         self._model = model
         self._clock = clock
+        self._control = ControlLog(store, model)
+        self._control_at = 0.0
         self._looked = False
         self._seen: Manifest | None = None
         self._version = 0
-        # What can change a replica since its version; while there is none, since the beginning.
+        # The newest servable version known when there was nothing to extend: at the start, and when a pin ends.
+        self._goal = 0
+        # What can change a replica since its version, for every version after `_covered`.
         self._ahead: list[Manifest] = []
-        self._unreported: list[Manifest] = []
-        self._arrays = _Arrays({}, {}, None, None)
+        self._covered = 0
+        # While a version is pinned, what follows it is not collected in `_ahead`.
+        self._detached = False
+        self._unreported: deque[Manifest] = deque()
+        self._loader = Loader(store)
         self._problem: Corrupt | Invalid | None = None
         self._not_before = 0.0
 
     @property
     def version(self) -> int:
-        """The servable version last handed out; 0 before the first."""
+        """The version last handed out; 0 before the first."""
         return self._version
 
     @property
@@ -94,8 +92,13 @@ class Follower:
         """What keeps the follower on its version now; None where nothing does."""
         return self._problem
 
+    @property
+    def pin(self) -> Decision | None:
+        """The decision that holds replicas on a version; None where they follow the newest."""
+        return self._control.decisions.pin
+
     def poll(self) -> Update:
-        """Looks once for newer versions.
+        """Looks once for newer versions and decisions.
 
         Raises:
             Unavailable: The store does not answer; nothing is lost, poll again.
@@ -106,13 +109,14 @@ class Follower:
         read = len(self._unreported)
         switch = None
         try:
+            decided = self._look_at_control()
             if self._looked:
                 self._step()
             elif due:
                 self._start()
         except (Corrupt, Invalid) as error:
-            problem = error
-        if due or len(self._unreported) > read:
+            problem, decided = error, False
+        if due or decided or len(self._unreported) > read:
             switch, broken = self._switch()
             problem = problem or broken
             if problem is not None:
@@ -125,15 +129,27 @@ class Follower:
         news = problem if problem is not None and str(problem) != str(known) else None
         return Update(reported, switch, news)
 
+    def _look_at_control(self) -> bool:
+        now = self._clock.monotonic()
+        if now < self._control_at:
+            return False
+        decided = bool(self._control.poll())
+        self._control_at = now + CONTROL_EVERY_S
+        return decided
+
+    def _servable(self, manifest: Manifest) -> bool:
+        return manifest.gate.servable or manifest.version in self._control.decisions.promoted
+
     def _start(self) -> None:
-        """Reads the whole line; this is the only list."""
+        """Finds the newest servable version; the only lists are here."""
         newest = newest_version(self._store)
         if newest is not None:
-            line = list(manifests(self._store, self._model, 1, newest))
-            self._seen = line[-1]
-            self._ahead = [manifest for manifest in line if manifest.changes]
-            first = max((m.version for m in self._ahead if m.gate.servable), default=newest)
-            self._unreported = line[first - 1 :]
+            tail: deque[Manifest] = deque(maxlen=MOST_STEPS)
+            goal = newest_servable(self._store, self._model, newest, self._control.decisions.promoted, tail.appendleft)
+            self._seen = read_manifest(self._store, self._model, newest)
+            self._unreported.extend(tail)
+            self._goal = goal or 0
+            self._covered = newest
         self._looked = True
 
     def _step(self) -> None:
@@ -144,22 +160,44 @@ class Follower:
                 return
             if self._seen is not None:
                 check_succession(self._seen, manifest)
-            self._seen = manifest
+            self._seen = manifest.for_folding()
             self._unreported.append(manifest)
-            if manifest.changes:
-                self._ahead.append(manifest)
+            if manifest.changes and not self._detached:
+                self._ahead.append(self._seen)
 
     def _switch(self) -> tuple[ServingContent | None, Corrupt | Invalid | None]:
-        """The switch to the newest servable version whose files are good, and what was wrong with newer ones."""
+        """The switch to the newest version that may answer and whose files are good, and what was wrong with newer."""
+        pin = self.pin
+        try:
+            if pin is not None:
+                return self._to_pinned(pin.version or 0)
+            if self._detached or len(self._ahead) > MOST_AHEAD:
+                self._reattach()
+        except (Corrupt, Invalid) as error:
+            return None, error
+        servable = [manifest for manifest in self._ahead if self._servable(manifest)]
+        if self._version > 0 and self._covered <= self._version:
+            return self._extend(servable)
+        goal = servable[-1].version if servable else self._goal
+        return (None, None) if goal in (0, self._version) else self._to(goal)
+
+    def _extend(self, servable: list[Manifest]) -> tuple[ServingContent | None, Corrupt | Invalid | None]:
+        """The switch that adds what is ahead to what the replica has."""
         problem: Corrupt | Invalid | None = None
         broken: set[int] = set()
-        for target in reversed([manifest for manifest in self._ahead if manifest.gate.servable]):
+        for target in reversed(servable):
+            links = [manifest for manifest in self._ahead if manifest.version <= target.version]
+            if any(link.kind != "delta" for link in links):
+                switch, found = self._to(target.version, exactly=True)
+                if switch is not None:
+                    return switch, problem or found
+                problem = problem or found
+                continue
+            if broken.intersection(link.version for link in links):
+                continue
             try:
-                links, full = self._way_to(target)
-                if broken.intersection(link.version for link in links):
-                    continue
-                switch = self._load(target, links, full)
-            except _Broken as error:
+                switch = self._loader.load(target, links, full=False)
+            except Broken as error:
                 broken.add(error.version)
                 problem = problem or error.problem
                 continue
@@ -168,57 +206,78 @@ class Follower:
             return switch, problem
         return None, problem
 
-    def _way_to(self, target: Manifest) -> tuple[list[Manifest], bool]:
-        """The manifests to apply, and whether they begin from nothing."""
-        links = [manifest for manifest in self._ahead if manifest.version <= target.version]
-        if all(link.kind == "delta" for link in links):
-            return links, self._version == 0
-        try:
-            return chain(self._store, self._model, target.version, {link.version: link for link in links}), True
-        except (Corrupt, Invalid) as error:
-            raise _Broken(target.version, error) from error
+    def _to(self, goal: int, *, exactly: bool = False) -> tuple[ServingContent | None, Corrupt | Invalid | None]:
+        """The full switch to ``goal``, or if need be to the newest servable version before it whose files are good."""
+        problem: Corrupt | Invalid | None = None
+        without: set[int] = set()
+        target = goal
+        with Lease(self._store, "follower", self._clock) as lease:
+            while target > 0:
+                try:
+                    chain = plan_held(self._store, self._model, target, lease, without=without)
+                except (Corrupt, Invalid) as error:
+                    return None, problem or error
+                try:
+                    switch = self._loader.load(chain.manifest, chain.links, full=True, step=lease.renew)
+                except Broken as error:
+                    problem = problem or error.problem
+                    if chain.base is not None and error.version == chain.base.version:
+                        without.add(chain.base.version)
+                    else:
+                        target = 0 if exactly else self._before(chain, error.version)
+                    continue
+                self._arrive(target)
+                return switch, problem
+        return None, problem
 
-    def _load(self, target: Manifest, links: list[Manifest], full: bool) -> ServingContent:
-        fold = Fold()
-        arrays = _Arrays({}, {}, None, None) if full else _Arrays(**vars(self._arrays))
-        graph_of = target
-        for delta in ahead(self._fetch, links):
-            try:
-                for rows in delta.tables:
-                    fold.add(rows)
-            except Corrupt as error:
-                raise _Broken(delta.manifest.version, error) from error
-            arrays.dense = delta.dense or arrays.dense
-            arrays.statistics = delta.statistics or arrays.statistics
-            if delta.manifest.graph is not None:
-                arrays.graph = delta.manifest.graph
-                graph_of = delta.manifest
-        try:
-            self._fetch_graph(arrays)
-        except Corrupt as error:
-            raise _Broken(graph_of.version, error) from error
-        self._arrays = arrays
-        return ServingContent(
-            target,
-            full,
-            fold.result(keep_tombstones=not full),
-            arrays.dense,
-            arrays.statistics,
-            arrays.graph,
-            arrays.graph_bytes,
-        )
+    def _before(self, chain: Chain, broken: int) -> int:
+        promoted = self._control.decisions.promoted
+        good = [link.version for link in chain.links if link.version < broken]
+        servable = {link.version for link in chain.links if link.servable or link.version in promoted}
+        return max(servable.intersection(good), default=0)
 
-    def _fetch(self, link: Manifest) -> Delta:
-        try:
-            return fetch(self._store, link, serving_only=True)
-        except (Corrupt, Invalid) as error:
-            raise _Broken(link.version, error) from error
-
-    def _fetch_graph(self, arrays: _Arrays) -> None:
-        held = self._arrays
-        if arrays.graph is None:
-            arrays.graph_bytes = None
-        elif held.graph is not None and held.graph.sha256 == arrays.graph.sha256:
-            arrays.graph_bytes = held.graph_bytes
+    def _arrive(self, version: int) -> None:
+        self._version = version
+        self._goal = 0
+        if self._detached:
+            return
+        if version < self._covered and self.seen > version:
+            line = manifests(self._store, self._model, version + 1, self.seen)
+            self._ahead = [manifest.for_folding() for manifest in line if manifest.changes]
+            self._covered = version
         else:
-            arrays.graph_bytes = fetch_graph(self._store, arrays.graph)
+            self._ahead = [manifest for manifest in self._ahead if manifest.version > version]
+
+    def _to_pinned(self, version: int) -> tuple[ServingContent | None, Corrupt | Invalid | None]:
+        self._detached = True
+        self._ahead.clear()
+        if self._version == version:
+            return None, None
+        with Lease(self._store, "follower", self._clock) as lease:
+            chain = plan_held(self._store, self._model, version, lease)
+            if not self._servable(chain.manifest):
+                raise Invalid(
+                    f"version {version} is pinned, but the gate refused it: {', '.join(chain.manifest.gate.reasons)}",
+                    wanted="a servable version",
+                    cure="pin another version, or `springtide promote` this one",
+                    where=self._store.url,
+                )
+            try:
+                switch = self._loader.load(chain.manifest, chain.links, full=True, step=lease.renew)
+            except Broken as error:
+                return None, error.problem
+        self._version = version
+        return switch, None
+
+    def _reattach(self) -> None:
+        """After a pin, or too many refused versions: what is newest now is found as at a start."""
+        newest = self.seen
+        promoted = self._control.decisions.promoted
+        goal = newest_servable(self._store, self._model, newest, promoted) or 0 if newest else 0
+        self._ahead.clear()
+        self._covered = newest
+        self._detached = False
+        if goal == self._version:
+            self._arrive(goal)
+        else:
+            self._goal = goal

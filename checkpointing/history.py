@@ -8,11 +8,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from checkpointing import paths
+from checkpointing.boundary import first_version
 from checkpointing.manifest import Manifest
 from infra.errors import Corrupt, Invalid
 from infra.object_store import NotFound, ObjectStore
 
-THREADS: Final = 8
+THREADS = 8
 # Results that may wait in memory for their turn.
 AHEAD: Final = 16
 
@@ -52,14 +53,16 @@ def read_manifest(store: ObjectStore, model: str, version: int) -> Manifest | No
     return manifest
 
 
-def manifests(store: ObjectStore, model: str, first: int = 1, last: int | None = None) -> Iterator[Manifest]:
-    """The manifests of versions ``first`` to ``last`` (None: to the newest), ascending, fetched ahead in parallel.
+def manifests(store: ObjectStore, model: str, first: int | None = None, last: int | None = None) -> Iterator[Manifest]:
+    """The manifests of versions ``first`` to ``last``, ascending, fetched ahead in parallel.
 
-    Costs one list, if ``last`` is None, and one get each.
+    None stands for the oldest that was not collected, and for the newest. Costs one list, if ``last`` is None, and one
+    get each.
 
     Raises:
         Corrupt: A manifest is wrong, or missing between others.
     """
+    first = first_version(store) if first is None else first
     end = newest_version(store, after=first - 1) if last is None else last
     if end is None:
         return
@@ -75,35 +78,38 @@ def manifests(store: ObjectStore, model: str, first: int = 1, last: int | None =
         yield manifest
 
 
-def chain(store: ObjectStore, model: str, target: int, known: dict[int, Manifest] | None = None) -> list[Manifest]:
-    """The manifests whose files, applied in order, are the fold of ``target`` (FORMAT.md 4).
+def ancestors(store: ObjectStore, model: str, target: int, *, down_to: int = 1) -> Iterator[Manifest]:
+    """``target`` and the versions whose files its fold needs, newest first, down to ``down_to``; fetched ahead.
 
-    Args:
-        store: The model's store.
-        model: Its name.
-        target: The version to fold.
-        known: Manifests that were already read, by version; they are not read again.
+    Follows predecessors (FORMAT.md 4): behind a revert comes the version that it starts from.
 
     Raises:
-        Corrupt: A manifest is wrong or missing.
         Invalid: There is no version ``target``.
+        Corrupt: A manifest is wrong or missing.
+        Unavailable: The store does not answer.
     """
-    line = dict(known or {})
-    missing = [number for number in range(1, target + 1) if number not in line]
-    read = ahead(lambda number: read_manifest(store, model, number), missing)
-    line.update({number: manifest for number, manifest in zip(missing, read, strict=True) if manifest is not None})
-    if target not in line:
-        raise Invalid(
+    at: int | None = target
+    while at is not None and at >= down_to:
+        for version, manifest in _descending(store, model, at, down_to):
+            if manifest is None:
+                raise _missing(store, version, target)
+            yield manifest
+            at = manifest.predecessor
+            if at != version - 1:
+                break  # a jump, or the first version of all
+
+
+def _descending(store: ObjectStore, model: str, first: int, last: int) -> Iterator[tuple[int, Manifest | None]]:
+    numbers = range(first, last - 1, -1)
+    yield from zip(numbers, ahead(lambda number: read_manifest(store, model, number), numbers), strict=True)
+
+
+def _missing(store: ObjectStore, version: int, target: int) -> Corrupt | Invalid:
+    if version == target:
+        return Invalid(
             f"there is no version {target}", cure="list the versions with `springtide versions`", where=store.url
         )
-    links = []
-    at: int | None = target
-    while at is not None:  # ends: a predecessor is a smaller number
-        if at not in line:
-            raise Corrupt(f"version {at} is missing", wanted=f"all ancestors of version {target}", where=store.url)
-        links.append(line[at])
-        at = line[at].predecessor
-    return links[::-1]
+    return Corrupt(f"version {version} is missing", wanted=f"all ancestors of version {target}", where=store.url)
 
 
 def check_succession(earlier: Manifest, later: Manifest) -> None:
@@ -123,8 +129,9 @@ def check_succession(earlier: Manifest, later: Manifest) -> None:
 
 def ahead(task: Callable[[Item], Result], items: Sequence[Item], *, keep: int = AHEAD) -> Iterator[Result]:
     """``task`` of each item, in order, by several threads, with at most ``keep`` results waiting."""
-    if len(items) == 1:  # the hot path of small commits and of every switch needs no thread
-        yield task(items[0])
+    # The hot path of small commits and of every switch needs no thread; a simulation wants none.
+    if len(items) == 1 or THREADS == 1:
+        yield from map(task, items)
         return
     with ThreadPoolExecutor(THREADS, thread_name_prefix="versions") as pool:
         waiting: list[Future[Result]] = []

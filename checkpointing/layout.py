@@ -8,7 +8,7 @@ import math
 import struct
 from typing import Final, Literal
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 ALIGNMENT: Final = 64
 HEADER_BYTES: Final = 64
 FILE_MAGIC: Final = b"SPRTPACK"
@@ -19,10 +19,11 @@ PART_STATE: Final = 2
 
 # magic, format, parts, bytes, serving bytes, sections, hash, attempt, zero
 FILE_HEADER: Final = struct.Struct("<8sIIQQII16s8s")
+ATTEMPT_AT: Final = 40
 # magic, role, dtype, bytes, rows, tombstones, columns, name hash, zero
 SECTION_HEADER: Final = struct.Struct("<4sHHQQQQ8s16s")
 
-Role = Literal["rows", "dense", "statistics", "row_state", "dense_optimizer", "sample_ids"]
+Role = Literal["rows", "dense", "statistics", "row_state", "dense_optimizer", "sample_ids", "filter"]
 ROLE_CODES: Final[dict[str, int]] = {
     "rows": 1,
     "dense": 2,
@@ -30,6 +31,7 @@ ROLE_CODES: Final[dict[str, int]] = {
     "row_state": 4,
     "dense_optimizer": 5,
     "sample_ids": 6,
+    "filter": 7,
 }
 SERVING_ROLES: Final = frozenset({"rows", "dense", "statistics"})
 ROW_ROLES: Final = frozenset({"rows", "row_state"})
@@ -47,6 +49,7 @@ Dtype = Literal[
     "float16",
     "float32",
     "float64",
+    "bfloat16",
 ]
 ITEM_BYTES: Final[dict[str, int]] = {
     "bool": 1,
@@ -61,8 +64,14 @@ ITEM_BYTES: Final[dict[str, int]] = {
     "float16": 2,
     "float32": 4,
     "float64": 8,
+    "bfloat16": 2,
 }
 DTYPE_CODES: Final[dict[str, int]] = {name: code for code, name in enumerate(ITEM_BYTES, start=1)}
+
+# What the values of rows may be; no array is a bfloat16.
+ROW_DTYPES: Final = frozenset({"float32", "bfloat16", "int8"})
+ARRAY_DTYPES: Final = frozenset(ITEM_BYTES) - {"bfloat16"}
+SCALE_BYTES: Final = 2
 
 # No honest array comes near these; they keep every product below within 2^63.
 MAX_RANK: Final = 8
@@ -100,7 +109,7 @@ def block_bytes(role: str, dtype: str, shape: tuple[int, ...], tombstones: int) 
     body = math.prod(shape) * ITEM_BYTES[dtype]
     if role == "rows":
         keys = shape[0] + tombstones
-        return keys * 8, keys, body
+        return (keys * 8, keys, body, *((shape[0] * SCALE_BYTES,) if dtype == "int8" else ()))
     if role == "row_state":
         return (shape[0] + tombstones) * 8, body, shape[0] * 4, shape[0] * 8
     return (body,)

@@ -3,19 +3,27 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import hashlib
 from typing import Annotated, Any, Literal, Self
 
 import orjson
-from pydantic import Field, JsonValue, ValidationError, model_validator
+from pydantic import Field, JsonValue, model_validator
 
-from checkpointing import layout, paths
-from checkpointing.packfile import ArrayName, Count, File, Hex32, Int64, Number, Part, Range, Sha256
-from infra.errors import Corrupt, Invalid
-
-MAX_BYTES = 16 << 20
-_CHECKSUM_START = b',"sha256":"'
-_CHECKSUM_BYTES = len(_CHECKSUM_START) + 64 + 2
+from checkpointing import paths
+from checkpointing.packfile import (
+    ArrayName,
+    Count,
+    File,
+    Hex32,
+    Int64,
+    Number,
+    Part,
+    Range,
+    Sha256,
+    check_files,
+    sections_of,
+)
+from checkpointing.signed import from_signed_json, to_signed_json
+from infra.errors import Invalid
 
 JsonObject = dict[str, JsonValue]
 Kind = Literal["delta", "claim", "revert", "heartbeat"]
@@ -76,7 +84,7 @@ class Graph(Part):
 class Manifest(Part):
     """One version. FORMAT.md 2 says what each field means."""
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 2
     model: Annotated[str, Field(min_length=1)]
     version: Number
     parent: Number | None
@@ -120,25 +128,16 @@ class Manifest(Part):
 
     @model_validator(mode="after")
     def _files_belong(self) -> Self:
-        for file in self.files:
-            if not paths.is_pack_of(file.key, self.version, self.epoch, self.attempt):
-                raise ValueError(f"{file.key!r} is no file of version {self.version}, epoch {self.epoch}")
-        names = [paths.pack_name(file.key) for file in self.files]
-        if len(set(names)) != len(names) or ("pack" in names and len(names) > 1):
-            raise ValueError(f"files {names}: wanted one pack, or a serving.pack and a state.pack")
-        ranges = self.ranges()
-        if len(ranges) != sum(len(file.ranges) for file in self.files):
-            raise ValueError("a role and name occurs twice in files")
-        for (role, name), part in ranges.items():
-            if role in layout.ROW_ROLES:
-                twin = ranges.get(("row_state" if role == "rows" else "rows", name))
-                if twin is None or (twin.rows, twin.tombstones) != (part.rows, part.tombstones):
-                    raise ValueError(f"table {name!r}: rows and row_state do not belong together")
+        check_files(
+            self.files,
+            lambda key: paths.is_pack_of(key, self.version, self.epoch, self.attempt),
+            f"version {self.version}, epoch {self.epoch}",
+        )
         return self
 
     def ranges(self) -> dict[tuple[str, str], Range]:
         """All sections of the version by role and name."""
-        return {(part.role, part.name): part for file in self.files for part in file.ranges}
+        return sections_of(self.files)
 
     @property
     def predecessor(self) -> int | None:
@@ -150,10 +149,15 @@ class Manifest(Part):
         """Whether this version can change what a replica answers, once it is servable."""
         return self.kind in ("delta", "revert")
 
+    def for_folding(self) -> Manifest:
+        """Itself without the facts that no fold needs, which are most of its size."""
+        return self.model_copy(
+            update={"batches": (), "label_histogram": {}, "probes": (), "metrics": {}, "environment": {}}
+        )
+
     def to_json(self) -> bytes:
         """The bytes of the object, checksum included."""
-        body = orjson.dumps(self.model_dump())
-        return body[:-1] + _CHECKSUM_START + hashlib.sha256(body).hexdigest().encode() + b'"}'
+        return to_signed_json(self)
 
     @classmethod
     def from_json(cls, data: bytes, *, where: str = "manifest") -> Manifest:
@@ -163,48 +167,7 @@ class Manifest(Part):
             Corrupt: The bytes are not a manifest, or not the one that was written.
             Invalid: The manifest has a newer format.
         """
-        if len(data) > MAX_BYTES:
-            raise Corrupt(f"manifest of {len(data)} bytes", wanted=f"at most {MAX_BYTES}", where=where)
-        refuse_newer_format(_parsed(data, where), where)
-        body, tail = data[:-_CHECKSUM_BYTES] + b"}", data[-_CHECKSUM_BYTES:]
-        if tail != _CHECKSUM_START + hashlib.sha256(body).hexdigest().encode() + b'"}':
-            raise Corrupt(
-                "manifest does not have the checksum that it names",
-                cure="restore the object from a copy of the store",
-                where=where,
-            )
-        try:
-            return cls.model_validate_json(body, strict=True)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            field = ".".join(str(part) for part in first["loc"]) or "manifest"
-            raise Corrupt(f"{field}: {first['msg']}", wanted="a manifest as in FORMAT.md", where=where) from error
-
-
-def _parsed(data: bytes, where: str) -> Any:
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise Corrupt(f"manifest is not JSON: {error}", where=where) from error
-
-
-def refuse_newer_format(document: Any, where: str) -> None:
-    """Stops before anything of a newer format is interpreted.
-
-    Raises:
-        Invalid: ``document`` is of a newer format.
-        Corrupt: It is not an object with a format.
-    """
-    number = document.get("format") if isinstance(document, dict) else None
-    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-        raise Corrupt(f"manifest has format {number!r}", wanted=f"a number up to {layout.FORMAT}", where=where)
-    if number > layout.FORMAT:
-        raise Invalid(
-            f"manifest has format {number}",
-            wanted=f"{layout.FORMAT} or older",
-            cure="upgrade this program; replicas first, then the learner",
-            where=where,
-        )
+        return from_signed_json(cls, data, what="manifest", where=where)
 
 
 def plain_json(value: Any, *, what: str) -> JsonObject:

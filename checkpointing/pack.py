@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +16,8 @@ from checkpointing import layout
 from checkpointing.content import Array, Content, NamedArrays
 from checkpointing.hash_order import mix64, strictly_ascending, tags
 from checkpointing.packfile import TABLE_NAME, File, Prefix, Range
-from checkpointing.paths import PackName, pack_key
+from checkpointing.paths import PackName
+from checkpointing.precision import Precision, to_bfloat16, to_int8
 from infra.errors import Invalid
 from kernels.rows import TableRows
 
@@ -30,6 +31,12 @@ class Packed:
 
     file: File
     data: bytearray
+
+    def renewed(self, attempt: str, key: str) -> Packed:
+        """The same content under another attempt."""
+        data = bytearray(self.data)
+        data[layout.ATTEMPT_AT : layout.ATTEMPT_AT + 16] = bytes.fromhex(attempt)
+        return _described(data, key, self.file.ranges, None if self.file.serving is None else self.file.serving.bytes)
 
 
 @dataclass(frozen=True)
@@ -50,9 +57,15 @@ class _Section:
 
 
 def pack(
-    content: Content, *, version: int, epoch: int, attempt: str, one_file_below: int = ONE_FILE_BELOW
+    content: Content, *, attempt: str, key: Callable[[PackName], str], one_file_below: int = ONE_FILE_BELOW
 ) -> list[Packed]:
     """The files of one commit, copied out of ``content``: none, ``pack``, or ``serving.pack`` and ``state.pack``.
+
+    Args:
+        content: Rows and arrays.
+        attempt: For the headers.
+        key: Names the files.
+        one_file_below: Bytes of both parts together from which on there are two files.
 
     Raises:
         Invalid: The content is not what FORMAT.md can hold, such as a key that occurs twice in a table.
@@ -60,16 +73,13 @@ def pack(
     serving: list[_Section] = []
     state: list[_Section] = []
     for rows in content.tables:
-        of_rows, of_state = _table(rows)
+        of_rows, of_state = _table(rows, content.precision.get(rows.table, "float32"))
         serving.append(of_rows)
         state.append(of_state)
     serving += _arrays("dense", content.dense) + _arrays("statistics", content.statistics)
     state += _arrays("dense_optimizer", content.dense_optimizer) + _arrays("sample_ids", content.sample_ids)
+    state += _arrays("filter", content.filters)
     _refuse_repeats(serving + state)
-
-    def key(name: PackName) -> str:
-        return pack_key(version, epoch, attempt, name)
-
     if not serving and not state:
         return []
     if 2 * layout.HEADER_BYTES + sum(section.size for section in serving + state) < one_file_below:
@@ -118,10 +128,14 @@ def _build(key: str, serving: list[_Section] | None, state: list[_Section], atte
             )
         )
         at += section.size
-    digest = hashlib.sha256(memoryview(data)[:prefix])
-    head = None if serving is None else Prefix(bytes=prefix, sha256=digest.hexdigest())
-    digest.update(memoryview(data)[prefix:])  # one pass gives both checksums
-    return Packed(File(key=key, bytes=total, sha256=digest.hexdigest(), serving=head, ranges=tuple(ranges)), data)
+    return _described(data, key, tuple(ranges), None if serving is None else prefix)
+
+
+def _described(data: bytearray, key: str, ranges: tuple[Range, ...], serving: int | None) -> Packed:
+    digest = hashlib.sha256(memoryview(data)[: serving or 0])
+    head = None if serving is None else Prefix(bytes=serving, sha256=digest.hexdigest())
+    digest.update(memoryview(data)[serving or 0 :])  # one pass gives both checksums
+    return Packed(File(key=key, bytes=len(data), sha256=digest.hexdigest(), serving=head, ranges=ranges), data)
 
 
 def _write(section: _Section, data: bytearray, at: int) -> None:
@@ -149,7 +163,7 @@ def _write(section: _Section, data: bytearray, at: int) -> None:
         at += layout.aligned(array.nbytes)
 
 
-def _table(table: TableRows) -> tuple[_Section, _Section]:
+def _table(table: TableRows, precision: Precision) -> tuple[_Section, _Section]:
     _check_table(table)
     hashes, gone = mix64(table.keys), mix64(table.tombstones)
     order, gone_order = np.argsort(hashes), np.argsort(gone)
@@ -163,25 +177,34 @@ def _table(table: TableRows) -> tuple[_Section, _Section]:
     keys = np.concatenate([table.keys[order], table.tombstones[gone_order]])
     tag_bytes = np.concatenate([tags(hashes, tombstones=False), tags(gone, tombstones=True)])
     rows, tombstones = len(table.keys), len(table.tombstones)
+    values, slots = _stored(table.values, precision), table.slots
+    if precision != "float32":  # what replicas get is not enough to go on training from
+        slots = np.concatenate([table.values, table.slots], axis=1)
     of_rows = _Section(
         "rows",
         table.table,
-        "float32",
+        precision,
         table.values.shape,
         rows,
         tombstones,
-        ((keys, None), (tag_bytes, None), (table.values, order)),
+        ((keys, None), (tag_bytes, None), *((block, order) for block in values)),
     )
     of_state = _Section(
         "row_state",
         table.table,
         "float32",
-        table.slots.shape,
+        (rows, slots.shape[1]),
         rows,
         tombstones,
-        ((keys, None), (table.slots, order), (table.frequency, order), (table.last_seen, order)),
+        ((keys, None), (slots, order), (table.frequency, order), (table.last_seen, order)),
     )
     return of_rows, of_state
+
+
+def _stored(values: NDArray[np.float32], precision: Precision) -> tuple[Array, ...]:
+    if precision == "bfloat16":
+        return (to_bfloat16(values),)
+    return to_int8(values) if precision == "int8" else (values,)
 
 
 def _check_table(table: TableRows) -> None:
@@ -217,10 +240,10 @@ def _arrays(role: layout.Role, arrays: NamedArrays) -> list[_Section]:
     for name, given in arrays.items():
         array = np.asarray(given)
         dtype = array.dtype.name
-        if dtype not in layout.ITEM_BYTES or not layout.shape_is_sane(array.shape):
+        if dtype not in layout.ARRAY_DTYPES or not layout.shape_is_sane(array.shape):
             raise Invalid(
                 f"{role} {name!r} is {dtype} {list(array.shape)}",
-                wanted=f"an array of {', '.join(layout.ITEM_BYTES)}",
+                wanted=f"an array of {', '.join(sorted(layout.ARRAY_DTYPES))}",
                 where="content",
             )
         if not re.fullmatch(r"[^\x00-\x1f\x7f]{1,255}", name):

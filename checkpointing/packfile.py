@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -45,8 +46,8 @@ class Range(Part):
             raise ValueError(f"{what}: shape {list(self.shape)} cannot be meant")
         if self.role in layout.ROW_ROLES:
             self._check_rows(what)
-        elif self.rows or self.tombstones:
-            raise ValueError(f"{what}: an array has no rows or tombstones")
+        elif self.rows or self.tombstones or self.dtype not in layout.ARRAY_DTYPES:
+            raise ValueError(f"{what}: an array of {self.dtype} with {self.rows} rows, {self.tombstones} tombstones")
         wanted = layout.section_bytes(self.role, self.dtype, self.shape, self.tombstones)
         if self.bytes != wanted:
             raise ValueError(f"{what}: {self.bytes} bytes, but its shape takes {wanted}")
@@ -55,8 +56,9 @@ class Range(Part):
         return self
 
     def _check_rows(self, what: str) -> None:
-        if self.dtype != "float32" or len(self.shape) != 2 or self.shape[0] != self.rows:
-            raise ValueError(f"{what}: wants float32 [rows, columns], got {self.dtype} {list(self.shape)}")
+        dtypes = layout.ROW_DTYPES if self.role == "rows" else {"float32"}
+        if self.dtype not in dtypes or len(self.shape) != 2 or self.shape[0] != self.rows:
+            raise ValueError(f"{what}: wants {sorted(dtypes)} [rows, columns], got {self.dtype} {list(self.shape)}")
         if self.shape[1] > layout.MAX_COLUMNS or self.tombstones > layout.MAX_ELEMENTS:
             raise ValueError(f"{what}: {self.shape[1]} columns, {self.tombstones} tombstones cannot be meant")
         if self.role == "rows" and self.shape[1] == 0:
@@ -98,3 +100,37 @@ class File(Part):
         if at != self.bytes or (self.serving and serving != ends) or (name == "serving.pack" and serving != at):
             raise ValueError(f"{self.key}: {self.bytes} bytes, {serving} serving, but the ranges end at {at}")
         return self
+
+
+def sections_of(files: Sequence[File]) -> dict[tuple[str, str], Range]:
+    """All sections of ``files`` by role and name."""
+    return {(part.role, part.name): part for file in files for part in file.ranges}
+
+
+def check_files(files: Sequence[File], is_mine: Callable[[str], bool], owner: str) -> None:
+    """Whether ``files`` are what one commit writes: at most one of each kind, no section twice, rows with their state.
+
+    Args:
+        files: As a manifest or a part of a base lists them.
+        is_mine: Whether a key may stand there; any other is refused, never fetched.
+        owner: Whose files they are, for the message.
+
+    Raises:
+        ValueError: They are not.
+    """
+    for file in files:
+        if not is_mine(file.key):
+            raise ValueError(f"{file.key!r} is no file of {owner}")
+    names = [paths.pack_name(file.key) for file in files]
+    if len(set(names)) != len(names) or ("pack" in names and len(names) > 1):
+        raise ValueError(f"files {names}: wanted one pack, or a serving.pack and a state.pack")
+    sections = sections_of(files)
+    if len(sections) != sum(len(file.ranges) for file in files):
+        raise ValueError("a role and name occurs twice in files")
+    for (role, name), part in sections.items():
+        if role in layout.ROW_ROLES:
+            twin = sections.get(("row_state" if role == "rows" else "rows", name))
+            if twin is None or (twin.rows, twin.tombstones) != (part.rows, part.tombstones):
+                raise ValueError(f"table {name!r}: rows and row_state do not belong together")
+            if role == "rows" and part.dtype != "float32" and twin.shape[1] < part.shape[1]:
+                raise ValueError(f"table {name!r}: rows in {part.dtype}, and row_state without their float32 values")

@@ -4,21 +4,32 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Final, Literal
 
-MANIFESTS = "manifests/"
-VERSIONS = "versions/"
-GRAPHS = "graphs/"
-# Reserved by FORMAT.md for compaction, decisions and collection; nothing writes them yet.
-BASES = "bases/"
-CONTROL = "control/"
-COLLECTION = "gc/"
+MANIFESTS: Final = "manifests/"
+VERSIONS: Final = "versions/"
+GRAPHS: Final = "graphs/"
+BASES: Final = "bases/"
+COMPACTED: Final = "compacted/"
+CONTROL: Final = "control/"
+LEASES: Final = "gc/leases/"
+BOUNDARY_KEY: Final = "gc/boundary.json"
+# Written by a collection to learn what time it is in the store.
+STORE_CLOCK_KEY: Final = "gc/clock"
+COLLECTION: Final = "gc/"
 
 PackName = Literal["pack", "serving.pack", "state.pack"]
 
+_NUMBER = r"[1-9][0-9]{0,18}"
+_ATTEMPT = r"[0-9a-f]{32}"
+_PACKS = r"(?:pack|serving\.pack|state\.pack)"
 _MANIFEST = re.compile(r"manifests/([0-9]{20})\.json", re.ASCII)
-_PACK = re.compile(r"versions/([1-9][0-9]{0,18})/([1-9][0-9]{0,18})-([0-9a-f]{32})/(pack|serving\.pack|state\.pack)")
-_GRAPH = re.compile(r"graphs/([0-9a-f]{64})/graph\.pb")
+_DECISION = re.compile(r"control/([0-9]{20})\.json", re.ASCII)
+_BASE = re.compile(r"bases/([0-9]{20})\.json", re.ASCII)
+_PACK = re.compile(rf"versions/({_NUMBER})/({_NUMBER})-({_ATTEMPT})/{_PACKS}")
+_BASE_PACK = re.compile(rf"compacted/({_NUMBER})/({_ATTEMPT})/([0-9]{{4}})/{_PACKS}", re.ASCII)
+_GRAPH = re.compile(rf"graphs/([0-9a-f]{{64}})/(?:graph|{_ATTEMPT})\.pb")
+_LEASE = re.compile(rf"gc/leases/({_ATTEMPT})\.json")
 
 
 def manifest_key(version: int) -> str:
@@ -27,8 +38,7 @@ def manifest_key(version: int) -> str:
 
 def manifest_version(key: str) -> int | None:
     """The version whose manifest ``key`` is, or None where it is another object."""
-    match = _MANIFEST.fullmatch(key)
-    return int(match[1]) if match else None
+    return _number(_MANIFEST, key)
 
 
 def pack_key(version: int, epoch: int, attempt: str, name: PackName) -> str:
@@ -41,16 +51,67 @@ def is_pack_of(key: str, version: int, epoch: int, attempt: str) -> bool:
     return match is not None and (int(match[1]), int(match[2]), match[3]) == (version, epoch, attempt)
 
 
-def pack_name(key: str) -> str:
+def pack_version(key: str) -> int | None:
+    """The version that the pack ``key`` was uploaded for, or None where it is another object."""
+    return _number(_PACK, key)
+
+
+def pack_name(key: str) -> PackName:
     """The last part of a pack's key: ``pack``, ``serving.pack`` or ``state.pack``."""
-    return key.rsplit("/", 1)[-1]
+    return key.rsplit("/", 1)[-1]  # type: ignore[return-value]
 
 
-def graph_key(sha256: str) -> str:
-    return f"{GRAPHS}{sha256}/graph.pb"
+def base_key(version: int) -> str:
+    return f"{BASES}{version:020d}.json"
+
+
+def base_version(key: str) -> int | None:
+    """The version whose base ``key`` is, or None where it is another object."""
+    return _number(_BASE, key)
+
+
+def base_pack_key(version: int, attempt: str, part: int, name: PackName) -> str:
+    return f"{COMPACTED}{version}/{attempt}/{part:04d}/{name}"
+
+
+def is_base_pack_of(key: str, version: int, attempt: str, part: int) -> bool:
+    """Whether ``key`` may stand in this part of this base."""
+    match = _BASE_PACK.fullmatch(key)
+    return match is not None and (int(match[1]), match[2], int(match[3])) == (version, attempt, part)
+
+
+def base_pack_version(key: str) -> int | None:
+    """The version that the base's pack ``key`` was made for, or None where it is another object."""
+    return _number(_BASE_PACK, key)
+
+
+def graph_key(sha256: str, attempt: str) -> str:
+    return f"{GRAPHS}{sha256}/{attempt}.pb"
 
 
 def is_graph(key: str, sha256: str) -> bool:
-    """Whether ``key`` is where a graph with this hash must lie."""
+    """Whether ``key`` is where a graph with this hash must lie; format 1 kept one copy, ``graph.pb``."""
     match = _GRAPH.fullmatch(key)
     return match is not None and match[1] == sha256
+
+
+def decision_key(number: int) -> str:
+    return f"{CONTROL}{number:020d}.json"
+
+
+def decision_number(key: str) -> int | None:
+    """The number of the decision ``key``, or None where it is another object."""
+    return _number(_DECISION, key)
+
+
+def lease_key(holder: str) -> str:
+    return f"{LEASES}{holder}.json"
+
+
+def is_lease(key: str) -> bool:
+    return _LEASE.fullmatch(key) is not None
+
+
+def _number(pattern: re.Pattern[str], key: str) -> int | None:
+    match = pattern.fullmatch(key)
+    return int(match[1]) if match else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,19 +13,20 @@ from numpy.typing import NDArray
 from checkpointing import layout
 from checkpointing.content import Array, Delta, no_state
 from checkpointing.hash_order import is_member, mix64, strictly_ascending, tags
-from checkpointing.manifest import Manifest
+from checkpointing.link import Source
 from checkpointing.packfile import File, Range
+from checkpointing.precision import Precision, from_bfloat16, from_int8
 from infra.errors import Corrupt, Invalid
 from kernels.rows import TableRows
 
 Sections = dict[tuple[str, str], tuple[Array, ...]]
 
 
-def unpack(manifest: Manifest, files: Mapping[str, bytes], *, serving_only: bool) -> Delta:
-    """One version's content from the bytes of its files.
+def unpack(source: Source, files: Mapping[str, bytes], *, serving_only: bool) -> Delta:
+    """The content of a version, or of one part of a base, from the bytes of its files.
 
     Args:
-        manifest: Of the version.
+        source: What lists the files.
         files: Bytes by key: whole files, or with ``serving_only`` their serving prefixes.
         serving_only: Whether to read only what a replica needs.
 
@@ -34,24 +35,29 @@ def unpack(manifest: Manifest, files: Mapping[str, bytes], *, serving_only: bool
         Invalid: A pack has a newer format.
     """
     sections: Sections = {}
-    for file in manifest.files:
+    precision: dict[str, Precision] = {}
+    for file in source.files:
         if not serving_only or file.serving is not None:
-            sections |= _open(file, files[file.key], manifest.attempt, serving_only=serving_only)
+            sections |= _open(file, files[file.key], source.attempt, serving_only=serving_only)
+            precision |= {part.name: cast(Precision, part.dtype) for part in file.ranges if part.role == "rows"}
     arrays: dict[str, dict[str, Array]] = {}
     tables = []
     for (role, name), blocks in sections.items():
         if role == "rows":
-            where = f"version {manifest.version}, table {name}"
-            tables.append(_table(name, blocks, None if serving_only else sections["row_state", name], where))
+            where = f"version {source.version}, table {name}"
+            state = None if serving_only else sections["row_state", name]
+            tables.append(_table(name, blocks, precision[name], state, where))
         elif role != "row_state":
             arrays.setdefault(role, {})[name] = blocks[0]
     return Delta(
-        manifest,
+        source,
         tuple(tables),
         arrays.get("dense", {}),
         arrays.get("statistics", {}),
+        precision,
         arrays.get("dense_optimizer", {}),
         arrays.get("sample_ids", {}),
+        arrays.get("filter", {}),
     )
 
 
@@ -89,7 +95,7 @@ def _check_header(file: File, data: bytes, attempt: str) -> None:
     has_state = any(part.role not in layout.SERVING_ROLES for part in file.ranges)
     wanted = {
         "magic": (magic, layout.FILE_MAGIC),
-        "format": (number, layout.FORMAT),
+        "format": (min(max(number, 1), layout.FORMAT), number),
         "parts": (
             parts,
             (layout.PART_SERVING if file.serving else 0) | (layout.PART_STATE if has_state else 0),
@@ -125,7 +131,9 @@ def _section(part: Range, data: bytes, where: str) -> tuple[Array, ...]:
     keys = (part.rows + part.tombstones,)
     shapes: tuple[tuple[str, tuple[int, ...]], ...]
     if part.role == "rows":
-        shapes = (("int64", keys), ("uint8", keys), ("float32", part.shape))
+        stored = "uint16" if part.dtype == "bfloat16" else part.dtype
+        scales = (("uint16", (part.rows,)),) if part.dtype == "int8" else ()
+        shapes = (("int64", keys), ("uint8", keys), (stored, part.shape), *scales)
     elif part.role == "row_state":
         shapes = (("int64", keys), ("float32", part.shape), ("uint32", (part.rows,)), ("int64", (part.rows,)))
     else:
@@ -150,16 +158,21 @@ def _refuse_differences(wanted: dict[str, tuple[Any, Any]], where: str) -> None:
             raise Corrupt(f"{field} is {got!r}", wanted=repr(right), where=where)
 
 
-def _table(name: str, rows: tuple[Array, ...], state: tuple[Array, ...] | None, where: str) -> TableRows:
-    keys, tag_bytes, values = rows
-    count = len(values)
+def _table(
+    name: str, rows: tuple[Array, ...], precision: Precision, state: tuple[Array, ...] | None, where: str
+) -> TableRows:
+    keys, tag_bytes, stored, *scales = rows
+    count = len(stored)
     hashes = mix64(keys)
     _check_order(hashes[:count], hashes[count:], tag_bytes, where)
     if state is None:
-        return no_state(name, keys[:count], values, keys[count:])
-    state_keys, slots, frequency, last_seen = state
+        return no_state(name, keys[:count], _values(stored, precision, scales), keys[count:])
+    state_keys, columns, frequency, last_seen = state
     if not np.array_equal(state_keys, keys):
         raise Corrupt("row_state has other keys than rows", where=where)
+    values, slots = stored, columns
+    if precision != "float32":
+        values, slots = columns[:, : stored.shape[1]], columns[:, stored.shape[1] :]
     return TableRows(
         table=name,
         keys=keys[:count],
@@ -169,6 +182,12 @@ def _table(name: str, rows: tuple[Array, ...], state: tuple[Array, ...] | None, 
         last_seen=last_seen,
         tombstones=keys[count:],
     )
+
+
+def _values(stored: Array, precision: Precision, scales: list[Array]) -> NDArray[np.float32]:
+    if precision == "int8":
+        return from_int8(stored, scales[0])
+    return from_bfloat16(stored) if precision == "bfloat16" else stored
 
 
 def _check_order(hashes: NDArray[np.uint64], gone: NDArray[np.uint64], tag_bytes: Array, where: str) -> None:

@@ -11,14 +11,14 @@ from typing import Final, Self
 
 from checkpointing import paths
 from checkpointing.claim import claim
-from checkpointing.commit import Persistence, Taken, land
+from checkpointing.commit import Gone, Persistence, Taken, TooLate, land, landed, refuse_gone
 from checkpointing.content import Content
 from checkpointing.history import ahead
+from checkpointing.lease import GRACE_S
 from checkpointing.manifest import Graph, Manifest
-from checkpointing.pack import Packed
-from checkpointing.pending import Pending
-from infra.clock import Clock
-from infra.errors import Bug, Fenced
+from checkpointing.pending import Pending, Stopwatch
+from infra.clock import Clock, new_uuid
+from infra.errors import Bug, Fenced, Unavailable
 from infra.object_store import ObjectStore
 
 QUIET_S: Final = 30.0
@@ -37,7 +37,13 @@ class Writer:
     """
 
     def __init__(
-        self, store: ObjectStore, claimed: Manifest, clock: Clock, *, retry_for_s: float = RETRY_FOR_S
+        self,
+        store: ObjectStore,
+        claimed: Manifest,
+        clock: Clock,
+        *,
+        retry_for_s: float = RETRY_FOR_S,
+        grace_s: float = GRACE_S,
     ) -> None:
         """Use :meth:`take_over`; ``claimed`` must be a claim that this process has committed."""
         self._store = store
@@ -46,7 +52,12 @@ class Writer:
         self._persistence = Persistence(clock, retry_for_s, threading.Event())
         self._claimed = claimed
         self._last = claimed
+        # What is uploaded and not named after half the grace time is given up: a collector may take it.
+        self._too_late_s = grace_s / 2
         self._pending: Pending | None = None
+        # Bytes of graphs that no version of this writer names yet, by key, and the graph named last.
+        self._graphs: dict[str, bytes] = {}
+        self._graph: Graph | None = None
         self._fenced: Fenced | None = None
         self._busy = threading.Lock()
 
@@ -61,6 +72,7 @@ class Writer:
         *,
         quiet_s: float = QUIET_S,
         retry_for_s: float = RETRY_FOR_S,
+        grace_s: float = GRACE_S,
         stop: threading.Event | None = None,
         on_wait: Callable[[str], None] | None = None,
     ) -> Self:
@@ -74,6 +86,7 @@ class Writer:
             takeover: Whether to claim at once even from a writer with another identity.
             quiet_s: How long another identity must have been silent.
             retry_for_s: How long an unavailable store is tried, here and for each object of a commit.
+            grace_s: The store's grace time; anything but the format's own is for simulations.
             stop: Ends the waiting early, with ``Stopped``.
             on_wait: Told, in a sentence, when there is a wait for silence.
 
@@ -92,7 +105,7 @@ class Writer:
             quiet_s=quiet_s,
             on_wait=on_wait,
         )
-        return cls(store, claimed, clock, retry_for_s=retry_for_s)
+        return cls(store, claimed, clock, retry_for_s=retry_for_s, grace_s=grace_s)
 
     @property
     def claimed(self) -> Manifest:
@@ -136,7 +149,9 @@ class Writer:
                 self._finish(self._pending)
                 if repeated:
                     return self._last
-            self._pending = Pending(content, self._last)
+            graph = content.graph
+            data = None if graph is None else self._graphs.get(graph.key)
+            self._pending = Pending(content, self._last, data)
             return self._finish(self._pending)
 
     def retry(self) -> Manifest | None:
@@ -146,9 +161,11 @@ class Writer:
 
     def heartbeat(self) -> Manifest:
         """Commits a version that changes nothing and says that this learner lives. Raises as :meth:`commit`."""
-        if self._pending is not None and self._pending.content.kind == "heartbeat":
-            self.retry()
-            return self._last
+        pending = self.pending
+        if pending is not None:
+            self.retry()  # it lands first, and what this version says must follow it
+            if pending.kind == "heartbeat":
+                return self._last
         last = self._last
         return self.commit(
             Content(
@@ -161,26 +178,26 @@ class Writer:
         )
 
     def put_graph(self, data: bytes, *, weights: Sequence[str], labels: Sequence[str]) -> Graph:
-        """Stores a dense program under its hash, unless it is there, and returns the reference for :class:`Content`.
+        """Takes a dense program and returns the reference for :class:`Content`; the commit that names it uploads it.
 
         Args:
             data: The serialised GraphDef.
             weights: Names of the dense arrays in the order of its placeholders.
             labels: Names of its outputs.
-
-        Raises:
-            Unavailable: The store does not answer.
         """
         sha256 = hashlib.sha256(data).hexdigest()
+        # A key of its own: a copy that nobody names may be on its way out of the store.
         graph = Graph(
-            key=paths.graph_key(sha256), bytes=len(data), sha256=sha256, weights=tuple(weights), labels=tuple(labels)
+            key=paths.graph_key(sha256, new_uuid()),
+            bytes=len(data),
+            sha256=sha256,
+            weights=tuple(weights),
+            labels=tuple(labels),
         )
-        self._persistence.tries(lambda: self._put_once(graph, data), "store the graph")
+        if self._graph is not None and self._graph.model_copy(update={"key": graph.key}) == graph:
+            return self._graph
+        self._graphs[graph.key] = data
         return graph
-
-    def _put_once(self, graph: Graph, data: bytes) -> None:
-        if self._store.head(graph.key) != graph.bytes:
-            self._store.put(graph.key, data)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -194,26 +211,74 @@ class Writer:
             self._busy.release()
 
     def _finish(self, pending: Pending) -> Manifest:
-        for packed in ahead(self._upload, list(pending.to_upload)):
-            pending.to_upload.remove(packed)
-        manifest = pending.seal(self._clock.now_ms())
         try:
-            land(self._store, manifest, pending.data, self._persistence)
+            if not self._landed_late(pending):
+                self._send(pending)
         except Taken as taken:
-            self._pending = None
-            self._fenced = Fenced(
+            raise self._fence(
                 f"version {taken.found.version} was committed by learner `{taken.found.learner}`,"
-                f" epoch {taken.found.epoch}; this is `{self._last.learner}`, epoch {self._last.epoch}",
-                wanted="one learner per model",
-                cure="stop one of them; this one writes nothing more",
+                f" epoch {taken.found.epoch}; this is `{self._last.learner}`, epoch {self._last.epoch}"
+            ) from None
+        except Gone:
+            raise self._fence(
+                f"version {self._last.version + 1} was committed by another learner and collected since;"
+                f" this is `{self._last.learner}`, epoch {self._last.epoch}"
+            ) from None
+        except TooLate:
+            raise Unavailable(
+                f"version {self._last.version + 1} did not get through within {self._too_late_s:g} s",
+                cure="try again: it will be uploaded anew",
                 where=self._store.url,
-            )
-            raise self._fenced from None
-        self._last = manifest
+            ) from None
+        assert pending.manifest is not None
+        if pending.graph is not None:
+            self._graph = pending.graph
+            self._graphs.clear()
+        self._last = pending.manifest
         self._pending = None
-        return manifest
+        return self._last
 
-    def _upload(self, packed: Packed) -> Packed:
+    def _landed_late(self, pending: Pending) -> bool:
+        """Whether a commit too old to be sent again has landed; one that never will is begun anew."""
+        uploaded, sent = pending.since_upload, pending.since_sent
+        if uploaded is None or uploaded.seconds <= self._too_late_s:
+            return False
+        if sent is not None and pending.manifest is not None:
+            manifest = pending.manifest
+            if self._persistence.tries(lambda: landed(self._store, manifest), "look for the commit"):
+                self._persistence.tries(lambda: refuse_gone(self._store, manifest), "read the boundary")
+                return True
+            if sent.seconds <= self._too_late_s:
+                raise TooLate  # it may be on its way yet
+        pending.renew()
+        return False
+
+    def _send(self, pending: Pending) -> None:
+        if pending.to_upload and pending.since_upload is None:
+            pending.since_upload = Stopwatch(self._clock)
+        for key in ahead(lambda key: self._upload(key, pending), list(pending.to_upload)):
+            del pending.to_upload[key]
+        manifest = pending.seal(self._clock.now_ms())
+
+        def may_send() -> bool:
+            if pending.since_upload is not None and pending.since_upload.seconds > self._too_late_s:
+                return False
+            pending.since_sent = Stopwatch(self._clock)
+            return True
+
+        land(self._store, manifest, pending.data, self._persistence, may_send)
+
+    def _fence(self, what: str) -> Fenced:
+        self._pending = None
+        self._fenced = Fenced(
+            what,
+            wanted="one learner per model",
+            cure="stop one of them; this one writes nothing more",
+            where=self._store.url,
+        )
+        return self._fenced
+
+    def _upload(self, key: str, pending: Pending) -> str:
         # The key holds the attempt: whatever a repeated put replaces, it is these very bytes.
-        self._persistence.tries(lambda: self._store.put(packed.file.key, packed.data), f"upload {packed.file.key}")
-        return packed
+        self._persistence.tries(lambda: self._store.put(key, pending.to_upload[key]), f"upload {key}")
+        return key

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from checkpointing.boundary import first_version
 from checkpointing.history import manifests, newest_version, read_manifest
 from checkpointing.manifest import Manifest
 from checkpointing.quality import add_up
@@ -66,7 +67,7 @@ class ManifestReader:
         if self._next is None:
             self._newest = newest_version(self._store) or 0
             wanted = min(through + 1, self._newest - REMEMBERED)
-            self._next = max(1, wanted, self._newest - BACK_FILL)
+            self._next = max(first_version(self._store), wanted, self._newest - BACK_FILL)
         found: list[Manifest] = []
         if self._next <= self._newest:
             last = min(self._newest, self._next + CHUNK - 1)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from checkpointing.content import Run
-from checkpointing.history import chain
+from checkpointing.history import ancestors
 from infra.clock import Clock
 from infra.errors import Corrupt, Unavailable
 from infra.kafka import Batch, PartitionReader
@@ -120,7 +120,7 @@ def replay(
         Invalid: There is no such version.
         Corrupt: A manifest is wrong, or the topic no longer holds its messages.
     """
-    manifests = chain(store, model, version)
+    manifests = list(ancestors(store, model, version))[::-1]
     first: dict[int, int] = {}
     for manifest in manifests:
         for batch in manifest.batches:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -33,7 +34,7 @@ def restore_trainer(
     """Brings ``trainer`` to the state of ``version``, delta by delta; may be called again after a failure.
 
     Args:
-        trainer: In its first state.
+        trainer: In its first state, or as a failed call left it.
         gate: Learns which rows are not finite.
         store: The model's store.
         model: The model's name.
@@ -47,9 +48,10 @@ def restore_trainer(
         Unavailable: The store does not answer.
     """
     trainer.window = SampleIdWindow(trainer.window.horizon_ms)
+    _empty(trainer)
 
     def take(delta: Delta) -> None:
-        _refuse_other_spec(delta.manifest.feature_spec_hash, spec_hash, delta.manifest.version)
+        _refuse_other_spec(delta.source.feature_spec_hash, spec_hash, delta.source.version)
         for rows in delta.tables:
             trainer.tables.import_rows(rows)
             gate.note(rows)
@@ -66,6 +68,15 @@ def restore_trainer(
     except (KeyError, ValueError) as error:
         raise Corrupt(f"version {version} does not fit its own feature spec: {error}", where=store.url) from error
     return state
+
+
+def _empty(trainer: Trainer) -> None:
+    """After a failure the next try may begin with a newer base, which names no row that was deleted before it."""
+    for table in trainer.tables.tables:
+        if trainer.tables.row_count(table.name):
+            rows = trainer.tables.export(table.name)
+            nothing = {name: getattr(rows, name)[:0] for name in ("keys", "values", "slots", "frequency", "last_seen")}
+            trainer.tables.import_rows(replace(rows, **nothing, tombstones=rows.keys))
 
 
 def _refuse_other_spec(found: str, wanted: str, version: int) -> None:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from checkpointing.alive import KeptAlive
 from checkpointing.content import LearnerState
 from checkpointing.manifest import Graph
 from checkpointing.writer import QUIET_S, Writer
@@ -115,26 +116,36 @@ def _start(
     gate = QualityGate()
     spec_hash = feature_spec_hash(pipeline)
 
-    def progress(done: int, total: int) -> None:
-        report.enter("restoring", f"restoring: {done} of {total} versions")
+    claimed = writer.version
+    with KeptAlive(writer, clock) as alive:
 
-    progress(0, writer.version)
-    state = retry(
-        lambda: restore_trainer(trainer, gate, store, pipeline.name, writer.version, spec_hash, progress),
-        "restore",
-        clock=clock,
-        stop=stop,
-    )
-    _log.info("restored", version=state.version, epoch=state.epoch)
+        def progress(done: int, total: int) -> None:
+            alive.check()
+            report.enter("restoring", f"restoring: {done} of {total} parts")
 
-    report.enter("connecting", "waiting for Kafka")
-    topic = topics.samples(pipeline.name)
-    reader = PartitionReader(pipeline.kafka, topic, group=f"springtide.{pipeline.name}.learner", clock=clock)
-    cleanup.callback(reader.close)
-    positions = Positions(reader, KafkaAdmin(pipeline.kafka, clock=clock), clock)
-    retry(lambda: positions.start(state.positions), f"find topic {topic}", clock=clock, stop=stop)
+        progress(0, claimed)
+        state = retry(
+            lambda: restore_trainer(trainer, gate, store, pipeline.name, claimed, spec_hash, progress),
+            "restore",
+            clock=clock,
+            stop=stop,
+        )
+        _log.info("restored", version=state.version, epoch=state.epoch)
 
-    graph = retry(lambda: _graph(pipeline, trainer, writer, state), "store the dense program", clock=clock, stop=stop)
+        report.enter("connecting", "waiting for Kafka")
+        topic = topics.samples(pipeline.name)
+        reader = PartitionReader(pipeline.kafka, topic, group=f"springtide.{pipeline.name}.learner", clock=clock)
+        cleanup.callback(reader.close)
+        positions = Positions(reader, KafkaAdmin(pipeline.kafka, clock=clock), clock)
+
+        def connect() -> None:
+            alive.check()
+            positions.start(state.positions)
+
+        retry(connect, f"find topic {topic}", clock=clock, stop=stop)
+    report.version = writer.version
+
+    graph = _graph(pipeline, trainer, writer, state)
     constants = Constants(spec_hash, training_environment(pipeline), graph)
     committer = Committer(writer, gate, constants, clock)
     cleanup.callback(committer.close)

@@ -186,6 +186,8 @@ def state_of(trainer: Trainer) -> dict[str, Any]:
     """Every array that decides what the trainer does next, by name; for comparing two of them bit for bit."""
     state: dict[str, Any] = {f"dense/{name}": value for name, value in trainer.step.dense().items()}
     state |= {f"optimizer/{name}": value for name, value in trainer.step.optimizer.state().items()}
+    state |= {f"statistics/{name}": value for name, value in trainer.statistics.state().items()}
+    state["window"] = trainer.window.export()
     for table in trainer.tables.tables:
         rows = trainer.tables.export(table.name)
         order = np.argsort(rows.keys, kind="stable")

@@ -46,6 +46,7 @@ class Loop:
         if page:
             commands["page"] = ["dashboard"]
             self.addresses["page"] = f"http://{pipeline.dashboard.host}:{pipeline.dashboard.port}"
+        self._commands = commands
         self.processes = {name: self._process(name, words) for name, words in commands.items()}
 
     @property
@@ -79,8 +80,9 @@ class Loop:
         """Waits until the process answers that it is ready."""
         self.processes[name].wait_until_ready(lambda: is_ready(self.addresses[name]), READY_SECONDS)
 
-    def restart(self, name: str) -> None:
-        """Starts a process that has ended and waits until it is ready."""
+    def restart(self, name: str, *options: str) -> None:
+        """Starts a process that has ended, with ``options`` behind its command, and waits until it is ready."""
+        self.processes[name] = self._process(name, [*self._commands[name], *options])
         self.processes[name].start()
         self.await_ready(name)
 

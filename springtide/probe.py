@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -21,6 +21,8 @@ from springtide.datasets.replay import event_body
 from streaming.topics import PROBE_PREFIX
 
 POLL_SECONDS = 0.02
+# Steps of this share go evenly round a circle, however many there are.
+GOLDEN_RATIO = (5**0.5 - 1) / 2
 # How far back to look for a real impression whose features the probe takes.
 TEMPLATE_MESSAGES = 1
 REQUEST_SECONDS = 5.0
@@ -87,7 +89,8 @@ class Prober:
         self._producer = Producer(pipeline.kafka)
         self._http = httpx.Client(timeout=REQUEST_SECONDS, trust_env=False)
         self._fields = self._template()
-        self._next = 0
+        # The first version that has not been read yet.
+        self._next = 1
 
     def probe(self, *, timeout: float, effect: bool = False) -> ProbeResult:
         """Sends one probe and waits until every replica has learned it.
@@ -98,7 +101,7 @@ class Prober:
         events = self._pipeline.events
         before = self._score() if effect else None
         # The probe can only be in a version that does not exist yet.
-        self._next = (newest_version(self._store, after=self._next) or self._next) + 1
+        self._next = max(self._next, (newest_version(self._store, after=self._next - 1) or 0) + 1)
         key = f"{PROBE_PREFIX}{new_uuid()}"
         deadline = self._clock.monotonic() + timeout
         sent_ms = self._clock.now_ms()
@@ -121,6 +124,20 @@ class Prober:
             applied_ms=applied,
             scores=(before, after) if before is not None and after is not None else None,
         )
+
+    def probes(self, count: int, *, timeout: float, effect: bool = False) -> Iterator[ProbeResult]:
+        """``count`` probes, one after the other.
+
+        Each is followed by a pause, so that they meet every phase of the commit interval evenly, as clicks do: a probe
+        sent when the last one was applied would always wait for nearly a whole one.
+
+        Raises:
+            Unavailable: As :meth:`probe`.
+        """
+        for number in range(count):
+            yield self.probe(timeout=timeout, effect=effect)
+            if number + 1 < count:
+                self._clock.sleep(number * GOLDEN_RATIO % 1 * self._pipeline.learner.commit_interval.seconds)
 
     def close(self) -> None:
         """Ends the connections."""

@@ -28,10 +28,9 @@ def run_probes(path: Path | None, *, count: int, effect: bool, timeout: float, a
     """
     pipeline = load_pipeline(_file(path))
     replicas = len(pipeline.dashboard.targets.replicas)
-    results = []
+    results: list[ProbeResult] = []
     with Prober(pipeline, open_store(pipeline.store), SystemClock()) as prober:
-        for _ in range(count):
-            result = prober.probe(timeout=timeout, effect=effect)
+        for result in prober.probes(count, timeout=timeout, effect=effect):
             results.append(result)
             if not as_json:
                 typer.echo(line(result, replicas))

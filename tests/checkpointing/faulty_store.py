@@ -60,7 +60,7 @@ class FaultyStore:
         return self.inner.list(prefix, after)
 
     def delete(self, key: str) -> None:
-        raise AssertionError(f"{key}: nothing is ever deleted")
+        self._write("delete", key, lambda: self.inner.delete(key))
 
     def exists(self, key: str) -> bool:
         return self.head(key) is not None

@@ -121,8 +121,8 @@ def test_the_message_names_file_and_field(field: str) -> None:
 
 
 def test_a_newer_pack_asks_for_an_upgrade() -> None:
-    data = header(8, (2).to_bytes(4, "little"))(DATA)
-    with pytest.raises(Invalid, match="format 2") as caught:
+    data = header(8, (3).to_bytes(4, "little"))(DATA)
+    with pytest.raises(Invalid, match="format 3") as caught:
         unpack(signed(data), {FILE.key: data}, serving_only=False)
     assert "upgrade" in caught.value.cure
 

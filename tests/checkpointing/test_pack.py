@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from checkpointing import layout
+from checkpointing import layout, paths
 from checkpointing.content import Array, Content, Delta
 from checkpointing.hash_order import mix64
 from checkpointing.manifest import Gate, Manifest, Timeline
@@ -51,7 +51,7 @@ def rows_of(draw: st.DrawFn, name: str) -> TableRows:
 
 arrays = st.dictionaries(
     st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=20),
-    st.sampled_from(list(layout.ITEM_BYTES)).flatmap(
+    st.sampled_from(sorted(layout.ARRAY_DTYPES)).flatmap(
         lambda dtype: hnp.arrays(np.dtype(dtype), hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4))
     ),
     max_size=4,
@@ -99,7 +99,12 @@ def manifest_of(packs: list[Packed]) -> Manifest:
 
 
 def packed(content: Content, one_file_below: int = 8 << 20) -> list[Packed]:
-    return pack(content, version=3, epoch=1, attempt=ATTEMPT, one_file_below=one_file_below)
+    return pack(
+        content,
+        attempt=ATTEMPT,
+        key=lambda name: paths.pack_key(3, 1, ATTEMPT, name),
+        one_file_below=one_file_below,
+    )
 
 
 def read(packs: list[Packed], *, serving_only: bool = False) -> Delta:

@@ -16,22 +16,17 @@ import pytest
 from checkpointing.history import newest_version
 from checkpointing.quality import add_up
 from infra import spec
-from infra.feature_spec import feature_spec_hash
 from infra.object_store import open_store
-from learner.gate import QualityGate
-from learner.restore import restore_trainer
 from learner.run import run_learner
-from learner.trainer import state_of
 from tests.learner.messages import message, sample
 from tests.learner.stream import (
     CLOCK,
+    assert_replay_equals,
     committed_offsets,
-    fresh_trainer,
     line,
     make_pipeline,
     make_topic,
     parts,
-    replayed,
     send,
     until,
 )
@@ -129,13 +124,7 @@ def test_killed_at_random_moments(
     assert quality.samples == feeder.samples
     assert quality.positives == sum(sample(number)["label_click"] for number in range(feeder.samples))
     newest = manifests[-1].version
-    restored = fresh_trainer(pipeline)
-    restore_trainer(restored, QualityGate(), store, pipeline.name, newest, feature_spec_hash(pipeline))
-    again = state_of(replayed(pipeline, store, newest))
-    mine = state_of(restored)
-    assert list(mine) == list(again)
-    for name, array in mine.items():
-        np.testing.assert_array_equal(array, again[name], err_msg=name)
+    mine = assert_replay_equals(pipeline, store, newest)
     # Every sample, once: a row's frequency counts the samples that it took part in.
     frequencies = dict(zip(mine["rows/item/keys"].tolist(), mine["rows/item/frequency"].tolist(), strict=True))
     items = [sample(number)["item"] for number in range(feeder.samples)]

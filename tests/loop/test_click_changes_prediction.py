@@ -60,3 +60,10 @@ def test_a_probe_is_timed_to_every_replica_and_moves_its_score(running: RunningL
     assert all(moment >= result.committed_ms for moment in result.applied_ms.values())
     assert result.scores is not None
     assert result.scores[1] != result.scores[0]
+
+
+def test_probes_one_after_the_other_are_each_found_in_a_version_of_their_own(running: RunningLoop) -> None:
+    with Prober(running.pipeline, running.store, running.clock) as prober:
+        versions = [result.version for result in prober.probes(4, timeout=30)]
+
+    assert versions == sorted(set(versions))

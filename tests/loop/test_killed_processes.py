@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from checkpointing.history import newest_version
-from tests.loop.conftest import RunningLoop
+from tests.learner.stream import assert_replay_equals
+from tests.loop.conftest import ITEMS, RunningLoop
 
 KILLS = 3
 SEED = 20_260
@@ -30,6 +31,11 @@ def test_a_learner_killed_at_random_points_learns_every_sample_once(running: Run
         running.loop.restart("learner")
     running.stop_traffic()
     running.assert_nothing_lost()
+    # Every version that this folder's tests have made so far, through Flink, Kafka and S3.
+    newest = newest_version(running.store)
+    assert newest is not None
+    state = assert_replay_equals(running.pipeline, running.store, newest)
+    assert len(state["rows/item/keys"]) >= ITEMS
 
 
 @pytest.mark.timeout(300)

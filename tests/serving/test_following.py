@@ -196,7 +196,7 @@ def test_a_newer_format(model: Model, stepped: Replica, store: ObjectStore, tmp_
     model.commit(2)
     path = tmp_path / "manifests" / f"{3:020d}.json"
     good = path.read_bytes()
-    path.write_bytes(json.dumps({**json.loads(good), "format": 2}).encode())
+    path.write_bytes(json.dumps({**json.loads(good), "format": 3}).encode())
     stepped.following.step()
     trouble = stepped.following.trouble
     assert trouble is not None

@@ -1,0 +1,140 @@
+"""Keeps what a reader reads from being collected; must not know what it reads it for."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator
+from typing import Final, Literal, Self
+
+from checkpointing.boundary import read_boundary
+from checkpointing.chain import Chain, plan
+from checkpointing.packfile import Number, Part
+from checkpointing.paths import lease_key
+from checkpointing.signed import from_signed_json, to_signed_json
+from infra.clock import Clock, new_uuid
+from infra.errors import Corrupt, Invalid, Unavailable
+from infra.object_store import ObjectStore
+
+# How long, by the store's clock, objects outlive the moment when nothing names them any more. A part of the format:
+# writers, readers and collectors must agree.
+GRACE_S: Final = 3600.0
+# A store whose boundary moves faster than a reader can plan is not ours.
+MOST_PLANS: Final = 10
+
+
+class LeaseNote(Part):
+    """The object of a lease: from which version on its holder reads, or in which base below the boundary."""
+
+    format: Literal[2] = 2
+    version: Number
+    holder: str
+
+    @classmethod
+    def from_json(cls, data: bytes, *, where: str) -> LeaseNote:
+        """Reads a lease; raises as :func:`checkpointing.signed.from_signed_json`."""
+        return from_signed_json(cls, data, what="lease", where=where)
+
+
+class Lease:
+    """One reader's lease; lapses by itself one grace time after it was last renewed.
+
+    A store that this reader may not write to gives no lease: what is read then is safe for one grace time.
+    """
+
+    def __init__(self, store: ObjectStore, holder: str, clock: Clock, *, grace_s: float = GRACE_S) -> None:
+        """Makes no request yet.
+
+        Args:
+            store: The model's store.
+            holder: Who reads, for people.
+            clock: Tells when to renew.
+            grace_s: The store's grace time.
+        """
+        self._store = store
+        self._holder = holder
+        self._clock = clock
+        self._every_s = grace_s / 4
+        self._key = lease_key(new_uuid())
+        self._data: bytes | None = None
+        self._renewed = 0.0
+
+    def take(self, version: int) -> None:
+        """Holds everything from ``version`` on; raises ``Unavailable``."""
+        self._data = to_signed_json(LeaseNote(version=version, holder=self._holder))
+        self._put()
+
+    def renew(self) -> None:
+        """Call this between reads; puts the lease again when a quarter of the grace time has passed.
+
+        Raises:
+            Unavailable: The store does not answer.
+        """
+        if self._data is not None and self._clock.monotonic() - self._renewed >= self._every_s:
+            self._put()
+
+    def release(self) -> None:
+        """Gives everything back; a store that does not answer lets it lapse."""
+        if self._data is not None:
+            self._data = None
+            with contextlib.suppress(Unavailable, Invalid):
+                self._store.delete(self._key)
+
+    def _put(self) -> None:
+        if self._data is not None:
+            self._renewed = self._clock.monotonic()
+            with contextlib.suppress(Invalid):  # no right to write here
+                self._store.put(self._key, self._data)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def plan_held(store: ObjectStore, model: str, target: int, lease: Lease, *, without: Collection[int] = ()) -> Chain:
+    """The chain of ``target``, none of whose objects is collected while ``lease`` is renewed.
+
+    The lease is written before the boundary is read, and a collector writes the boundary before it reads the leases:
+    one of the two sees the other.
+
+    Args:
+        store: The model's store.
+        model: Its name.
+        target: The version to fold.
+        lease: Taken here.
+        without: Bases not to use.
+
+    Raises:
+        Invalid: There is no version ``target``, or it was collected.
+        Corrupt: A manifest or base is wrong or missing.
+        Unavailable: The store does not answer.
+    """
+    for _ in range(MOST_PLANS):
+        before = read_boundary(store)
+        try:
+            chain = plan(store, model, target, without=without)
+        except Corrupt:
+            if read_boundary(store) == before:
+                raise
+            continue  # what is missing may have been collected meanwhile
+        lease.take(chain.start)
+        boundary = read_boundary(store)
+        if boundary.holds(chain.start, None if chain.base is None else chain.base.version):
+            return chain
+        if boundary == before:
+            raise Invalid(
+                f"version {target} was collected; the store holds versions from {boundary.version} on",
+                wanted=f"one of those, or of the bases {list(boundary.kept)}" if boundary.kept else "one of those",
+                cure="choose another version with `springtide versions`",
+                where=store.url,
+            )
+    raise Unavailable(f"version {target} is collected while it is read", cure="try again", where=store.url)
+
+
+@contextlib.contextmanager
+def held_chain(store: ObjectStore, model: str, target: int, holder: str, clock: Clock) -> Iterator[tuple[Chain, Lease]]:
+    """:func:`plan_held` with a lease that ends with the block."""
+    with Lease(store, holder, clock) as lease:
+        yield plan_held(store, model, target, lease), lease

@@ -1,0 +1,50 @@
+"""Finds the newest version that replicas may answer from; opens no pack."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from checkpointing.boundary import first_version
+from checkpointing.history import ahead, read_manifest
+from checkpointing.manifest import Manifest
+from infra.errors import Corrupt
+from infra.object_store import ObjectStore
+
+
+def newest_servable(
+    store: ObjectStore,
+    model: str,
+    newest: int,
+    promoted: Collection[int] = (),
+    on_manifest: Callable[[Manifest], object] | None = None,
+) -> int | None:
+    """The newest version up to ``newest`` that the gate let pass or a person promoted, or None.
+
+    Args:
+        store: The model's store.
+        model: Its name.
+        newest: Where to begin; reads downwards from there.
+        promoted: Versions that are servable by decision.
+        on_manifest: Given each manifest read, newest first, the one found included; none but the newest where there
+            is nothing servable.
+
+    Raises:
+        Corrupt: A manifest is wrong or missing.
+        Invalid: It has a newer format, or is of another model.
+        Unavailable: The store does not answer.
+    """
+    first = first_version(store)
+    numbers = range(newest, first - 1, -1)
+    for version, manifest in zip(
+        numbers, ahead(lambda number: read_manifest(store, model, number), numbers), strict=True
+    ):
+        if manifest is None:
+            if first_version(store) > version:
+                return None  # collected meanwhile; whatever was servable there is older than a base
+            raise Corrupt(f"version {version} is missing", wanted=f"all versions up to {newest}", where=store.url)
+        if on_manifest is not None:
+            on_manifest(manifest)
+        if manifest.changes and (manifest.gate.servable or version in promoted):
+            return version
+    return None
