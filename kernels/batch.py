@@ -24,6 +24,7 @@ class EncodedBatch:
         numbers: float32 [rows, n], 0 where a value is missing and where it still waits for standard scaling.
         unscaled: float64 [rows, s], raw values of the features with standard scaling, NaN where missing;
             ``RunningStatistics.scale`` turns them into their columns of ``numbers``.
+        weights: Per id feature float32 [occurrences], what each id counts, or None: 1 each; empty: no feature has any.
         not_finite: Per number feature, how many values were NaN or infinite and count as missing.
     """
 
@@ -33,17 +34,24 @@ class EncodedBatch:
     numbers: NDArray[np.float32]
     unscaled: NDArray[np.float64] = field(default_factory=_nothing_unscaled)
     not_finite: tuple[int, ...] = ()
+    weights: tuple[NDArray[np.float32] | None, ...] = ()
 
     def part(self, begin: int, end: int) -> EncodedBatch:
         """Samples ``begin`` to ``end``, exclusive; ``not_finite`` counts the whole batch and is left out."""
         ids: list[NDArray[np.int64]] = []
         splits: list[NDArray[np.int32] | None] = []
-        for column, split in zip(self.ids, self.splits, strict=True):
-            if split is None:
-                ids.append(column[begin:end])
-                splits.append(None)
-            else:
-                ids.append(column[split[begin] : split[end]])
-                splits.append(split[begin : end + 1] - split[begin])
-        unscaled = self.unscaled[begin:end]
-        return EncodedBatch(end - begin, tuple(ids), tuple(splits), self.numbers[begin:end], unscaled)
+        weights: list[NDArray[np.float32] | None] = []
+        for position, (column, split) in enumerate(zip(self.ids, self.splits, strict=True)):
+            places = slice(begin, end) if split is None else slice(int(split[begin]), int(split[end]))
+            ids.append(column[places])
+            splits.append(None if split is None else split[begin : end + 1] - split[begin])
+            of_ids = self.weights[position] if self.weights else None
+            weights.append(None if of_ids is None else of_ids[places])
+        return EncodedBatch(
+            end - begin,
+            tuple(ids),
+            tuple(splits),
+            self.numbers[begin:end],
+            self.unscaled[begin:end],
+            weights=tuple(weights) if self.weights else (),
+        )

@@ -5,21 +5,30 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from itertools import pairwise
+from typing import Final, Literal, get_args
 
-InitializerKind = Literal["normal", "uniform", "constant"]
-OptimizerKind = Literal["adagrad", "adam"]
+from kernels.lifecycle_settings import AdmissionSettings, EvictionSettings
+from kernels.optimizer_settings import OptimizerSettings
+
+InitializerKind = Literal["normal", "truncated_normal", "uniform", "constant"]
 Combiner = Literal["sum", "mean", "sqrtn"]
+Precision = Literal["float32", "bfloat16", "float16"]
 
-LARGEST_DIM = 4096
-INITIALIZER_KINDS: tuple[InitializerKind, ...] = ("normal", "uniform", "constant")
-OPTIMIZER_KINDS: tuple[OptimizerKind, ...] = ("adagrad", "adam")
-COMBINERS: tuple[Combiner, ...] = ("sum", "mean", "sqrtn")
+LARGEST_DIM: Final = 4096
+MOST_RUNGS: Final = 4
+INITIALIZER_KINDS: Final[tuple[InitializerKind, ...]] = get_args(InitializerKind)
+COMBINERS: Final[tuple[Combiner, ...]] = get_args(Combiner)
+PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
 
 
 @dataclass(frozen=True)
 class InitializerSettings:
-    """How a new key's row begins: ``scale`` is the standard deviation, the half width, or the constant itself."""
+    """How a new key's row begins.
+
+    ``scale`` is the standard deviation (``truncated_normal``: before it is cut at two of them), the half width, or
+    the constant itself.
+    """
 
     kind: InitializerKind = "normal"
     scale: float = 0.01
@@ -32,49 +41,70 @@ class InitializerSettings:
 
 
 @dataclass(frozen=True)
-class OptimizerSettings:
-    """How a row learns; ``initial_accumulator`` is Adagrad's, the betas are Adam's."""
+class Rung:
+    """Rows have only ``dim`` coordinates until their key has occurred ``until`` times; the rest read as 0."""
 
-    kind: OptimizerKind = "adagrad"
-    learning_rate: float = 0.05
-    initial_accumulator: float = 0.1
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-
-    def __post_init__(self) -> None:
-        if self.kind not in OPTIMIZER_KINDS:
-            raise ValueError(f"optimizer kind {self.kind!r}; wanted one of {', '.join(OPTIMIZER_KINDS)}")
-        for name in ("learning_rate", "initial_accumulator", "epsilon"):
-            value = getattr(self, name)
-            if not math.isfinite(value) or value < 0:
-                raise ValueError(f"optimizer {name} {value!r}; wanted a finite number of at least 0")
-        for name in ("beta1", "beta2"):
-            value = getattr(self, name)
-            if not 0 <= value < 1:
-                raise ValueError(f"optimizer {name} {value!r}; wanted at least 0 and below 1")
+    dim: int
+    until: int
 
 
 @dataclass(frozen=True)
 class TableSettings:
-    """Rows of one id space. ``seed`` and ``name`` decide, with the key, how a row begins."""
+    """Rows of one id space. ``seed`` and ``name`` decide, with the key, how a row begins.
+
+    Attributes:
+        name: Name of the table.
+        dim: Coordinates of a row, of a fully grown one where there is a ladder.
+        seed: Of initial rows, admission by chance and stochastic rounding.
+        initializer: How a row begins.
+        optimizer: How it learns.
+        precision: How values are kept; 16-bit ones are rounded by chance, so that small steps add up. The optimizer's
+            state is always float32.
+        ladder: The smaller sizes, ascending; coordinates gained later begin as the initializer has them.
+        admission: Which keys get a row.
+        eviction: Which rows leave.
+    """
 
     name: str
     dim: int
     seed: int = 1
     initializer: InitializerSettings = field(default_factory=InitializerSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    precision: Precision = "float32"
+    ladder: tuple[Rung, ...] = ()
+    admission: AdmissionSettings = field(default_factory=AdmissionSettings)
+    eviction: EvictionSettings = field(default_factory=EvictionSettings)
 
     def __post_init__(self) -> None:
+        where = f"table {self.name!r}: "
         if not 1 <= self.dim <= LARGEST_DIM:
-            raise ValueError(f"table {self.name!r}: dim {self.dim}; wanted 1 to {LARGEST_DIM}")
+            raise ValueError(f"{where}dim {self.dim}; wanted 1 to {LARGEST_DIM}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"{where}precision {self.precision!r}; wanted one of {', '.join(PRECISIONS)}")
+        if len(self.ladder) >= MOST_RUNGS:
+            raise ValueError(f"{where}a ladder of {len(self.ladder)} rungs; wanted at most {MOST_RUNGS - 1}")
+        dims = [0, *(rung.dim for rung in self.ladder), self.dim]
+        untils = [0, *(rung.until for rung in self.ladder), 2**32]
+        if any(low >= high for low, high in pairwise(dims)) or any(low >= high for low, high in pairwise(untils)):
+            raise ValueError(f"{where}the ladder's dims and untils must rise, below dim {self.dim} and 2^32")
+
+    @property
+    def dims(self) -> list[int]:
+        """Coordinates of a row by rung, ascending."""
+        return [*(rung.dim for rung in self.ladder), self.dim]
+
+    @property
+    def thresholds(self) -> list[int]:
+        """From which frequency on a row stands on the next rung."""
+        return [rung.until for rung in self.ladder]
 
 
 @dataclass(frozen=True)
 class ColumnSettings:
     """One id feature: which table its ids live in and how several ids of one sample become one vector.
 
-    For n ids with rows r: ``sum`` = Σr, ``mean`` = Σr / n, ``sqrtn`` = Σr / √n; no ids = zeros.
+    For n ids with rows r and weights v (1 unless the batch has some): ``sum`` = Σvr, ``mean`` = Σvr / Σv, ``sqrtn`` =
+    Σvr / √Σv²; no ids, or nothing to divide by = zeros.
     """
 
     name: str

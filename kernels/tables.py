@@ -11,35 +11,29 @@ from numpy.typing import NDArray
 
 from kernels import _core
 from kernels.batch import EncodedBatch
-from kernels.rows import TableRows
-from kernels.settings import ColumnSettings, InitializerSettings, OptimizerSettings, TableSettings
+from kernels.core_settings import core_table
+from kernels.lifecycle_settings import AdmissionSettings, EvictionSettings
+from kernels.optimizer_settings import OptimizerSettings, ScheduleSettings
+from kernels.rows import AdmissionCounts, TableRows
+from kernels.settings import ColumnSettings, InitializerSettings, Rung, TableSettings
 
 __all__ = [
+    "AdmissionCounts",
+    "AdmissionSettings",
     "ColumnSettings",
     "EmbeddingTables",
     "EncodedBatch",
+    "EvictionSettings",
     "InitializerSettings",
     "OptimizerSettings",
+    "Rung",
+    "ScheduleSettings",
     "TableReader",
     "TableRows",
     "TableSettings",
 ]
 
-
-def _core_table(table: TableSettings) -> _core.TableSettings:
-    return _core.TableSettings(
-        name=table.name,
-        dim=table.dim,
-        seed=table.seed % 2**64,
-        initializer=_core.InitializerKind[table.initializer.kind],
-        scale=table.initializer.scale,
-        optimizer=_core.OptimizerKind[table.optimizer.kind],
-        learning_rate=table.optimizer.learning_rate,
-        initial_accumulator=table.optimizer.initial_accumulator,
-        beta1=table.optimizer.beta1,
-        beta2=table.optimizer.beta2,
-        epsilon=table.optimizer.epsilon,
-    )
+_FORGOTTEN = np.uint32(0)
 
 
 def _refuse_repeats(what: str, names: Sequence[str]) -> None:
@@ -56,8 +50,9 @@ class EmbeddingTables:
     zeros. It supports ``__dlpack__``; ``buffer[:rows]`` shares it without a copy.
 
     A step is ``prepare(batch)``, ``lookup()``, ``apply(gradient, event_ms)``, in this order. ``prepare`` of the next
-    batch may come before ``apply`` of this one, since it changes no table. Calls from several threads run one after
-    the other. Rows are the same bit for bit whatever ``threads`` is.
+    batch may come before ``apply`` of this one. ``apply`` is all that changes tables: a lookup whose gradient never
+    comes leaves no trace. Calls from several threads run one after the other. Rows are the same bit for bit whatever
+    ``threads`` is.
 
     Args:
         tables: One per id space.
@@ -94,7 +89,7 @@ class EmbeddingTables:
                 raise ValueError(f"{what} is {value}; wanted at least {least}")
         self._position = {table.name: position for position, table in enumerate(self.tables)}
         self._group = _core.Group(
-            tables=[_core_table(table) for table in self.tables],
+            tables=[core_table(table) for table in self.tables],
             columns=[
                 _core.ColumnSettings(column.name, self._table(column.table), _core.Combiner[column.combiner])
                 for column in self.columns
@@ -127,22 +122,26 @@ class EmbeddingTables:
         Raises:
             ValueError: Sizes do not fit, or a number is not finite.
         """
-        self._group.prepare(batch.rows, batch.ids, batch.splits, batch.numbers)
+        self._group.prepare(batch.rows, batch.ids, batch.splits, batch.weights, batch.numbers)
 
     def lookup(self) -> int:
-        """Creates missing rows and fills ``buffer[:rows]`` for the prepared batch; returns ``rows``.
+        """Fills ``buffer[:rows]`` for the prepared batch and returns ``rows``; changes no table.
+
+        A key without a row reads as the row that it would begin with or, where it is not admitted yet, as its table's
+        ``not_admitted``.
 
         Raises:
             ValueError: No batch is prepared.
-            MemoryError: No room for the new rows; no table was changed and the batch is still prepared.
+            MemoryError: No room; the batch is still prepared.
         """
         return self._group.lookup()
 
     def apply(self, gradient: NDArray[np.float32], event_ms: int) -> None:
-        """One optimizer step for the rows of the last lookup.
+        """One step for the keys of the last lookup: admit, create, update, grow, evict.
 
         Gradients are summed per unique key (in column, then batch order) before the one update of its row, which also
-        adds the key's occurrences to its frequency and raises its last-seen to ``event_ms``.
+        adds the key's occurrences to its frequency and raises its last-seen to ``event_ms``. Keys that are not admitted
+        are counted and learn nothing. Then a slice of each table is swept for rows that its settings evict.
 
         Args:
             gradient: float32 [rows, stride], of the loss by ``buffer[:rows]``; numbers and padding are ignored.
@@ -150,7 +149,7 @@ class EmbeddingTables:
 
         Raises:
             ValueError: No lookup before it, or a gradient that does not fit or is not finite; no row changed.
-            MemoryError: No room for the marks; no row changed.
+            MemoryError: No room; no row changed.
         """
         self._group.apply(gradient, event_ms)
 
@@ -163,8 +162,10 @@ class EmbeddingTables:
         Raises:
             MemoryError: No room for the copy; nothing was forgotten.
         """
-        captured = self._group.capture()
-        return [TableRows(table.name, *block) for table, block in zip(self.tables, captured, strict=True)]
+        return [
+            self._rows(position, table.name, block)
+            for position, (table, block) in enumerate(zip(self.tables, self._group.capture(), strict=True))
+        ]
 
     def put_back(self, rows: Iterable[TableRows]) -> None:
         """Marks the keys of an abandoned capture as changed again; the next capture reads their values of then.
@@ -173,15 +174,20 @@ class EmbeddingTables:
             KeyError: An unknown table.
         """
         for block in rows:
-            self._group.put_back(self._table(block.table), block.keys, block.tombstones)
+            position = self._table(block.table)
+            self._group.put_back(position, block.keys, block.tombstones)
+            if block.counts is not None:
+                gone = block.counts.occurrences == _FORGOTTEN
+                self._group.put_back_counts(position, block.counts.keys[~gone], block.counts.keys[gone])
 
     def export(self, name: str) -> TableRows:
-        """All rows of a table, by row number; forgets no mark.
+        """All rows of a table and what its admission remembers, by row number; forgets no mark.
 
         Raises:
             KeyError: An unknown table.
         """
-        return TableRows(name, *self._group.export_rows(self._table(name)))
+        position = self._table(name)
+        return self._rows(position, name, self._group.export_rows(position))
 
     def import_rows(self, rows: TableRows) -> None:
         """Writes rows as they are and deletes tombstones; marks nothing as changed.
@@ -204,6 +210,40 @@ class EmbeddingTables:
             np.ascontiguousarray(rows.last_seen),
             np.ascontiguousarray(rows.tombstones),
         )
+        if rows.counts is not None and self.trainable:
+            self.import_counts(rows.counts)
+
+    def import_counts(self, counts: AdmissionCounts) -> None:
+        """Takes over what admission remembers, entry by entry: later ones win, those of 0 occurrences are forgotten.
+
+        Raises:
+            KeyError: An unknown table.
+            ValueError: They were made by another kind of admission; nothing was changed.
+            MemoryError: No room; nothing was changed.
+        """
+        self._group.import_counts(
+            self._table(counts.table),
+            np.ascontiguousarray(counts.keys),
+            np.ascontiguousarray(counts.counters),
+            np.ascontiguousarray(counts.occurrences),
+            np.ascontiguousarray(counts.last_seen),
+        )
+
+    def state(self) -> NDArray[np.int64]:
+        """What beside rows and counts decides how training goes on: int64 [2 + 6 tables].
+
+        Steps applied, the newest event time in ms, then per table where its three sweeps stand. Taken at the same step
+        boundary as ``capture``, it makes an exact restore.
+        """
+        return self._group.state()
+
+    def restore(self, state: NDArray[np.int64]) -> None:
+        """Takes over what :meth:`state` gave.
+
+        Raises:
+            ValueError: It is another number of tables' state.
+        """
+        self._group.restore(np.ascontiguousarray(state, np.int64))
 
     def erase(self, name: str, keys: NDArray[np.int64]) -> int:
         """Deletes keys; each that was present becomes a tombstone of the next capture. Returns how many were.
@@ -238,6 +278,20 @@ class EmbeddingTables:
         """
         return self._group.slot_width(self._table(name))
 
+    def _rows(self, position: int, name: str, block: _core.Block) -> TableRows:
+        remembered: AdmissionCounts | None = None
+        if self.trainable and self.tables[position].admission.kind in ("counter", "bloom"):
+            keys, counters, occurrences, last_seen, forgotten = block[6]
+            gone = len(forgotten)
+            remembered = AdmissionCounts(
+                name,
+                np.concatenate([forgotten, keys]),
+                np.concatenate([np.zeros((gone, counters.shape[1]), np.uint8), counters]),
+                np.concatenate([np.zeros(gone, np.uint32), occurrences]),
+                np.concatenate([np.zeros(gone, np.int64), last_seen]),
+            )
+        return TableRows(name, *block[:6], counts=remembered)
+
     def _table(self, name: str) -> int:
         try:
             return self._position[name]
@@ -262,7 +316,7 @@ class TableReader:
         Raises:
             ValueError: Sizes do not fit, or a number is not finite.
         """
-        rows = self._reader.lookup(batch.rows, batch.ids, batch.splits, batch.numbers)
+        rows = self._reader.lookup(batch.rows, batch.ids, batch.splits, batch.weights, batch.numbers)
         return self._buffer[:rows]
 
     @property

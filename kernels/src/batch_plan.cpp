@@ -50,6 +50,11 @@ void BatchPlan::deduplicate(std::size_t table, const std::vector<std::size_t>& o
       ensure(to.splits, row_count + 1);
       std::copy_n(view.splits, row_count + 1, to.splits.data());
     }
+    to.weighted = view.weights != nullptr;
+    if (to.weighted) {
+      ensure(to.weights, view.count);
+      std::copy_n(view.weights, view.count, to.weights.data());
+    }
     for (std::size_t begin = 0; begin < view.count; begin += kHashBlock) {
       const std::size_t block = std::min(kHashBlock, view.count - begin);
       for (std::size_t i = 0; i < block; ++i) hashes[i] = hash_key(view.ids[begin + i]);

@@ -7,6 +7,7 @@
 
 #include "memory.hpp"
 #include "row_kernels.hpp"
+#include "table.hpp"
 
 namespace springtide {
 
@@ -16,32 +17,20 @@ struct ColumnSettings {
   Combiner combiner;
 };
 
-// One id column of a batch, borrowed. Without splits every row has exactly one id.
+// One id column of a batch, borrowed. Without splits every row has exactly one id, without weights each counts 1.
 struct IdsView {
   const std::int64_t* ids;
   std::size_t count;
   const std::int32_t* splits;  // [rows + 1] or null
-};
-
-// Unique keys of all columns of one table, in the order of first occurrence (column order, then batch order).
-struct UniqueKeys {
-  Array<std::int64_t> keys;
-  Array<std::uint64_t> hashes;
-  Array<std::uint32_t> counts;     // occurrences
-  std::size_t count = 0;
-
-  // Scratch of lookup and apply.
-  Array<std::uint32_t> rows;
-  Array<float*> addresses;
-  Array<std::uint64_t> missing_hashes;
-  Array<float> values;             // [count, dim]
-  Array<float> sums;               // [count, dim]
+  const float* weights;        // [count] or null; wants splits
 };
 
 struct ColumnIds {
   Array<std::uint32_t> inverse;    // [occurrences], positions in the table's unique keys
   Array<std::int32_t> splits;      // [rows + 1] when ragged
+  Array<float> weights;            // [occurrences] when weighted
   bool ragged = false;
+  bool weighted = false;
 };
 
 class BatchPlan {
@@ -54,7 +43,7 @@ class BatchPlan {
                    std::size_t rows);
 
   std::size_t rows = 0;
-  std::vector<UniqueKeys> tables;
+  std::vector<UniqueKeys> tables;  // in the order of first occurrence (column order, then batch order)
   std::vector<ColumnIds> columns;
   Array<float> numbers;            // [rows, numbers]
 

@@ -17,9 +17,12 @@ namespace {
 
 using Ids = std::vector<Vector<std::int64_t>>;
 using Splits = std::vector<std::optional<Vector<std::int32_t>>>;
+using Weights = std::vector<std::optional<Vector<float>>>;
 
-BatchView view_batch(std::size_t rows, const Ids& ids, const Splits& splits, const Matrix<float>& numbers,
-                     const Layout& layout) {
+BatchView view_batch(std::size_t rows, const Ids& ids, const Splits& splits, const Weights& weights,
+                     const Matrix<float>& numbers, const Layout& layout) {
+  if (!weights.empty() && ids.size() != weights.size())
+    throw std::invalid_argument("wanted one entry of weights per id column, or none at all");
   if (ids.size() != splits.size()) throw std::invalid_argument("wanted one entry of splits per id column");
   if (numbers.shape(0) != rows || numbers.shape(1) != layout.numbers)
     throw std::invalid_argument("numbers has shape [" + std::to_string(numbers.shape(0)) + ", " +
@@ -32,7 +35,12 @@ BatchView view_batch(std::size_t rows, const Ids& ids, const Splits& splits, con
       if (splits[c]->shape(0) != rows + 1) throw std::invalid_argument("splits must have rows + 1 entries");
       offsets = splits[c]->data();
     }
-    view.ids.push_back(IdsView{ids[c].data(), ids[c].shape(0), offsets});
+    const float* of_ids = nullptr;
+    if (!weights.empty() && weights[c].has_value()) {
+      if (weights[c]->shape(0) != ids[c].shape(0)) throw std::invalid_argument("weights must have one entry per id");
+      of_ids = weights[c]->data();
+    }
+    view.ids.push_back(IdsView{ids[c].data(), ids[c].shape(0), offsets, of_ids});
   }
   return view;
 }
@@ -40,10 +48,31 @@ BatchView view_batch(std::size_t rows, const Ids& ids, const Splits& splits, con
 nb::tuple block_to_numpy(RowBlock&& block, const Table& table) {
   const std::size_t n = block.keys.size();
   const std::size_t tombstones = block.tombstones.size();
-  return nb::make_tuple(to_numpy(std::move(block.keys), {n}), to_numpy(std::move(block.values), {n, table.dim()}),
-                        to_numpy(std::move(block.slots), {n, table.slot_width()}),
-                        to_numpy(std::move(block.frequency), {n}), to_numpy(std::move(block.last_seen), {n}),
-                        to_numpy(std::move(block.tombstones), {tombstones}));
+  AdmissionBlock& counts = block.admission;
+  const std::size_t counted = counts.keys.size();
+  const std::size_t forgotten = counts.tombstones.size();
+  return nb::make_tuple(
+      to_numpy(std::move(block.keys), {n}), to_numpy(std::move(block.values), {n, table.dim()}),
+      to_numpy(std::move(block.slots), {n, table.slot_width()}), to_numpy(std::move(block.frequency), {n}),
+      to_numpy(std::move(block.last_seen), {n}), to_numpy(std::move(block.tombstones), {tombstones}),
+      nb::make_tuple(to_numpy(std::move(counts.keys), {counted}),
+                     to_numpy(std::move(counts.counters), {counted, table.counter_width()}),
+                     to_numpy(std::move(counts.occurrences), {counted}), to_numpy(std::move(counts.last_seen), {counted}),
+                     to_numpy(std::move(counts.tombstones), {forgotten})));
+}
+
+void import_counts(Group& group, std::size_t at, const Vector<std::int64_t>& keys, const Matrix<std::uint8_t>& counters,
+                   const Vector<std::uint32_t>& occurrences, const Vector<std::int64_t>& last_seen) {
+  const Table& table = group.table(at);
+  const std::size_t n = keys.shape(0);
+  if (counters.shape(0) != n || counters.shape(1) != table.counter_width() || occurrences.shape(0) != n ||
+      last_seen.shape(0) != n)
+    throw std::invalid_argument("table '" + table.name() + "': counts of " + std::to_string(counters.shape(1)) +
+                                " bytes per key; wanted " + std::to_string(table.counter_width()) +
+                                " and as many of everything as keys: was another admission set?");
+  const AdmissionBlockView view{keys.data(), counters.data(), occurrences.data(), last_seen.data(), n};
+  const nb::gil_scoped_release released;
+  group.import_counts(at, view);
 }
 
 void import_rows(Group& group, std::size_t at, const Vector<std::int64_t>& keys, const Matrix<float>& values,
@@ -74,37 +103,6 @@ void import_rows(Group& group, std::size_t at, const Vector<std::int64_t>& keys,
 
 using Buffer = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
 
-void bind_settings(nb::module_& module) {
-  nb::enum_<InitializerKind>(module, "InitializerKind")
-      .value("normal", InitializerKind::kNormal)
-      .value("uniform", InitializerKind::kUniform)
-      .value("constant", InitializerKind::kConstant);
-  nb::enum_<OptimizerKind>(module, "OptimizerKind")
-      .value("adagrad", OptimizerKind::kAdagrad)
-      .value("adam", OptimizerKind::kAdam);
-  nb::enum_<Combiner>(module, "Combiner")
-      .value("sum", Combiner::kSum)
-      .value("mean", Combiner::kMean)
-      .value("sqrtn", Combiner::kSqrtn);
-  nb::class_<TableSettings>(module, "TableSettings")
-      .def("__init__",
-           [](TableSettings* self, std::string name, std::size_t dim, std::uint64_t seed, InitializerKind initializer,
-              double scale, OptimizerKind optimizer, double learning_rate, double initial_accumulator, double beta1,
-              double beta2, double epsilon) {
-             new (self) TableSettings{std::move(name), dim, seed, InitializerSettings{initializer, scale},
-                                      OptimizerSettings{optimizer, learning_rate, initial_accumulator, beta1, beta2, epsilon}};
-           },
-           nb::arg("name"), nb::arg("dim"), nb::arg("seed"), nb::arg("initializer"), nb::arg("scale"),
-           nb::arg("optimizer"), nb::arg("learning_rate"), nb::arg("initial_accumulator"), nb::arg("beta1"),
-           nb::arg("beta2"), nb::arg("epsilon"));
-  nb::class_<ColumnSettings>(module, "ColumnSettings")
-      .def("__init__",
-           [](ColumnSettings* self, std::string name, std::size_t table, Combiner combiner) {
-             new (self) ColumnSettings{std::move(name), table, combiner};
-           },
-           nb::arg("name"), nb::arg("table"), nb::arg("combiner"));
-}
-
 void bind_group(nb::module_& module) {
   nb::class_<Group>(module, "Group")
       .def(nb::init<std::vector<TableSettings>, std::vector<ColumnSettings>, std::size_t, std::size_t, unsigned, bool>(),
@@ -120,12 +118,13 @@ void bind_group(nb::module_& module) {
           nb::rv_policy::reference_internal)
       .def(
           "prepare",
-          [](Group& self, std::size_t rows, const Ids& ids, const Splits& splits, const Matrix<float>& numbers) {
-            const BatchView batch = view_batch(rows, ids, splits, numbers, self.layout());
+          [](Group& self, std::size_t rows, const Ids& ids, const Splits& splits, const Weights& weights,
+             const Matrix<float>& numbers) {
+            const BatchView batch = view_batch(rows, ids, splits, weights, numbers, self.layout());
             const nb::gil_scoped_release released;
             self.prepare(batch);
           },
-          nb::arg("rows"), nb::arg("ids"), nb::arg("splits"), nb::arg("numbers"))
+          nb::arg("rows"), nb::arg("ids"), nb::arg("splits"), nb::arg("weights"), nb::arg("numbers"))
       .def("lookup", &Group::lookup, nb::call_guard<nb::gil_scoped_release>())
       .def(
           "apply",
@@ -165,6 +164,25 @@ void bind_group(nb::module_& module) {
           },
           nb::arg("table"), nb::arg("keys").noconvert(), nb::arg("tombstones").noconvert())
       .def(
+          "put_back_counts",
+          [](Group& self, std::size_t table, const Vector<std::int64_t>& keys, const Vector<std::int64_t>& tombstones) {
+            const nb::gil_scoped_release released;
+            self.mark_counts_changed(table, keys.data(), keys.shape(0), tombstones.data(), tombstones.shape(0));
+          },
+          nb::arg("table"), nb::arg("keys").noconvert(), nb::arg("tombstones").noconvert())
+      .def("import_counts", &import_counts, nb::arg("table"), nb::arg("keys").noconvert(), nb::arg("counters").noconvert(),
+           nb::arg("occurrences").noconvert(), nb::arg("last_seen").noconvert())
+      .def("counter_width", [](const Group& self, std::size_t table) { return self.table(table).counter_width(); })
+      .def("state",
+           [](Group& self) {
+             Array<std::int64_t> state = self.state();
+             const std::size_t n = state.size();
+             return to_numpy(std::move(state), {n});
+           })
+      .def(
+          "restore", [](Group& self, const Vector<std::int64_t>& state) { self.restore(state.data(), state.shape(0)); },
+          nb::arg("state").noconvert())
+      .def(
           "erase",
           [](Group& self, std::size_t table, const Vector<std::int64_t>& keys) {
             const nb::gil_scoped_release released;
@@ -187,19 +205,19 @@ void bind_reader(nb::module_& module) {
           nb::rv_policy::reference_internal)
       .def(
           "lookup",
-          [](Reader& self, std::size_t rows, const Ids& ids, const Splits& splits, const Matrix<float>& numbers) {
-            const BatchView batch = view_batch(rows, ids, splits, numbers, self.group().layout());
+          [](Reader& self, std::size_t rows, const Ids& ids, const Splits& splits, const Weights& weights,
+             const Matrix<float>& numbers) {
+            const BatchView batch = view_batch(rows, ids, splits, weights, numbers, self.group().layout());
             const nb::gil_scoped_release released;
             return self.lookup(batch);
           },
-          nb::arg("rows"), nb::arg("ids"), nb::arg("splits"), nb::arg("numbers"))
+          nb::arg("rows"), nb::arg("ids"), nb::arg("splits"), nb::arg("weights"), nb::arg("numbers"))
       .def("absent", &Reader::absent);
 }
 
 }  // namespace
 
 void bind_tables(nb::module_& module) {
-  bind_settings(module);
   bind_group(module);
   bind_reader(module);
 }

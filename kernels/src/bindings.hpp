@@ -27,6 +27,7 @@ nb::ndarray<nb::numpy, U> to_numpy(Array<T>&& array, std::initializer_list<std::
 }
 
 void bind_hashing(nb::module_& module);
+void bind_settings(nb::module_& module);
 void bind_tables(nb::module_& module);
 void bind_window(nb::module_& module);
 

@@ -2,11 +2,6 @@
 #include "bucket_index.hpp"
 
 #include <algorithm>
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
-
-#include "hash.hpp"
 
 namespace springtide {
 namespace {
@@ -28,66 +23,44 @@ std::size_t buckets_for(std::size_t keys) {
   return buckets;
 }
 
-// Bit i is set where tag i equals `tag`.
-unsigned matches(const Bucket& bucket, std::uint8_t tag) noexcept {
-#if defined(__SSE2__)
-  const __m128i tags = _mm_load_si128(reinterpret_cast<const __m128i*>(bucket.tag));
-  const __m128i equal = _mm_cmpeq_epi8(tags, _mm_set1_epi8(static_cast<char>(tag)));
-  return static_cast<unsigned>(_mm_movemask_epi8(equal)) & 0xfffU;
-#else
-  unsigned found = 0;
-  for (unsigned i = 0; i < Bucket::kPlaces; ++i) found |= static_cast<unsigned>(bucket.tag[i] == tag) << i;
-  return found;
-#endif
-}
+// Shards have one of these sizes, so that what one leaves behind fits another: 1, 2, 3, ... each a sixth more.
+std::size_t next_size(std::size_t buckets) { return buckets + std::max<std::size_t>(1, buckets / 6); }
 
-unsigned first(unsigned mask) noexcept { return static_cast<unsigned>(__builtin_ctz(mask)); }
+std::size_t size_for(std::size_t keys) {
+  const std::size_t least = buckets_for(keys);
+  std::size_t buckets = 1;
+  while (buckets < least) buckets = next_size(buckets);
+  return buckets;
+}
 
 }  // namespace
 
 BucketIndex::BucketIndex(const RowStore& store) : store_(store) {
   shards_.emplace_back();
-  shards_[0].buckets.assign(1, Bucket{});
+  shards_[0].buckets = take(1);
+  shards_[0].count = 1;
   directory_.resize(1);
   publish(0);
 }
 
-std::uint32_t BucketIndex::find(std::uint64_t hash, std::int64_t key) const noexcept {
-  const Entry& entry = directory_[slot(hash)];
-  const std::uint8_t wanted = tag(hash);
-  std::uint32_t at = home(hash, entry.count);
-  for (std::uint32_t probes = 0; probes < entry.count; ++probes) {
-    const Bucket& bucket = entry.buckets[at];
-    for (unsigned mask = matches(bucket, wanted); mask != 0; mask &= mask - 1) {
-      const std::uint32_t row = bucket.row[first(mask)];
-      if (store_.key(row) == key) return row;
-    }
-    if (bucket.overflow == 0) return kNoRow;
-    if (++at == entry.count) at = 0;
-  }
-  return kNoRow;
+Bucket* BucketIndex::take(std::size_t count) {
+  unsigned char* memory = arena_.take(count * sizeof(Bucket));
+  std::memset(memory, 0, count * sizeof(Bucket));
+  return reinterpret_cast<Bucket*>(memory);
 }
 
-void BucketIndex::prefetch_bucket(std::uint64_t hash) const noexcept {
-  const Entry& entry = directory_[slot(hash)];
-  __builtin_prefetch(entry.buckets + home(hash, entry.count));
-}
-
-void BucketIndex::prefetch_key(std::uint64_t hash) const noexcept {
-  const Entry& entry = directory_[slot(hash)];
-  const Bucket& bucket = entry.buckets[home(hash, entry.count)];
-  const unsigned mask = matches(bucket, tag(hash));
-  if (mask != 0) __builtin_prefetch(store_.key_address(bucket.row[first(mask)]));
+void BucketIndex::give_back(const Shard& shard) noexcept {
+  arena_.give_back(reinterpret_cast<unsigned char*>(shard.buckets), shard.count * sizeof(Bucket));
 }
 
 void BucketIndex::place(Bucket* buckets, std::size_t count, std::uint64_t hash, std::uint32_t row) noexcept {
   std::size_t at = home(hash, count);
   for (;;) {
     Bucket& bucket = buckets[at];
-    const unsigned empty = matches(bucket, 0);
+    const unsigned empty = bucket.matches(0);
     if (empty != 0) {
-      bucket.tag[first(empty)] = tag(hash);
-      bucket.row[first(empty)] = row;
+      bucket.tag[__builtin_ctz(empty)] = tag(hash);
+      bucket.row[__builtin_ctz(empty)] = row;
       return;
     }
     ++bucket.overflow;
@@ -101,28 +74,48 @@ void BucketIndex::insert(std::uint64_t hash, std::uint32_t row) noexcept {
   ++shards_[entry.shard].size;
 }
 
-void BucketIndex::erase(std::uint64_t hash, std::uint32_t row) noexcept {
+// Where the index says `row`; null if it does not.
+std::uint32_t* BucketIndex::place_of(std::uint64_t hash, std::uint32_t row, std::uint8_t** tag_place,
+                                     std::uint32_t* found_at) noexcept {
   const Entry& entry = directory_[slot(hash)];
   const std::uint8_t wanted = tag(hash);
   std::uint32_t at = home(hash, entry.count);
   for (std::uint32_t probes = 0; probes < entry.count; ++probes) {
     Bucket& bucket = entry.buckets[at];
-    for (unsigned mask = matches(bucket, wanted); mask != 0; mask &= mask - 1) {
-      if (bucket.row[first(mask)] != row) continue;
-      bucket.tag[first(mask)] = 0;
-      --shards_[entry.shard].size;
-      // Undo the passing-by marks that inserting this key left.
-      for (std::uint32_t passed = home(hash, entry.count); passed != at; passed = passed + 1 == entry.count ? 0 : passed + 1)
-        --entry.buckets[passed].overflow;
-      return;
+    for (unsigned mask = bucket.matches(wanted); mask != 0; mask &= mask - 1) {
+      const auto place = static_cast<unsigned>(__builtin_ctz(mask));
+      if (bucket.row[place] != row) continue;
+      *tag_place = bucket.tag + place;
+      *found_at = at;
+      return bucket.row + place;
     }
     if (++at == entry.count) at = 0;
   }
+  return nullptr;
+}
+
+void BucketIndex::erase(std::uint64_t hash, std::uint32_t row) noexcept {
+  std::uint8_t* tag_place = nullptr;
+  std::uint32_t at = 0;
+  if (place_of(hash, row, &tag_place, &at) == nullptr) return;
+  *tag_place = 0;
+  const Entry& entry = directory_[slot(hash)];
+  --shards_[entry.shard].size;
+  // Undo the passing-by marks that inserting this key left.
+  for (std::uint32_t passed = home(hash, entry.count); passed != at; passed = passed + 1 == entry.count ? 0 : passed + 1)
+    --entry.buckets[passed].overflow;
+}
+
+void BucketIndex::replace(std::uint64_t hash, std::uint32_t row, std::uint32_t by) noexcept {
+  std::uint8_t* tag_place = nullptr;
+  std::uint32_t at = 0;
+  std::uint32_t* place = place_of(hash, row, &tag_place, &at);
+  if (place != nullptr) *place = by;
 }
 
 template <class Visit>
 void BucketIndex::each_row(const Shard& shard, Visit visit) const {
-  const std::size_t count = shard.buckets.size();
+  const std::size_t count = shard.count;
   constexpr std::size_t kAhead = 3;
   for (std::size_t b = 0; b < count + kAhead; ++b) {
     if (b < count) {
@@ -148,15 +141,17 @@ void BucketIndex::publish(std::uint32_t shard) noexcept {
   const std::size_t begin = static_cast<std::size_t>(of.prefix << spare);
   const std::size_t end = begin + (std::size_t{1} << spare);
   for (std::size_t i = begin; i < end; ++i)
-    directory_[i] = Entry{of.buckets.data(), static_cast<std::uint32_t>(of.buckets.size()), shard};
+    directory_[i] = Entry{of.buckets, of.count, shard};
 }
 
 void BucketIndex::grow(std::uint32_t shard, std::size_t needed) {
+  const std::size_t count = std::max(next_size(shards_[shard].count), size_for(needed));
+  Bucket* larger = take(count);
   Shard& of = shards_[shard];
-  const std::size_t count = std::max(of.buckets.size() + of.buckets.size() / 4 + 1, buckets_for(needed));
-  Array<Bucket> larger(count, Bucket{});
-  each_row(of, [&](std::uint32_t row, std::uint64_t hash) { place(larger.data(), count, hash, row); });
-  of.buckets.swap(larger);
+  each_row(of, [&](std::uint32_t row, std::uint64_t hash) { place(larger, count, hash, row); });
+  give_back(of);
+  of.buckets = larger;
+  of.count = static_cast<std::uint32_t>(count);
   publish(shard);
 }
 
@@ -175,24 +170,32 @@ void BucketIndex::split(std::uint32_t shard) {
   const auto room = [](const Shard& half) {
     return half.size + half.size / 20 + half.size * static_cast<std::size_t>(mix(half.prefix ^ half.depth << 20) % 16) / 80;
   };
-  lower.buckets.assign(buckets_for(room(lower) + 1), Bucket{});
-  upper.buckets.assign(buckets_for(room(upper) + 1), Bucket{});
+  lower.count = static_cast<std::uint32_t>(size_for(room(lower) + 1));
+  upper.count = static_cast<std::uint32_t>(size_for(room(upper) + 1));
   Array<Entry> directory;
   const bool deepen = lower.depth > depth_;
   if (deepen) directory.resize(directory_.size() * 2);
   reserve_more(shards_, 1);
+  lower.buckets = take(lower.count);
+  try {
+    upper.buckets = take(upper.count);
+  } catch (...) {
+    give_back(lower);
+    throw;
+  }
   // From here on nothing can fail.
   each_row(shards_[shard], [&](std::uint32_t row, std::uint64_t hash) {
-    Array<Bucket>& half = (hash >> bit & 1) != 0 ? upper.buckets : lower.buckets;
-    place(half.data(), half.size(), hash, row);
+    const Shard& half = (hash >> bit & 1) != 0 ? upper : lower;
+    place(half.buckets, half.count, hash, row);
   });
   if (deepen) {
     for (std::size_t i = 0; i < directory_.size(); ++i) directory[2 * i] = directory[2 * i + 1] = directory_[i];
     directory_.swap(directory);
     ++depth_;
   }
-  shards_[shard] = std::move(lower);
-  shards_.push_back(std::move(upper));
+  give_back(shards_[shard]);
+  shards_[shard] = lower;
+  shards_.push_back(upper);
   publish(shard);
   publish(static_cast<std::uint32_t>(shards_.size() - 1));
 }
@@ -211,7 +214,7 @@ void BucketIndex::reserve(const std::uint64_t* hashes, std::size_t count) {
     try {
       for (const std::uint32_t shard : affected_) {
         const std::size_t needed = std::size_t{shards_[shard].size} + shards_[shard].pending;
-        if (needed <= limit(shards_[shard].buckets.size())) continue;
+        if (needed <= limit(shards_[shard].count)) continue;
         if (needed > split_size(shard) && shards_[shard].depth < kDeepest) {
           split(shard);
           again = true;
@@ -228,9 +231,7 @@ void BucketIndex::reserve(const std::uint64_t* hashes, std::size_t count) {
 }
 
 std::size_t BucketIndex::bytes() const noexcept {
-  std::size_t total = directory_.capacity() * sizeof(Entry) + shards_.capacity() * sizeof(Shard);
-  for (const Shard& shard : shards_) total += shard.buckets.capacity() * sizeof(Bucket);
-  return total;
+  return directory_.capacity() * sizeof(Entry) + shards_.capacity() * sizeof(Shard) + arena_.bytes();
 }
 
 }  // namespace springtide

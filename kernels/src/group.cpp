@@ -7,24 +7,6 @@
 #include "row_kernels.hpp"
 
 namespace springtide {
-namespace {
-
-// Rows of the buffer per unit of work: with 26 columns of 16 floats a block stays in the second cache.
-constexpr std::size_t kRowBlock = 64;
-// Columns whose gradients are read in one pass over the batch.
-constexpr std::size_t kColumnsTogether = 8;
-
-std::size_t blocks(std::size_t rows) { return (rows + kRowBlock - 1) / kRowBlock; }
-
-std::vector<std::size_t> dims_of(const std::vector<ColumnSettings>& columns,
-                                 const std::vector<std::unique_ptr<Table>>& tables) {
-  std::vector<std::size_t> dims;
-  for (const ColumnSettings& column : columns) dims.push_back(tables[column.table]->dim());
-  return dims;
-}
-
-}  // namespace
-
 AlignedBuffer::AlignedBuffer(std::size_t rows, std::size_t stride) : floats_(rows * stride, 0.0F) {
   const auto address = reinterpret_cast<std::uintptr_t>(floats_.data());
   if (address % kCacheLine != 0 || stride * sizeof(float) % kCacheLine != 0)
@@ -45,22 +27,25 @@ Layout make_layout(const std::vector<std::size_t>& dims, std::size_t numbers) {
   return layout;
 }
 
-void expand_rows(const BatchPlan& plan, const std::vector<ColumnSettings>& columns, const std::vector<std::size_t>& dims,
-                 const Layout& layout, std::size_t begin, std::size_t end, float* buffer) {
+void expand_columns(const BatchPlan& plan, const std::vector<std::size_t>& which, const std::vector<ColumnSettings>& columns,
+                    const std::vector<std::size_t>& dims, const Layout& layout, float* buffer) {
   const RowKernels& kernels = row_kernels();
-  float* block = buffer + begin * layout.stride;
-  for (std::size_t c = 0; c < columns.size(); ++c) {
+  for (const std::size_t c : which) {
     const ColumnIds& ids = plan.columns[c];
     const float* values = plan.tables[columns[c].table].values.data();
-    float* out = block + layout.offsets[c];
+    float* out = buffer + layout.offsets[c];
     if (ids.ragged) {
-      kernels.combine(values, ids.inverse.data(), ids.splits.data() + begin, end - begin, dims[c], columns[c].combiner,
-                      out, layout.stride);
+      kernels.combine(values, ids.inverse.data(), ids.splits.data(), ids.weighted ? ids.weights.data() : nullptr, plan.rows,
+                      dims[c], columns[c].combiner, out, layout.stride);
     } else {
-      kernels.expand(values, ids.inverse.data() + begin, end - begin, dims[c], out, layout.stride);
+      kernels.expand(values, ids.inverse.data(), plan.rows, dims[c], out, layout.stride);
     }
   }
-  for (std::size_t r = begin; r < end; ++r)
+}
+
+void expand_numbers(const BatchPlan& plan, const Layout& layout, float* buffer) {
+  if (layout.numbers == 0) return;
+  for (std::size_t r = 0; r < plan.rows; ++r)
     std::copy_n(plan.numbers.data() + r * layout.numbers, layout.numbers,
                 buffer + r * layout.stride + layout.numbers_offset);
 }
@@ -73,29 +58,12 @@ Group::Group(std::vector<TableSettings> tables, std::vector<ColumnSettings> colu
       pool_(threads),
       plans_{{tables.size(), columns_.size()}, {tables.size(), columns_.size()}} {
   for (TableSettings& settings : tables) tables_.push_back(std::make_unique<Table>(std::move(settings), trainable));
-  for (std::size_t c = 0; c < columns_.size(); ++c) columns_of_[columns_[c].table].push_back(c);
-  layout_ = make_layout(dims_of(columns_, tables_), numbers);
-  plan_gradient_units();
-  if (trainable) buffer_ = std::make_unique<AlignedBuffer>(max_batch, layout_.stride);
-}
-
-// A table with several columns is a unit of its own, because its sums run in column order; the others share passes.
-// Grouping cannot change a bit: every key's sum is one chain of additions in batch order.
-void Group::plan_gradient_units() {
-  std::vector<std::size_t> together;
   for (std::size_t c = 0; c < columns_.size(); ++c) {
-    const std::vector<std::size_t>& siblings = columns_of_[columns_[c].table];
-    if (siblings.size() > 1) {
-      if (siblings.front() == c) gradient_units_.push_back(siblings);
-      continue;
-    }
-    together.push_back(c);
-    if (together.size() == kColumnsTogether) {
-      gradient_units_.push_back(together);
-      together.clear();
-    }
+    columns_of_[columns_[c].table].push_back(c);
+    dims_.push_back(tables_[columns_[c].table]->dim());
   }
-  if (!together.empty()) gradient_units_.push_back(together);
+  layout_ = make_layout(dims_, numbers);
+  if (trainable) buffer_ = std::make_unique<AlignedBuffer>(max_batch, layout_.stride);
 }
 
 void Group::check(const BatchView& batch) const {
@@ -109,6 +77,10 @@ void Group::check(const BatchView& batch) const {
     const IdsView& view = batch.ids[c];
     const std::string where = "column '" + columns_[c].name + "': ";
     if (view.count >= kNoRow) throw std::invalid_argument(where + "more than 2^32 - 2 ids in one batch");
+    if (view.weights != nullptr) {
+      if (view.splits == nullptr) throw std::invalid_argument(where + "weights want splits beside them");
+      if (!row_kernels().all_finite(view.weights, view.count)) throw std::invalid_argument(where + "weights must be finite");
+    }
     if (view.splits == nullptr) {
       if (view.count != batch.rows)
         throw std::invalid_argument(where + std::to_string(view.count) + " ids without splits; wanted one per row, " +
@@ -140,32 +112,12 @@ std::size_t Group::lookup() {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (!prepared_) throw std::invalid_argument("lookup() wants a prepare() before it");
   BatchPlan& plan = plans_[1 - current_];
-  // Everything that can fail comes first, for all tables; it changes nothing that can be seen.
-  pool_.run(tables_.size(), [&](std::size_t t) {
-    UniqueKeys& unique = plan.tables[t];
-    Table& table = *tables_[t];
-    ensure(unique.rows, unique.count);
-    ensure(unique.addresses, unique.count);
-    ensure(unique.values, unique.count * table.dim());
-    table.find(unique.keys.data(), unique.hashes.data(), unique.count, unique.rows.data());
-    unique.missing_hashes.clear();
-    reserve_more(unique.missing_hashes, unique.count);
-    for (std::size_t i = 0; i < unique.count; ++i)
-      if (unique.rows[i] == kNoRow) unique.missing_hashes.push_back(unique.hashes[i]);
-    table.reserve(unique.missing_hashes.data(), unique.missing_hashes.size());
-  });
-  pool_.run(tables_.size(), [&](std::size_t t) {
-    UniqueKeys& unique = plan.tables[t];
-    Table& table = *tables_[t];
-    for (std::size_t i = 0; i < unique.count; ++i) {
-      if (unique.rows[i] == kNoRow) unique.rows[i] = table.create(unique.keys[i], unique.hashes[i]);
-      unique.addresses[i] = table.row(unique.rows[i]);
-    }
-    row_kernels().gather(unique.addresses.data(), unique.count, table.dim(), unique.values.data());
-  });
-  const std::vector<std::size_t> dims = dims_of(columns_, tables_);
-  pool_.run(blocks(plan.rows), [&](std::size_t b) {
-    expand_rows(plan, columns_, dims, layout_, b * kRowBlock, std::min(plan.rows, (b + 1) * kRowBlock), buffer());
+  looked_up_ = false;
+  // The last unit is the numbers.
+  pool_.run(tables_.size() + 1, [&](std::size_t t) {
+    if (t == tables_.size()) return expand_numbers(plan, layout_, buffer());
+    tables_[t]->read(plan.tables[t], &now_);
+    expand_columns(plan, columns_of_[t], columns_, dims_, layout_, buffer());
   });
   current_ = 1 - current_;
   prepared_ = false;
@@ -173,25 +125,27 @@ std::size_t Group::lookup() {
   return plan.rows;
 }
 
-void Group::sum_gradients(BatchPlan& plan, const std::vector<std::size_t>& unit, const float* gradient) const {
+// Every key's sum is one chain of additions in column, then batch order, whatever the number of threads.
+void Group::sum_gradients(BatchPlan& plan, std::size_t table, const float* gradient) const {
   const RowKernels& kernels = row_kernels();
-  const bool shared = columns_of_[columns_[unit.front()].table].size() > 1;
-  const std::size_t block = shared ? std::max(plan.rows, std::size_t{1}) : kRowBlock;
-  for (std::size_t begin = 0; begin < plan.rows; begin += block) {
-    const std::size_t count = std::min(block, plan.rows - begin);
-    for (const std::size_t c : unit) {
-      const ColumnIds& ids = plan.columns[c];
-      const std::size_t dim = tables_[columns_[c].table]->dim();
-      float* sums = plan.tables[columns_[c].table].sums.data();
-      const float* from = gradient + begin * layout_.stride + layout_.offsets[c];
-      if (ids.ragged) {
-        kernels.distribute(from, layout_.stride, ids.inverse.data(), ids.splits.data() + begin, count, dim,
-                           columns_[c].combiner, sums);
-      } else {
-        kernels.add(from, layout_.stride, ids.inverse.data() + begin, count, dim, sums);
-      }
+  UniqueKeys& unique = plan.tables[table];
+  const std::size_t floats = unique.count * tables_[table]->dim();
+  ensure(unique.sums, floats);
+  std::fill_n(unique.sums.data(), floats, 0.0F);
+  for (const std::size_t c : columns_of_[table]) {
+    const ColumnIds& ids = plan.columns[c];
+    const float* from = gradient + layout_.offsets[c];
+    if (ids.ragged) {
+      kernels.distribute(from, layout_.stride, ids.inverse.data(), ids.splits.data(),
+                         ids.weighted ? ids.weights.data() : nullptr, plan.rows, dims_[c], columns_[c].combiner,
+                         unique.sums.data());
+    } else {
+      kernels.add(from, layout_.stride, ids.inverse.data(), plan.rows, dims_[c], unique.sums.data());
     }
   }
+  if (!kernels.all_finite(unique.sums.data(), floats))
+    throw std::invalid_argument("the gradient for table '" + tables_[table]->name() +
+                                "' is not finite; no row was changed. Lower the learning rate or look for bad inputs");
 }
 
 void Group::apply(const float* gradient, std::size_t rows, std::size_t stride, std::int64_t event_ms) {
@@ -201,22 +155,14 @@ void Group::apply(const float* gradient, std::size_t rows, std::size_t stride, s
   if (rows != plan.rows || stride != layout_.stride)
     throw std::invalid_argument("the gradient has shape [" + std::to_string(rows) + ", " + std::to_string(stride) +
                                 "]; wanted [" + std::to_string(plan.rows) + ", " + std::to_string(layout_.stride) + "]");
-  for (std::size_t t = 0; t < tables_.size(); ++t) {
-    UniqueKeys& unique = plan.tables[t];
-    ensure(unique.sums, unique.count * tables_[t]->dim());
-    std::fill_n(unique.sums.data(), unique.count * tables_[t]->dim(), 0.0F);
-    tables_[t]->reserve_touches(unique.count);
-  }
-  pool_.run(gradient_units_.size(), [&](std::size_t unit) { sum_gradients(plan, gradient_units_[unit], gradient); });
-  for (std::size_t t = 0; t < tables_.size(); ++t)
-    if (!row_kernels().all_finite(plan.tables[t].sums.data(), plan.tables[t].count * tables_[t]->dim()))
-      throw std::invalid_argument("the gradient for table '" + tables_[t]->name() +
-                                  "' is not finite; no row was changed. Lower the learning rate or look for bad inputs");
+  // Everything that can fail comes first, for all tables.
   pool_.run(tables_.size(), [&](std::size_t t) {
-    UniqueKeys& unique = plan.tables[t];
-    tables_[t]->update(unique.rows.data(), unique.addresses.data(), unique.sums.data(), unique.counts.data(), unique.count,
-                       event_ms);
+    sum_gradients(plan, t, gradient);
+    tables_[t]->reserve_update(plan.tables[t]);
   });
+  pool_.run(tables_.size(), [&](std::size_t t) { tables_[t]->update(plan.tables[t], now_, event_ms); });
+  ++now_.step;
+  now_.clock_ms = std::max(now_.clock_ms, event_ms);
   looked_up_ = false;
 }
 
@@ -239,7 +185,13 @@ void Group::mark_changed(std::size_t table, const std::int64_t* keys, std::size_
   tables_[table]->mark_changed(keys, count, tombstones, tombstone_count);
 }
 
-// The rows of a batch between lookup() and apply() may be among those erased or, by a tombstone, imported away.
+void Group::mark_counts_changed(std::size_t table, const std::int64_t* keys, std::size_t count,
+                                const std::int64_t* tombstones, std::size_t tombstone_count) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  tables_[table]->admission().mark_changed(keys, count, tombstones, tombstone_count);
+}
+
+// The rows of a batch between lookup() and apply() may be among those erased or imported away.
 std::size_t Group::erase(std::size_t table, const std::int64_t* keys, std::size_t count) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (looked_up_) throw std::invalid_argument("erase() wants the gradient of the last lookup() applied first");
@@ -250,6 +202,40 @@ void Group::import(std::size_t table, const RowBlockView& rows) {
   const std::lock_guard<std::mutex> lock(mutex_);
   looked_up_ = false;
   tables_[table]->import(rows);
+}
+
+void Group::import_counts(std::size_t table, const AdmissionBlockView& counts) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  looked_up_ = false;
+  tables_[table]->admission().import(counts);
+}
+
+Array<std::int64_t> Group::state() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  Array<std::int64_t> state{static_cast<std::int64_t>(now_.step), now_.clock_ms};
+  for (const auto& table : tables_) {
+    for (const Sweep* sweep : table->sweeps()) {
+      state.push_back(sweep->cursor);
+      state.push_back(static_cast<std::int64_t>(sweep->rows));
+    }
+  }
+  return state;
+}
+
+void Group::restore(const std::int64_t* state, std::size_t count) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (count != 2 + 6 * tables_.size())
+    throw std::invalid_argument("the tables' state has " + std::to_string(count) + " numbers; wanted " +
+                                std::to_string(2 + 6 * tables_.size()) + ": was it made by other tables?");
+  looked_up_ = false;
+  now_ = StepTime{static_cast<std::uint64_t>(state[0]), state[1]};
+  for (std::size_t t = 0; t < tables_.size(); ++t) {
+    const std::int64_t* of_table = state + 2 + 6 * t;
+    for (Sweep* sweep : tables_[t]->sweeps()) {
+      sweep->cursor = static_cast<std::uint32_t>(*of_table++);
+      sweep->rows = static_cast<std::uint64_t>(*of_table++);
+    }
+  }
 }
 
 std::size_t Group::row_count(std::size_t table) {

@@ -54,41 +54,48 @@ class Group {
   float* buffer() noexcept { return buffer_->data(); }
   std::size_t table_count() const noexcept { return tables_.size(); }
   const Table& table(std::size_t at) const noexcept { return *tables_[at]; }
+  const std::vector<std::size_t>& column_dims() const noexcept { return dims_; }
 
   // Throws std::invalid_argument where sizes, splits or numbers do not fit; shared with readers.
   void check(const BatchView& batch) const;
 
-  // Pure: changes no table. May run while an earlier batch still waits for apply().
+  // Hashes and de-duplicates the next batch; changes no table. May run while an earlier batch still waits for apply().
   void prepare(const BatchView& batch);
-  // Creates missing rows and fills the buffer; returns the number of rows. Throws std::bad_alloc, all tables as before.
+  // Fills the buffer for the prepared batch and returns the number of rows; changes no table. Throws std::bad_alloc.
   std::size_t lookup();
-  // One optimizer step for the rows of the last lookup. Throws std::invalid_argument for a gradient that does not fit or
-  // is not finite and std::bad_alloc, all tables as before.
+  // The one change of a step, for the rows of the last lookup. Throws std::invalid_argument for a gradient that does not fit
+  // or is not finite and std::bad_alloc, all tables as before.
   void apply(const float* gradient, std::size_t rows, std::size_t stride, std::int64_t event_ms);
 
   std::vector<RowBlock> capture();
   RowBlock all(std::size_t table);
   void mark_changed(std::size_t table, const std::int64_t* keys, std::size_t count, const std::int64_t* tombstones,
                     std::size_t tombstone_count);
+  void mark_counts_changed(std::size_t table, const std::int64_t* keys, std::size_t count, const std::int64_t* tombstones,
+                           std::size_t tombstone_count);
   std::size_t erase(std::size_t table, const std::int64_t* keys, std::size_t count);
   void import(std::size_t table, const RowBlockView& rows);
+  void import_counts(std::size_t table, const AdmissionBlockView& counts);
+  // What beside rows and counts decides how training goes on: steps, newest event time, and where each table's sweeps stand.
+  Array<std::int64_t> state();
+  void restore(const std::int64_t* state, std::size_t count);
   std::size_t row_count(std::size_t table);
   std::size_t bytes();
 
  private:
-  void plan_gradient_units();
-  void sum_gradients(BatchPlan& plan, const std::vector<std::size_t>& unit, const float* gradient) const;
+  void sum_gradients(BatchPlan& plan, std::size_t table, const float* gradient) const;
 
   std::vector<std::unique_ptr<Table>> tables_;
   std::vector<ColumnSettings> columns_;
-  std::vector<std::vector<std::size_t>> columns_of_;      // per table, in column order
-  std::vector<std::vector<std::size_t>> gradient_units_;  // columns that are summed together
+  std::vector<std::vector<std::size_t>> columns_of_;  // per table, in column order
+  std::vector<std::size_t> dims_;                     // per column
   Layout layout_;
   std::size_t max_batch_;
   std::unique_ptr<AlignedBuffer> buffer_;
   ThreadPool pool_;
   std::mutex mutex_;  // calls of several threads run one after the other
   BatchPlan plans_[2];
+  StepTime now_;
   bool prepared_ = false;
   bool looked_up_ = false;
   unsigned current_ = 0;  // the plan of the last lookup; the other one is prepared
@@ -96,8 +103,9 @@ class Group {
 
 Layout make_layout(const std::vector<std::size_t>& dims, std::size_t numbers);
 
-// Writes the numbers and combined rows of batch rows [begin, end) from the plan's compacted values.
-void expand_rows(const BatchPlan& plan, const std::vector<ColumnSettings>& columns, const std::vector<std::size_t>& dims,
-                 const Layout& layout, std::size_t begin, std::size_t end, float* buffer);
+// Writes some columns of the buffer from the plan's values of their tables, column by column.
+void expand_columns(const BatchPlan& plan, const std::vector<std::size_t>& which, const std::vector<ColumnSettings>& columns,
+                    const std::vector<std::size_t>& dims, const Layout& layout, float* buffer);
+void expand_numbers(const BatchPlan& plan, const Layout& layout, float* buffer);
 
 }  // namespace springtide

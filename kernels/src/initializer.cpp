@@ -10,6 +10,9 @@ namespace {
 
 constexpr std::uint64_t kGolden = 0x9e3779b97f4a7c15ULL;
 
+// The normal distribution's probability below -2, where the truncated one begins.
+constexpr double kBelowTwo = 0.022750131948179195;
+
 // Natural logarithm of a positive normal number, by 2 artanh((m-1)/(m+1)) + exponent ln 2.
 double natural_log(double x) noexcept {
   int exponent = 0;
@@ -51,22 +54,28 @@ double normal_quantile(double probability) noexcept {
 Initializer::Initializer(InitializerSettings settings, std::uint64_t seed, const std::string& table)
     : settings_(settings), stream_(mix(mix(seed + kGolden) ^ xxh64(table.data(), table.size(), 0))) {}
 
-void Initializer::fill(std::int64_t key, float* row, std::size_t dim) const noexcept {
+void Initializer::fill(std::int64_t key, float* row, std::size_t begin, std::size_t end) const noexcept {
   // One SplitMix64 sequence per (seed, table, key); the coordinate is the counter.
   const std::uint64_t start = mix(stream_ ^ mix(static_cast<std::uint64_t>(key) + kGolden));
   const double scale = settings_.scale;
   switch (settings_.kind) {
     case InitializerKind::kConstant:
-      for (std::size_t i = 0; i < dim; ++i) row[i] = static_cast<float>(scale);
+      for (std::size_t i = begin; i < end; ++i) row[i] = static_cast<float>(scale);
       return;
     case InitializerKind::kUniform:
-      for (std::size_t i = 0; i < dim; ++i) {
+      for (std::size_t i = begin; i < end; ++i) {
         const double unit = static_cast<double>(mix(start + (i + 1) * kGolden) >> 12) + 0.5;
         row[i] = static_cast<float>(scale * (unit * 0x1p-51 - 1.0));
       }
       return;
+    case InitializerKind::kTruncatedNormal:
+      for (std::size_t i = begin; i < end; ++i) {
+        const double unit = static_cast<double>(mix(start + (i + 1) * kGolden) >> 12) + 0.5;
+        row[i] = static_cast<float>(scale * normal_quantile(kBelowTwo + (1 - 2 * kBelowTwo) * (unit * 0x1p-52)));
+      }
+      return;
     case InitializerKind::kNormal:
-      for (std::size_t i = 0; i < dim; ++i) {
+      for (std::size_t i = begin; i < end; ++i) {
         const double unit = static_cast<double>(mix(start + (i + 1) * kGolden) >> 12) + 0.5;
         row[i] = static_cast<float>(scale * normal_quantile(unit * 0x1p-52));
       }

@@ -7,7 +7,7 @@
 
 namespace springtide {
 
-enum class InitializerKind { kNormal, kUniform, kConstant };
+enum class InitializerKind { kNormal, kTruncatedNormal, kUniform, kConstant };
 
 struct InitializerSettings {
   InitializerKind kind;
@@ -22,8 +22,10 @@ class Initializer {
  public:
   Initializer(InitializerSettings settings, std::uint64_t seed, const std::string& table);
 
-  // Writes coordinates [0, dim) of `key`'s initial row.
-  void fill(std::int64_t key, float* row, std::size_t dim) const noexcept;
+  // Writes coordinates [begin, end) of `key`'s initial row to row[begin ... end).
+  void fill(std::int64_t key, float* row, std::size_t begin, std::size_t end) const noexcept;
+  // What (seed, table) decide.
+  std::uint64_t stream() const noexcept { return stream_; }
 
  private:
   InitializerSettings settings_;

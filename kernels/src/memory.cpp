@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 
@@ -10,6 +11,10 @@ namespace springtide {
 namespace {
 
 std::atomic<std::int64_t> allocations_left{-1};
+
+// A table that stays small keeps small pages; regions double from here.
+constexpr std::size_t kFirstRegion = std::size_t{256} << 10;
+constexpr std::size_t kLargestRegion = std::size_t{64} << 20;
 
 void count_allocation() {
   if (allocations_left.load(std::memory_order_relaxed) < 0) return;
@@ -19,14 +24,20 @@ void count_allocation() {
   if (left == 0) throw std::bad_alloc();
 }
 
+std::size_t rounded_up(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
+
 }  // namespace
 
 void* allocate(std::size_t bytes) {
   count_allocation();
-  const std::size_t rounded = (bytes + kCacheLine - 1) / kCacheLine * kCacheLine;
+  const bool large = bytes >= kHugePage / 2;
+  const std::size_t alignment = large ? kHugePage : kCacheLine;
+  const std::size_t rounded = rounded_up(bytes, kCacheLine);
   if (rounded < bytes) throw std::bad_alloc();
-  void* memory = std::aligned_alloc(kCacheLine, rounded == 0 ? kCacheLine : rounded);
-  if (memory == nullptr) throw std::bad_alloc();
+  void* memory = nullptr;
+  if (posix_memalign(&memory, alignment, rounded == 0 ? kCacheLine : rounded) != 0) throw std::bad_alloc();
+  // Whole huge pages only: one that reaches beyond the end would fill memory that nobody asked for.
+  if (large) (void)madvise(memory, rounded / kHugePage * kHugePage, MADV_HUGEPAGE);
   return memory;
 }
 
@@ -34,15 +45,63 @@ void release(void* memory) noexcept { std::free(memory); }
 
 void* map_pages(std::size_t bytes, bool huge) {
   count_allocation();
-  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  const std::size_t wanted = huge ? bytes + kHugePage : bytes;
+  if (wanted < bytes) throw std::bad_alloc();
+  void* memory = mmap(nullptr, wanted, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
+  if (!huge) {
+    (void)madvise(memory, bytes, MADV_NOHUGEPAGE);
+    return memory;
+  }
+  auto* begin = static_cast<unsigned char*>(memory);
+  const std::size_t skipped = (kHugePage - reinterpret_cast<std::uintptr_t>(begin) % kHugePage) % kHugePage;
+  if (skipped != 0) (void)munmap(begin, skipped);
+  if (skipped != kHugePage) (void)munmap(begin + skipped + bytes, kHugePage - skipped);
   // Advice only: a kernel without huge pages ignores it.
-  (void)madvise(memory, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-  return memory;
+  (void)madvise(begin + skipped, bytes, MADV_HUGEPAGE);
+  return begin + skipped;
 }
 
 void unmap_pages(void* memory, std::size_t bytes) noexcept { (void)munmap(memory, bytes); }
 
 void fail_allocation_after(std::int64_t count) noexcept { allocations_left.store(count); }
+
+Arena::~Arena() {
+  for (const Region& region : regions_) unmap_pages(region.memory, region.bytes);
+}
+
+unsigned char* Arena::take(std::size_t bytes) {
+  bytes = rounded_up(bytes, kCacheLine);
+  // Giving back must not fail: there is room for a note on every piece.
+  reserve_more(spare_, pieces_ + 1);
+  for (Spare& spare : spare_) {
+    if (spare.bytes != bytes) continue;
+    unsigned char* piece = spare.piece;
+    spare = spare_.back();
+    spare_.pop_back();
+    ++pieces_;
+    return piece;
+  }
+  if (left_ < bytes) {
+    reserve_more(regions_, 1);
+    std::size_t size = regions_.empty() ? kFirstRegion : std::min(kLargestRegion, regions_.back().bytes * 2);
+    const bool huge = size >= kHugePage || bytes >= kHugePage;
+    size = rounded_up(std::max(size, bytes), huge ? kHugePage : 4096);
+    regions_.push_back(Region{static_cast<unsigned char*>(map_pages(size, huge)), size});
+    left_ = size;
+  }
+  const Region& region = regions_.back();
+  unsigned char* piece = region.memory + (region.bytes - left_);
+  left_ -= bytes;
+  used_ += bytes;
+  ++pieces_;
+  return piece;
+}
+
+void Arena::give_back(unsigned char* piece, std::size_t bytes) noexcept {
+  bytes = rounded_up(bytes, kCacheLine);
+  --pieces_;
+  spare_.push_back(Spare{bytes, piece});
+}
 
 }  // namespace springtide

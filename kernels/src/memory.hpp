@@ -10,12 +10,14 @@
 namespace springtide {
 
 constexpr std::size_t kCacheLine = 64;
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
-// Cache-line aligned memory; throws std::bad_alloc.
+// Cache-line aligned memory, from 1 MiB on in huge pages where the kernel has them; throws std::bad_alloc.
 void* allocate(std::size_t bytes);
 void release(void* memory) noexcept;
 
-// Fresh zero pages from the kernel; a page costs nothing before its first write. Throws std::bad_alloc.
+// Fresh zero pages from the kernel, aligned to a huge page if `huge`; a page costs nothing before its first write. Throws
+// std::bad_alloc.
 void* map_pages(std::size_t bytes, bool huge);
 void unmap_pages(void* memory, std::size_t bytes) noexcept;
 
@@ -70,5 +72,36 @@ void reserve_more(Array<T>& array, std::size_t extra) {
   const std::size_t needed = array.size() + extra;
   if (needed > array.capacity()) array.reserve(needed + needed / 2);
 }
+
+// Zeroed pieces of a few large mappings, which huge pages fill without gaps. A piece given back serves the next request of
+// its size; nothing returns to the kernel before the end.
+class Arena {
+ public:
+  Arena() = default;
+  ~Arena();
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+
+  // A multiple of a cache line, aligned to one; zeroed if it was never used. Throws std::bad_alloc.
+  unsigned char* take(std::size_t bytes);
+  void give_back(unsigned char* piece, std::size_t bytes) noexcept;
+  // Bytes ever handed out, those given back included: what was never handed out was never written and costs nothing.
+  std::size_t bytes() const noexcept { return used_; }
+
+ private:
+  struct Region {
+    unsigned char* memory;
+    std::size_t bytes;
+  };
+  struct Spare {
+    std::size_t bytes;
+    unsigned char* piece;
+  };
+  Array<Region> regions_;
+  Array<Spare> spare_;
+  std::size_t left_ = 0;    // in the last region
+  std::size_t used_ = 0;
+  std::size_t pieces_ = 0;  // handed out now
+};
 
 }  // namespace springtide

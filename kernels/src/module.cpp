@@ -6,6 +6,7 @@
 NB_MODULE(_core, module) {
   namespace st = springtide;
   st::bind_hashing(module);
+  st::bind_settings(module);
   st::bind_tables(module);
   st::bind_window(module);
   module.def("instruction_set", [] { return st::row_kernels().name; });

@@ -25,7 +25,6 @@ class Reader {
   const Group& group_;
   AlignedBuffer buffer_;
   BatchPlan plan_;
-  std::vector<std::size_t> dims_;
   std::mutex mutex_;
   std::size_t absent_ = 0;
 };

@@ -9,18 +9,37 @@ namespace springtide {
 namespace portable {
 extern const RowKernels kKernels;
 }
-#if defined(SPRINGTIDE_HAS_AVX2)
+#if defined(SPRINGTIDE_X86)
 namespace avx2 {
+extern const RowKernels kKernels;
+}
+namespace avx512 {
 extern const RowKernels kKernels;
 }
 #endif
 
 namespace {
 
-const RowKernels* fastest() noexcept {
-#if defined(SPRINGTIDE_HAS_AVX2)
-  if (__builtin_cpu_supports("avx2")) return &avx2::kKernels;
+bool can_run(const RowKernels* kernels) noexcept {
+#if defined(SPRINGTIDE_X86)
+  if (kernels == &avx512::kKernels) return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl");
+  if (kernels == &avx2::kKernels) return __builtin_cpu_supports("avx2");
 #endif
+  return kernels == &portable::kKernels;
+}
+
+// The fastest first.
+constexpr const RowKernels* kSets[] = {
+#if defined(SPRINGTIDE_X86)
+    &avx512::kKernels,
+    &avx2::kKernels,
+#endif
+    &portable::kKernels,
+};
+
+const RowKernels* fastest() noexcept {
+  for (const RowKernels* kernels : kSets)
+    if (can_run(kernels)) return kernels;
   return &portable::kKernels;
 }
 
@@ -39,12 +58,9 @@ bool select_row_kernels(const char* name) noexcept {
     selected.store(fastest());
     return true;
   }
-  if (std::strcmp(name, portable::kKernels.name) == 0) {
-    selected.store(&portable::kKernels);
-    return true;
-  }
-  if (std::strcmp(name, fastest()->name) == 0) {
-    selected.store(fastest());
+  for (const RowKernels* kernels : kSets) {
+    if (std::strcmp(name, kernels->name) != 0 || !can_run(kernels)) continue;
+    selected.store(kernels);
     return true;
   }
   return false;

@@ -10,6 +10,10 @@ namespace springtide {
 
 enum class Combiner { kSum, kMean, kSqrtn };
 
+// rows[i] = values [dim], then slots; gradients [count, dim]
+using UpdateRule = void (*)(float* const* rows, const float* gradients, std::size_t count, std::size_t dim,
+                            const UpdateSettings&);
+
 struct RowKernels {
   const char* name;
   // out[i, :] = *rows[i]
@@ -17,18 +21,17 @@ struct RowKernels {
   // out[r, :] = values[inverse[r], :], rows of `out` `stride` floats apart
   void (*expand)(const float* values, const std::uint32_t* inverse, std::size_t count, std::size_t dim, float* out,
                  std::size_t stride);
-  // out[r, :] = weight(n) * sum of values[inverse[j], :] over the n occurrences j in [splits[r], splits[r + 1])
-  void (*combine)(const float* values, const std::uint32_t* inverse, const std::int32_t* splits, std::size_t count,
-                  std::size_t dim, Combiner combiner, float* out, std::size_t stride);
+  // out[r, :] = weight(n) * sum of weights[j] * values[inverse[j], :] over the n occurrences j in [splits[r], splits[r + 1]);
+  // without weights each is 1
+  void (*combine)(const float* values, const std::uint32_t* inverse, const std::int32_t* splits, const float* weights,
+                  std::size_t count, std::size_t dim, Combiner combiner, float* out, std::size_t stride);
   // The transposes of expand and combine: sums[inverse[...], :] += the gradient of row r, in batch order
   void (*add)(const float* gradient, std::size_t stride, const std::uint32_t* inverse, std::size_t count, std::size_t dim,
               float* sums);
   void (*distribute)(const float* gradient, std::size_t stride, const std::uint32_t* inverse, const std::int32_t* splits,
-                     std::size_t count, std::size_t dim, Combiner combiner, float* sums);
+                     const float* weights, std::size_t count, std::size_t dim, Combiner combiner, float* sums);
   bool (*all_finite)(const float* values, std::size_t count);
-  // rows[i] = values [dim], then slots; gradients [count, dim]
-  void (*adagrad)(float* const* rows, const float* gradients, std::size_t count, std::size_t dim, const UpdateSettings&);
-  void (*adam)(float* const* rows, const float* gradients, std::size_t count, std::size_t dim, const UpdateSettings&);
+  const UpdateRule* rules;  // by OptimizerKind
 };
 
 // The fastest set that this machine can run.
@@ -36,17 +39,8 @@ const RowKernels& row_kernels() noexcept;
 // For tests: selects a set by name; false where this machine cannot run it.
 bool select_row_kernels(const char* name) noexcept;
 
-// beta^t by repeated squaring, since libm's pow differs between machines.
-inline double whole_power(double base, double exponent) noexcept {
-  double result = 1;
-  for (auto left = static_cast<std::uint64_t>(exponent); left != 0; left >>= 1, base *= base)
-    if ((left & 1) != 0) result *= base;
-  return result;
-}
-
-inline BiasCorrection bias_correction(double t, double learning_rate, double beta1, double beta2) noexcept {
-  return BiasCorrection{static_cast<float>(learning_rate / (1 - whole_power(beta1, t))),
-                        static_cast<float>(1 / (1 - whole_power(beta2, t)))};
+inline BiasCorrection bias_correction(std::uint64_t t, double beta1, double beta2) noexcept {
+  return BiasCorrection{1 / (1 - whole_power(beta1, t)), static_cast<float>(1 / (1 - whole_power(beta2, t)))};
 }
 
 }  // namespace springtide

@@ -11,6 +11,8 @@ namespace {
 
 // Far enough ahead to hide memory, near enough to stay in the first cache.
 constexpr std::size_t kAhead = 16;
+// A column of the buffer is read and written in strides that no hardware follows across pages.
+constexpr std::size_t kStridesAhead = 16;
 
 inline void prefetch_row(const float* row, std::size_t floats) noexcept {
   const char* line = reinterpret_cast<const char*>(row);
@@ -19,16 +21,18 @@ inline void prefetch_row(const float* row, std::size_t floats) noexcept {
 
 inline float root(float x) noexcept { return __builtin_sqrtf(x); }
 
-inline float weight(Combiner combiner, std::int32_t n) noexcept {
-  switch (combiner) {
-    case Combiner::kSum:
-      return 1.0F;
-    case Combiner::kMean:
-      return 1.0F / static_cast<float>(n);
-    case Combiner::kSqrtn:
-      return 1.0F / root(static_cast<float>(n));
+// What a sum over the occurrences [begin, end) is multiplied by. With weights, mean divides by their sum and sqrtn by the
+// root of the sum of their squares; where that is zero, nothing is left of the row.
+inline float weight(Combiner combiner, std::int32_t begin, std::int32_t end, const float* weights) noexcept {
+  if (combiner == Combiner::kSum) return 1.0F;
+  if (weights == nullptr) {
+    const auto n = static_cast<float>(end - begin);
+    return 1.0F / (combiner == Combiner::kMean ? n : root(n));
   }
-  return 1.0F;
+  float total = 0;
+  for (std::int32_t j = begin; j < end; ++j) total += combiner == Combiner::kMean ? weights[j] : weights[j] * weights[j];
+  if (total == 0) return 0.0F;
+  return 1.0F / (combiner == Combiner::kMean ? total : root(total));
 }
 
 // kDim is the row width where it is known at compile time, else 0.
@@ -40,8 +44,8 @@ struct Loops {
     const std::size_t n = width(dim);
     for (std::size_t i = 0; i < count; ++i) {
       if (i + kAhead < count) prefetch_row(rows[i + kAhead], n);
-      const float* from = rows[i];
-      float* to = out + i * n;
+      const float* __restrict from = rows[i];
+      float* __restrict to = out + i * n;
       for (std::size_t d = 0; d < n; ++d) to[d] = from[d];
     }
   }
@@ -50,23 +54,27 @@ struct Loops {
                      std::size_t stride) {
     const std::size_t n = width(dim);
     for (std::size_t r = 0; r < count; ++r, out += stride) {
-      const float* from = values + inverse[r] * n;
-      for (std::size_t d = 0; d < n; ++d) out[d] = from[d];
+      if (r + kStridesAhead < count) __builtin_prefetch(out + kStridesAhead * stride, 1);
+      const float* __restrict from = values + inverse[r] * n;
+      float* __restrict to = out;
+      for (std::size_t d = 0; d < n; ++d) to[d] = from[d];
     }
   }
 
-  static void combine(const float* values, const std::uint32_t* inverse, const std::int32_t* splits, std::size_t count,
-                      std::size_t dim, Combiner combiner, float* out, std::size_t stride) {
+  static void combine(const float* values, const std::uint32_t* inverse, const std::int32_t* splits, const float* weights,
+                      std::size_t count, std::size_t dim, Combiner combiner, float* out, std::size_t stride) {
     const std::size_t n = width(dim);
     for (std::size_t r = 0; r < count; ++r, out += stride) {
-      for (std::size_t d = 0; d < n; ++d) out[d] = 0;
+      float* __restrict to = out;
+      for (std::size_t d = 0; d < n; ++d) to[d] = 0;
       for (std::int32_t j = splits[r]; j < splits[r + 1]; ++j) {
-        const float* from = values + inverse[j] * n;
-        for (std::size_t d = 0; d < n; ++d) out[d] += from[d];
+        const float* __restrict from = values + inverse[j] * n;
+        const float by = weights == nullptr ? 1.0F : weights[j];
+        for (std::size_t d = 0; d < n; ++d) to[d] += by * from[d];
       }
-      if (combiner == Combiner::kSum || splits[r + 1] - splits[r] < 2) continue;
-      const float by = weight(combiner, splits[r + 1] - splits[r]);
-      for (std::size_t d = 0; d < n; ++d) out[d] *= by;
+      if (combiner == Combiner::kSum || (weights == nullptr && splits[r + 1] - splits[r] < 2)) continue;
+      const float by = weight(combiner, splits[r], splits[r + 1], weights);
+      for (std::size_t d = 0; d < n; ++d) to[d] *= by;
     }
   }
 
@@ -74,70 +82,24 @@ struct Loops {
                   std::size_t dim, float* sums) {
     const std::size_t n = width(dim);
     for (std::size_t r = 0; r < count; ++r, gradient += stride) {
-      float* to = sums + inverse[r] * n;
-      for (std::size_t d = 0; d < n; ++d) to[d] += gradient[d];
+      if (r + kStridesAhead < count) __builtin_prefetch(gradient + kStridesAhead * stride);
+      const float* __restrict from = gradient;
+      float* __restrict to = sums + inverse[r] * n;
+      for (std::size_t d = 0; d < n; ++d) to[d] += from[d];
     }
   }
 
   static void distribute(const float* gradient, std::size_t stride, const std::uint32_t* inverse,
-                         const std::int32_t* splits, std::size_t count, std::size_t dim, Combiner combiner, float* sums) {
+                         const std::int32_t* splits, const float* weights, std::size_t count, std::size_t dim,
+                         Combiner combiner, float* sums) {
     const std::size_t n = width(dim);
     for (std::size_t r = 0; r < count; ++r, gradient += stride) {
-      const float by = weight(combiner, splits[r + 1] - splits[r]);
+      const float of_row = weight(combiner, splits[r], splits[r + 1], weights);
       for (std::int32_t j = splits[r]; j < splits[r + 1]; ++j) {
-        float* to = sums + inverse[j] * n;
-        for (std::size_t d = 0; d < n; ++d) to[d] += gradient[d] * by;
-      }
-    }
-  }
-
-  // Adagrad (Duchi et al., 2011): a <- a + g^2; w <- w - rate g / (sqrt(a) + epsilon).
-  static void adagrad(float* const* rows, const float* gradients, std::size_t count, std::size_t dim,
-                      const UpdateSettings& with) {
-    const std::size_t n = width(dim);
-    const float rate = with.learning_rate;
-    const float epsilon = with.epsilon;
-    for (std::size_t i = 0; i < count; ++i) {
-      if (i + kAhead < count) prefetch_row(rows[i + kAhead], 2 * n);
-      const float* __restrict g = gradients + i * n;
-      float* __restrict w = rows[i];
-      float* __restrict a = rows[i] + n;
-      for (std::size_t d = 0; d < n; ++d) {
-        const float accumulated = a[d] + g[d] * g[d];
-        a[d] = accumulated;
-        w[d] = w[d] - rate * g[d] / (root(accumulated) + epsilon);
-      }
-    }
-  }
-
-  // Adam (Kingma and Ba, 2015) with the row's own step count t:
-  // m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2; w <- w - rate / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + epsilon).
-  // A float counts exactly to 2^24; by then both corrections are 1, so that staying there changes nothing.
-  static void adam(float* const* rows, const float* gradients, std::size_t count, std::size_t dim,
-                   const UpdateSettings& with) {
-    const std::size_t n = width(dim);
-    const float beta1 = with.beta1;
-    const float beta2 = with.beta2;
-    const float rest1 = with.one_minus_beta1;
-    const float rest2 = with.one_minus_beta2;
-    const float epsilon = with.epsilon;
-    for (std::size_t i = 0; i < count; ++i) {
-      if (i + kAhead < count) prefetch_row(rows[i + kAhead], 3 * n + 1);
-      const float* __restrict g = gradients + i * n;
-      float* __restrict w = rows[i];
-      float* __restrict m = rows[i] + n;
-      float* __restrict v = rows[i] + 2 * n;
-      float* t = rows[i] + 3 * n;
-      *t += 1.0F;
-      const auto steps = static_cast<std::size_t>(*t);
-      const BiasCorrection by =
-          steps < with.correction_count
-              ? with.corrections[steps]
-              : bias_correction(static_cast<double>(*t), with.exact_learning_rate, with.exact_beta1, with.exact_beta2);
-      for (std::size_t d = 0; d < n; ++d) {
-        m[d] = beta1 * m[d] + rest1 * g[d];
-        v[d] = beta2 * v[d] + rest2 * (g[d] * g[d]);
-        w[d] = w[d] - by.step_size * m[d] / (root(v[d] * by.second_scale) + epsilon);
+        const float* __restrict from = gradient;
+        float* __restrict to = sums + inverse[j] * n;
+        const float by = weights == nullptr ? of_row : of_row * weights[j];
+        for (std::size_t d = 0; d < n; ++d) to[d] += from[d] * by;
       }
     }
   }
@@ -174,8 +136,6 @@ SPRINGTIDE_CALL(expand)
 SPRINGTIDE_CALL(combine)
 SPRINGTIDE_CALL(add)
 SPRINGTIDE_CALL(distribute)
-SPRINGTIDE_CALL(adagrad)
-SPRINGTIDE_CALL(adam)
 
 void gather(const float* const* rows, std::size_t count, std::size_t dim, float* out) {
   by_width<Call_gather>(dim, rows, count, dim, out);
@@ -184,23 +144,17 @@ void expand(const float* values, const std::uint32_t* inverse, std::size_t count
             std::size_t stride) {
   by_width<Call_expand>(dim, values, inverse, count, dim, out, stride);
 }
-void combine(const float* values, const std::uint32_t* inverse, const std::int32_t* splits, std::size_t count,
-             std::size_t dim, Combiner combiner, float* out, std::size_t stride) {
-  by_width<Call_combine>(dim, values, inverse, splits, count, dim, combiner, out, stride);
+void combine(const float* values, const std::uint32_t* inverse, const std::int32_t* splits, const float* weights,
+             std::size_t count, std::size_t dim, Combiner combiner, float* out, std::size_t stride) {
+  by_width<Call_combine>(dim, values, inverse, splits, weights, count, dim, combiner, out, stride);
 }
 void add(const float* gradient, std::size_t stride, const std::uint32_t* inverse, std::size_t count, std::size_t dim,
          float* sums) {
   by_width<Call_add>(dim, gradient, stride, inverse, count, dim, sums);
 }
 void distribute(const float* gradient, std::size_t stride, const std::uint32_t* inverse, const std::int32_t* splits,
-                std::size_t count, std::size_t dim, Combiner combiner, float* sums) {
-  by_width<Call_distribute>(dim, gradient, stride, inverse, splits, count, dim, combiner, sums);
-}
-void adagrad(float* const* rows, const float* gradients, std::size_t count, std::size_t dim, const UpdateSettings& with) {
-  by_width<Call_adagrad>(dim, rows, gradients, count, dim, with);
-}
-void adam(float* const* rows, const float* gradients, std::size_t count, std::size_t dim, const UpdateSettings& with) {
-  by_width<Call_adam>(dim, rows, gradients, count, dim, with);
+                const float* weights, std::size_t count, std::size_t dim, Combiner combiner, float* sums) {
+  by_width<Call_distribute>(dim, gradient, stride, inverse, splits, weights, count, dim, combiner, sums);
 }
 
 // Neither infinite nor NaN: not all exponent bits set. Integer arithmetic, so that the loop becomes vector code.
@@ -216,8 +170,9 @@ bool all_finite(const float* values, std::size_t count) {
 
 }  // namespace
 
+extern const UpdateRule kRules[kOptimizerKinds];
 extern const RowKernels kKernels;
-const RowKernels kKernels = {SPRINGTIDE_NAME(SPRINGTIDE_VARIANT), gather, expand, combine, add, distribute, all_finite,
-                             adagrad, adam};
+const RowKernels kKernels = {
+    SPRINGTIDE_NAME(SPRINGTIDE_VARIANT), gather, expand, combine, add, distribute, all_finite, kRules};
 
 }  // namespace springtide::SPRINGTIDE_VARIANT

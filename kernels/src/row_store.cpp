@@ -1,79 +1,79 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "row_store.hpp"
 
-#include <algorithm>
-
 namespace springtide {
 namespace {
 
-// About the size of a huge page: large enough to be cheap to map, small enough to be no memory spike.
-constexpr std::size_t kSlabBytes = std::size_t{2} << 20;
+// About a megabyte: few enough that their list stays in the cache, small enough to be no memory spike.
+constexpr std::size_t kSlabBytes = std::size_t{1} << 20;
 constexpr unsigned kSmallestSlabShift = 6;  // one word of touched marks
-constexpr unsigned kLargestSlabShift = 15;
+constexpr unsigned kLargestSlabShift = 13;
 
 std::size_t lines(std::size_t bytes) { return (bytes + kCacheLine - 1) / kCacheLine * kCacheLine; }
 
-unsigned slab_shift(std::size_t row_bytes) {
-  unsigned shift = kSmallestSlabShift;
-  while (shift < kLargestSlabShift && (row_bytes << (shift + 1)) <= kSlabBytes) ++shift;
-  return shift;
-}
-
 }  // namespace
 
-RowStore::RowStore(std::size_t width, bool metadata)
-    : width_(width),
-      metadata_(metadata),
-      record_bytes_(metadata ? sizeof(Metadata) : sizeof(std::int64_t)),
-      shift_(slab_shift(width * sizeof(float))),
-      mask_((1U << shift_) - 1U) {
-  const std::size_t rows = std::size_t{1} << shift_;
-  slab_bytes_ = lines(rows * width_ * sizeof(float)) + lines(rows * record_bytes_) + lines(rows / 8);
-}
-
-RowStore::~RowStore() {
-  for (const Slab& slab : slabs_) unmap_pages(slab.rows, slab_bytes_);
-}
-
-void RowStore::reserve(std::size_t extra) {
-  if (extra <= free_count_) return;
-  const std::size_t needed = end_ + (extra - free_count_);
-  if (needed >= kNoRow) throw std::bad_alloc();
-  const std::size_t rows = std::size_t{1} << shift_;
-  const std::size_t wanted = (needed + rows - 1) >> shift_;
-  if (wanted <= slabs_.size()) return;
-  reserve_more(slabs_, wanted - slabs_.size());
-  while (slabs_.size() < wanted) {
-    // A table that stays small keeps small pages.
-    auto* memory = static_cast<unsigned char*>(map_pages(slab_bytes_, !slabs_.empty()));
-    unsigned char* records = memory + lines(rows * width_ * sizeof(float));
-    unsigned char* touched = records + lines(rows * record_bytes_);
-    slabs_.push_back(Slab{reinterpret_cast<float*>(memory), records, reinterpret_cast<std::uint64_t*>(touched)});
+RowStore::RowStore(const Array<std::size_t>& row_bytes, bool metadata)
+    : metadata_(metadata), record_bytes_(metadata ? sizeof(Metadata) : sizeof(std::int64_t)), shift_(kSmallestSlabShift) {
+  const std::size_t largest = row_bytes.back() + record_bytes_;
+  while (shift_ < kLargestSlabShift && (largest << (shift_ + 1)) <= kSlabBytes + kSlabBytes / 4) ++shift_;
+  mask_ = (1U << shift_) - 1U;
+  for (const std::size_t bytes : row_bytes) {
+    rungs_.emplace_back();
+    rungs_.back().row_bytes = bytes;
   }
 }
 
-std::uint32_t RowStore::take(std::int64_t key) noexcept {
-  std::uint32_t r = free_;
+void RowStore::reserve(unsigned at, std::size_t extra) {
+  Rung& rung = rungs_[at];
+  const std::size_t there = rung.free_count + rung.unused;
+  if (extra <= there) return;
+  const std::size_t wanted = (extra - there + mask_) >> shift_;
+  if (slabs_.size() + wanted > kNoRow >> shift_) throw std::bad_alloc();
+  reserve_more(slabs_, wanted);
+  reserve_more(rung.room, wanted);
+  const std::size_t row_part = lines(slab_rows() * rung.row_bytes);
+  const std::size_t record_part = lines(slab_rows() * record_bytes_);
+  for (std::size_t i = 0; i < wanted; ++i) {
+    unsigned char* memory = arena_.take(row_part + record_part + slab_rows() / 8);
+    // The next one last: slabs are used in the order in which they stand.
+    rung.room.insert(rung.room.begin(), static_cast<std::uint32_t>(slabs_.size()));
+    slabs_.push_back(Slab{memory, memory + row_part, reinterpret_cast<std::uint64_t*>(memory + row_part + record_part),
+                          static_cast<std::uint32_t>(rung.row_bytes), 0, static_cast<std::uint16_t>(at)});
+    rung.unused += slab_rows();
+  }
+}
+
+std::uint32_t RowStore::take(unsigned at, std::int64_t key) noexcept {
+  Rung& rung = rungs_[at];
+  std::uint32_t r = rung.free;
   if (r != kNoRow) {
-    free_ = next_free(r);
-    --free_count_;
+    rung.free = next_free(r);
+    --rung.free_count;
   } else {
-    r = end_++;
+    const std::uint32_t slab = rung.room.back();
+    r = (slab << shift_) + slabs_[slab].used++;
+    --rung.unused;
+    if (slabs_[slab].used == slab_rows()) rung.room.pop_back();
   }
   set_key(r, key);
   set_metadata(r, 0, 0);
+  ++size_;
   return r;
 }
 
 void RowStore::give_back(std::uint32_t r) noexcept {
-  set_key(r, free_);
-  free_ = r;
-  ++free_count_;
+  Rung& rung = rungs_[slabs_[r >> shift_].rung];
+  set_key(r, rung.free);
+  rung.free = r;
+  ++rung.free_count;
+  --size_;
 }
 
 std::size_t RowStore::bytes() const noexcept {
-  const std::size_t per_row = width_ * sizeof(float) + record_bytes_;
-  return end_ * per_row + end_ / 8 + slabs_.capacity() * sizeof(Slab);
+  std::size_t total = slabs_.capacity() * sizeof(Slab);
+  for (const Slab& slab : slabs_) total += slab.used * (slab.row_bytes + record_bytes_) + slab_rows() / 8;
+  return total;
 }
 
 }  // namespace springtide

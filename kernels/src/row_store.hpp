@@ -3,22 +3,31 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 
 #include "memory.hpp"
 
 namespace springtide {
 
 constexpr std::uint32_t kNoRow = 0xffffffffU;
+constexpr std::size_t kMaxRungs = 4;
 
+// What callers may rely on, whether rows stand in memory or behind a cache in front of a disk: a row number is valid from
+// take() to give_back(); row() is valid until the next reserve(); everything that can fail, fails in reserve().
+//
+// A row has one of a few sizes, its rung: a table whose rows grow with their frequency keeps one free list per size.
 class RowStore {
  public:
-  // `width` floats per row; without metadata, frequency and last-seen cost nothing and read as 0.
-  RowStore(std::size_t width, bool metadata);
-  ~RowStore();
+  // `row_bytes` per rung, multiples of 4; without metadata, frequency and last-seen cost nothing and read as 0.
+  RowStore(const Array<std::size_t>& row_bytes, bool metadata);
   RowStore(const RowStore&) = delete;
   RowStore& operator=(const RowStore&) = delete;
 
-  float* row(std::uint32_t r) const noexcept { return slabs_[r >> shift_].rows + (r & mask_) * width_; }
+  unsigned char* row(std::uint32_t r) const noexcept {
+    const Slab& slab = slabs_[r >> shift_];
+    return slab.rows + (r & mask_) * std::size_t{slab.row_bytes};
+  }
+  unsigned rung(std::uint32_t r) const noexcept { return slabs_[r >> shift_].rung; }
   std::int64_t key(std::uint32_t r) const noexcept {
     std::int64_t key;
     std::memcpy(&key, record(r), sizeof key);
@@ -48,31 +57,35 @@ class RowStore {
     word |= bit;
     return fresh;
   }
+  bool touched(std::uint32_t r) const noexcept {
+    return (slabs_[r >> shift_].touched[(r & mask_) >> 6] >> (r & 63) & 1) != 0;
+  }
   void clear_touched(std::uint32_t r) noexcept {
     slabs_[r >> shift_].touched[(r & mask_) >> 6] &= ~(std::uint64_t{1} << (r & 63));
   }
 
-  // Makes room for `extra` rows; throws std::bad_alloc and changes nothing that can be seen.
-  void reserve(std::size_t extra);
-  // A row for `key`, its floats unwritten and its metadata 0; room must be reserved.
-  std::uint32_t take(std::int64_t key) noexcept;
+  // Makes room for `extra` rows of a rung; throws std::bad_alloc and changes nothing that can be seen.
+  void reserve(unsigned rung, std::size_t extra);
+  // A row for `key`, its bytes unwritten and its metadata 0; room must be reserved.
+  std::uint32_t take(unsigned rung, std::int64_t key) noexcept;
   // Keeps the touched mark.
   void give_back(std::uint32_t r) noexcept;
 
-  std::size_t size() const noexcept { return end_ - free_count_; }
-  // Rows ever taken have numbers below this.
-  std::uint32_t end() const noexcept { return end_; }
+  std::size_t size() const noexcept { return size_; }
   // Calls visit(row) for every live row, by row number.
   template <class Visit>
   void each(Visit visit) const {
-    Array<std::uint64_t> unused((end_ >> 6) + 1, 0);
-    for (std::uint32_t r = free_; r != kNoRow; r = next_free(r)) unused[r >> 6] |= std::uint64_t{1} << (r & 63);
-    for (std::uint32_t r = 0; r < end_; ++r)
-      if ((unused[r >> 6] >> (r & 63) & 1) == 0) visit(r);
+    Array<std::uint64_t> unused(slabs_.size() * (slab_rows() / 64), 0);
+    for (const Rung& rung : rungs_)
+      for (std::uint32_t r = rung.free; r != kNoRow; r = next_free(r)) unused[r >> 6] |= std::uint64_t{1} << (r & 63);
+    for (std::size_t s = 0; s < slabs_.size(); ++s) {
+      const auto begin = static_cast<std::uint32_t>(s << shift_);
+      for (std::uint32_t r = begin; r < begin + slabs_[s].used; ++r)
+        if ((unused[r >> 6] >> (r & 63) & 1) == 0) visit(r);
+    }
   }
-  // Memory behind the rows in use; pages that were never written are not counted.
+  // Memory behind the rows ever taken; pages that were never written are not counted.
   std::size_t bytes() const noexcept;
-  std::size_t width() const noexcept { return width_; }
 
  private:
   struct __attribute__((packed, aligned(4))) Metadata {
@@ -82,9 +95,19 @@ class RowStore {
   };
   static_assert(sizeof(Metadata) == 20, "twelve bytes of metadata per row beside its key");
   struct Slab {
-    float* rows;
+    unsigned char* rows;
     unsigned char* records;
     std::uint64_t* touched;
+    std::uint32_t row_bytes;
+    std::uint16_t used;  // rows ever taken
+    std::uint16_t rung;
+  };
+  struct Rung {
+    std::size_t row_bytes;
+    Array<std::uint32_t> room;  // slabs with rows never taken, the next one last
+    std::uint32_t free = kNoRow;
+    std::size_t free_count = 0;  // given back
+    std::size_t unused = 0;      // never taken
   };
 
   unsigned char* record(std::uint32_t r) const noexcept {
@@ -95,16 +118,16 @@ class RowStore {
   std::uint32_t next_free(std::uint32_t r) const noexcept { return static_cast<std::uint32_t>(key(r)); }
   void set_key(std::uint32_t r, std::int64_t key) noexcept { std::memcpy(record(r), &key, sizeof key); }
 
-  std::size_t width_;
+  std::uint32_t slab_rows() const noexcept { return mask_ + 1; }
+
   bool metadata_;
   std::size_t record_bytes_;
   unsigned shift_;
   std::uint32_t mask_;
-  std::size_t slab_bytes_;
+  Arena arena_;
   Array<Slab> slabs_;
-  std::uint32_t end_ = 0;
-  std::uint32_t free_ = kNoRow;
-  std::uint32_t free_count_ = 0;
+  std::vector<Rung> rungs_;
+  std::size_t size_ = 0;
 };
 
 }  // namespace springtide

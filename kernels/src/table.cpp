@@ -8,15 +8,13 @@
 namespace springtide {
 namespace {
 
-// Two-stage prefetch: the bucket's line first, then, once it has arrived, the line with the key.
-constexpr std::size_t kBucketAhead = 24;
-constexpr std::size_t kKeyAhead = 12;
-constexpr std::size_t kRowAhead = 16;
-constexpr std::size_t kImportChunk = 1024;
+// Two-stage prefetch: the bucket's line first, then, once it has arrived, the lines with key and values.
+constexpr std::size_t kBucketAhead = 32;
+constexpr std::size_t kRowAhead = 20;
+constexpr std::uint64_t kRoundingDomain = 0x726f756e64696e67ULL;
 
-void prefetch_lines(const void* at, std::size_t bytes) {
-  for (std::size_t byte = 0; byte < bytes && byte < 512; byte += kCacheLine)
-    __builtin_prefetch(static_cast<const char*>(at) + byte);
+SlotLayout slots_of(const Optimizer& optimizer, bool trainable) {
+  return trainable ? optimizer.slots() : SlotLayout{0, 0};
 }
 
 }  // namespace
@@ -25,180 +23,214 @@ Table::Table(TableSettings settings, bool trainable)
     : settings_(std::move(settings)),
       trainable_(trainable),
       optimizer_(settings_.optimizer),
+      format_{settings_.dims, settings_.precision, slots_of(optimizer_, trainable),
+              trainable && settings_.eviction.step_ttl != 0},
       initializer_(settings_.initializer, settings_.seed, settings_.name),
-      slot_width_(trainable ? optimizer_.slot_width(settings_.dim) : 0),
-      store_(settings_.dim + slot_width_, trainable),
-      index_(store_) {}
+      rounding_stream_(initializer_.stream() ^ kRoundingDomain),
+      admission_(settings_.admission, settings_.seed, settings_.name),
+      eviction_(trainable ? settings_.eviction : EvictionSettings{}),
+      rows_(format_.all_row_bytes(), trainable) {}
 
-std::uint64_t Table::hash_key_of(std::int64_t key) noexcept { return hash_key(key); }
+std::size_t Table::bytes() const noexcept { return rows_.bytes() + admission_.bytes() + optimizer_.bytes(); }
 
-std::size_t Table::bytes() const noexcept {
-  return store_.bytes() + index_.bytes() + optimizer_.bytes() + touched_.capacity() * sizeof(touched_[0]) +
-         erased_.capacity() * sizeof(erased_[0]);
+// What the table will store: rounded to its precision, zeros beyond the first rung.
+void Table::fill_initial_values(std::int64_t key, float* values) const noexcept {
+  const std::size_t own = format_.dims.front();
+  initializer_.fill(key, values, 0, own);
+  std::fill(values + own, values + dim(), 0.0F);
+  if (format_.precision == Precision::kFloat32) return;
+  for (std::size_t d = 0; d < own; ++d) {
+    const std::uint16_t half = to_nearest(values[d], format_.precision);
+    widen(&half, 1, format_.precision, values + d);
+  }
 }
 
-void Table::find(const std::int64_t* keys, const std::uint64_t* hashes, std::size_t count,
-                 std::uint32_t* rows) const noexcept {
+void Table::read_absent(UniqueKeys& unique, std::size_t at, const StepTime* now) const {
+  float* values = unique.values.data() + at * dim();
+  const bool admitted =
+      now == nullptr ? admission_.always()
+                     : admission_.admits(unique.keys[at], unique.hashes[at], unique.counts[at], now->step, now->clock_ms);
+  (admitted ? unique.created : unique.refused).push_back(static_cast<std::uint32_t>(at));
+  if (admitted) {
+    fill_initial_values(unique.keys[at], values);
+  } else {
+    std::fill(values, values + dim(), settings_.admission.not_admitted);
+  }
+}
+
+template <std::size_t kDim>
+void Table::read_rows(UniqueKeys& unique, const StepTime* now) const {
+  const std::size_t count = unique.count;
+  const std::uint64_t* hashes = unique.hashes.data();
+  const BucketIndex& index = rows_.index;
+  const RowStore& store = rows_.store;
+  const std::size_t value_part = format_.value_part(static_cast<unsigned>(format_.dims.size() - 1));
   for (std::size_t i = 0; i < count + kBucketAhead; ++i) {
-    if (i < count) index_.prefetch_bucket(hashes[i]);
-    if (i >= kKeyAhead && i - kKeyAhead < count) index_.prefetch_key(hashes[i - kKeyAhead]);
-    if (i >= kBucketAhead) {
-      const std::size_t at = i - kBucketAhead;
-      rows[at] = index_.find(hashes[at], keys[at]);
+    if (i < count) index.prefetch_bucket(hashes[i]);
+    if (i >= kRowAhead && i - kRowAhead < count) {
+      const std::uint32_t likely = index.likely(hashes[i - kRowAhead]);
+      if (likely != kNoRow) {
+        __builtin_prefetch(store.key_address(likely));
+        prefetch_lines(store.row(likely), kDim != 0 ? kDim * sizeof(float) : value_part);
+      }
+    }
+    if (i < kBucketAhead) continue;
+    const std::size_t at = i - kBucketAhead;
+    const std::uint32_t r = index.find(hashes[at], unique.keys[at]);
+    unique.rows[at] = r;
+    if (r == kNoRow) {
+      read_absent(unique, at, now);
+    } else if constexpr (kDim != 0) {
+      std::memcpy(unique.values.data() + at * kDim, store.row(r), kDim * sizeof(float));
+    } else {
+      const unsigned rung = store.rung(r);
+      float* values = unique.values.data() + at * dim();
+      format_.read_values(store.row(r), rung, values);
+      std::fill(values + format_.dims[rung], values + dim(), 0.0F);
     }
   }
 }
 
-void Table::reserve(const std::uint64_t* hashes, std::size_t count) {
-  store_.reserve(count);
-  index_.reserve(hashes, count);
-}
-
-std::uint32_t Table::create(std::int64_t key, std::uint64_t hash) noexcept {
-  const std::uint32_t r = store_.take(key);
-  index_.insert(hash, r);
-  float* row = store_.row(r);
-  initializer_.fill(key, row, dim());
-  if (slot_width_ != 0) optimizer_.fill_initial_slots(row + dim(), dim());
-  return r;
-}
-
-void Table::update(const std::uint32_t* rows, float* const* addresses, const float* gradients,
-                   const std::uint32_t* counts, std::size_t count, std::int64_t event_ms) noexcept {
-  optimizer_.update(addresses, gradients, count, dim());
-  for (std::size_t i = 0; i < count; ++i) {
-    if (i + kRowAhead < count) __builtin_prefetch(store_.key_address(rows[i + kRowAhead]), 1);
-    store_.see(rows[i], counts[i], event_ms);
-    if (store_.mark_touched(rows[i])) touched_.push_back(rows[i]);
+void Table::read(UniqueKeys& unique, const StepTime* now) const {
+  ensure(unique.rows, unique.count);
+  ensure(unique.values, unique.count * dim());
+  unique.created.clear();
+  unique.refused.clear();
+  // Either may get every key.
+  reserve_more(unique.created, unique.count);
+  reserve_more(unique.refused, unique.count);
+  switch (format_.plain() ? dim() : 0) {
+    case 4:
+      return read_rows<4>(unique, now);
+    case 8:
+      return read_rows<8>(unique, now);
+    case 16:
+      return read_rows<16>(unique, now);
+    case 32:
+      return read_rows<32>(unique, now);
+    default:
+      return read_rows<0>(unique, now);
   }
 }
 
-void Table::allocate(RowBlock& block, std::size_t count) const {
-  block.keys.resize(count);
-  block.values.resize(count * dim());
-  block.slots.resize(count * slot_width_);
-  block.frequency.resize(count);
-  block.last_seen.resize(count);
+double Table::half_norm(std::uint32_t r) const noexcept {
+  const unsigned rung = rows_.store.rung(r);
+  double sum = 0;
+  for (std::size_t d = 0; d < format_.dims[rung]; ++d) {
+    float value;
+    if (format_.precision == Precision::kFloat32) {
+      std::memcpy(&value, rows_.store.row(r) + d * sizeof(float), sizeof value);
+    } else {
+      widen(reinterpret_cast<const std::uint16_t*>(rows_.store.row(r)) + d, 1, format_.precision, &value);
+    }
+    sum += static_cast<double>(value) * static_cast<double>(value);
+  }
+  return sum / 2;
 }
 
-void Table::copy_row(std::uint32_t r, RowBlock& to, std::size_t at) const noexcept {
-  const float* row = store_.row(r);
-  std::copy_n(row, dim(), to.values.data() + at * dim());
-  std::copy_n(row + dim(), slot_width_, to.slots.data() + at * slot_width_);
-  to.keys[at] = store_.key(r);
-  to.frequency[at] = store_.frequency(r);
-  to.last_seen[at] = store_.last_seen(r);
+unsigned Table::rung_for(std::uint32_t frequency) const noexcept {
+  unsigned rung = 0;
+  while (rung < settings_.thresholds.size() && frequency >= settings_.thresholds[rung]) ++rung;
+  return rung;
+}
+
+// A replica keeps no frequency; what lies beyond a row's own coordinates is zero.
+unsigned Table::imported_rung(const RowBlockView& rows, std::size_t at) const noexcept {
+  if (format_.dims.size() == 1) return 0;
+  if (trainable_) return rung_for(rows.frequency[at]);
+  std::size_t used = dim();
+  while (used > 0 && rows.values[at * dim() + used - 1] == 0) --used;
+  unsigned rung = 0;
+  while (format_.dims[rung] < used) ++rung;
+  return rung;
+}
+
+RowBlock Table::copy(const Array<std::uint32_t>& rows, Array<std::int64_t>&& tombstones) const {
+  RowBlock block;
+  const RowStore& store = rows_.store;
+  const std::size_t width = slot_width();
+  block.tombstones = std::move(tombstones);
+  block.keys.resize(rows.size());
+  block.values.resize(rows.size() * dim());
+  block.slots.resize(rows.size() * width);
+  block.frequency.resize(rows.size());
+  block.last_seen.resize(rows.size());
+  constexpr std::size_t kAhead = 16;
+  const std::size_t row_bytes = format_.row_bytes(static_cast<unsigned>(format_.dims.size() - 1));
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (i + kAhead < rows.size()) {
+      prefetch_lines(store.row(rows[i + kAhead]), row_bytes);
+      __builtin_prefetch(store.key_address(rows[i + kAhead]));
+    }
+    const std::uint32_t r = rows[i];
+    format_.export_row(store.row(r), store.rung(r), block.values.data() + i * dim(), block.slots.data() + i * width);
+    block.keys[i] = store.key(r);
+    block.frequency[i] = store.frequency(r);
+    block.last_seen[i] = store.last_seen(r);
+  }
+  return block;
 }
 
 RowBlock Table::changes() {
-  RowBlock block;
-  block.tombstones.reserve(erased_.size());
-  reserve_more(touched_, erased_.size());
-  for (const std::int64_t key : erased_) {
-    const std::uint32_t r = find_one(key);
-    if (r == kNoRow) {
-      block.tombstones.push_back(key);
-    } else if (store_.mark_touched(r)) {
-      touched_.push_back(r);  // erased and back at its initial row, which readers do not have
-    }
-  }
-  std::sort(block.tombstones.begin(), block.tombstones.end());
-  block.tombstones.erase(std::unique(block.tombstones.begin(), block.tombstones.end()), block.tombstones.end());
-  allocate(block, touched_.size());
-  std::size_t count = 0;
-  for (std::size_t i = 0; i < touched_.size(); ++i) {
-    if (i + kRowAhead < touched_.size()) {
-      prefetch_lines(store_.row(touched_[i + kRowAhead]), store_.width() * sizeof(float));
-      __builtin_prefetch(store_.key_address(touched_[i + kRowAhead]));
-    }
-    // A removed row that nobody has taken again is still in the list, and the index does not know it.
-    if (removed_ && find_one(store_.key(touched_[i])) != touched_[i]) continue;
-    copy_row(touched_[i], block, count++);
-  }
-  if (count != touched_.size()) allocate(block, count);
+  KeyedRows::Changes changed = rows_.changes();
+  RowBlock block = copy(changed.rows, std::move(changed.tombstones));
+  block.admission = admission_.changes();
   return block;
 }
 
 void Table::forget_changes() noexcept {
-  for (const std::uint32_t r : touched_) store_.clear_touched(r);
-  touched_.clear();
-  erased_.clear();
-  removed_ = false;
+  rows_.forget_changes();
+  admission_.forget_changes();
 }
 
 RowBlock Table::all() const {
-  RowBlock block;
-  allocate(block, store_.size());
-  std::size_t count = 0;
-  store_.each([&](std::uint32_t r) { copy_row(r, block, count++); });
+  Array<std::uint32_t> rows;
+  rows.reserve(size());
+  rows_.store.each([&](std::uint32_t r) { rows.push_back(r); });
+  RowBlock block = copy(rows, {});
+  block.admission = admission_.all();
   return block;
 }
 
-void Table::mark_changed(const std::int64_t* keys, std::size_t count, const std::int64_t* tombstones,
-                         std::size_t tombstone_count) {
-  reserve_more(touched_, count);
-  reserve_more(erased_, count + tombstone_count);
-  for (std::size_t i = 0; i < count; ++i) {
-    const std::uint32_t r = find_one(keys[i]);
-    if (r == kNoRow) {
-      erased_.push_back(keys[i]);
-    } else if (store_.mark_touched(r)) {
-      touched_.push_back(r);
-    }
-  }
-  erased_.insert(erased_.end(), tombstones, tombstones + tombstone_count);
-}
-
-void Table::remove(std::int64_t key, std::uint32_t r) noexcept {
-  // A touched row keeps its mark, so that whoever takes it next does not enter the touched list twice.
-  removed_ = true;
-  index_.erase(hash_key(key), r);
-  store_.give_back(r);
-}
-
-std::size_t Table::erase(const std::int64_t* keys, std::size_t count) {
-  reserve_more(erased_, count);
-  std::size_t present = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    const std::uint32_t r = find_one(keys[i]);
-    if (r == kNoRow) continue;
-    remove(keys[i], r);
-    erased_.push_back(keys[i]);
-    ++present;
-  }
-  return present;
-}
-
 void Table::import(const RowBlockView& rows) {
+  constexpr std::size_t kChunk = 1024;
   Array<std::uint64_t> hashes(rows.count, 0);
   Array<std::uint32_t> found(rows.count, 0);
   for (std::size_t i = 0; i < rows.count; ++i) hashes[i] = hash_key(rows.keys[i]);
-  find(rows.keys, hashes.data(), rows.count, found.data());
+  rows_.find(rows.keys, hashes.data(), rows.count, found.data());
   Array<std::uint64_t> missing;
   missing.reserve(rows.count);
-  for (std::size_t i = 0; i < rows.count; ++i)
+  std::size_t per_rung[kMaxRungs] = {};
+  for (std::size_t i = 0; i < rows.count; ++i) {
+    const unsigned rung = imported_rung(rows, i);
     if (found[i] == kNoRow) missing.push_back(hashes[i]);
-  reserve(missing.data(), missing.size());
+    if (found[i] == kNoRow || rows_.store.rung(found[i]) != rung || format_.dims.size() > 1) ++per_rung[rung];
+  }
+  for (unsigned rung = 0; rung < format_.dims.size(); ++rung) rows_.store.reserve(rung, per_rung[rung]);
+  rows_.index.reserve(missing.data(), missing.size());
+  // A row that changes its size is taken out and put in anew, and its mark goes with it.
+  if (format_.dims.size() > 1) rows_.reserve_touches(rows.count);
   // From here on nothing can fail. Erasing frees what the same key would take again, so the reserve still holds.
   for (std::size_t i = 0; i < rows.tombstone_count; ++i) {
-    const std::uint32_t r = find_one(rows.tombstones[i]);
-    if (r != kNoRow) remove(rows.tombstones[i], r);
+    const std::uint32_t r = rows_.find(rows.tombstones[i]);
+    if (r != kNoRow) rows_.remove(r, hash_key(rows.tombstones[i]));
   }
-  for (std::size_t begin = 0; begin < rows.count; begin += kImportChunk) {
-    const std::size_t count = std::min(kImportChunk, rows.count - begin);
-    find(rows.keys + begin, hashes.data() + begin, count, found.data() + begin);
+  for (std::size_t begin = 0; begin < rows.count; begin += kChunk) {
+    const std::size_t count = std::min(kChunk, rows.count - begin);
+    rows_.find(rows.keys + begin, hashes.data() + begin, count, found.data() + begin);
     for (std::size_t i = begin; i < begin + count; ++i) {
       std::uint32_t r = found[i];
-      // Absent before this chunk; an equal key earlier in the chunk may have created it.
-      if (r == kNoRow) r = index_.find(hashes[i], rows.keys[i]);
+      const unsigned rung = imported_rung(rows, i);
+      // Absent before this chunk, or moved since: an equal key earlier in the chunk may have done that.
+      if (r == kNoRow || format_.dims.size() > 1) r = rows_.index.find(hashes[i], rows.keys[i]);
       if (r == kNoRow) {
-        r = store_.take(rows.keys[i]);
-        index_.insert(hashes[i], r);
+        r = rows_.take(rung, rows.keys[i], hashes[i]);
+      } else if (rows_.store.rung(r) != rung) {
+        r = rows_.move(r, hashes[i], rung);
       }
-      float* row = store_.row(r);
-      std::copy_n(rows.values + i * dim(), dim(), row);
-      if (slot_width_ != 0) std::copy_n(rows.slots + i * slot_width_, slot_width_, row + dim());
-      if (trainable_) store_.set_metadata(r, rows.frequency[i], rows.last_seen[i]);
+      format_.import_row(rows_.store.row(r), rung, rows.values + i * dim(),
+                         trainable_ ? rows.slots + i * slot_width() : nullptr);
+      if (trainable_) rows_.store.set_metadata(r, rows.frequency[i], rows.last_seen[i]);
     }
   }
 }

@@ -2,6 +2,18 @@
 #include "thread_pool.hpp"
 
 namespace springtide {
+namespace {
+
+// The rounds of one call follow each other within microseconds, which is less than waking a thread takes.
+constexpr int kSpins = 4000;
+
+void pause() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#endif
+}
+
+}  // namespace
 
 ThreadPool::ThreadPool(unsigned threads) {
   try {
@@ -48,10 +60,12 @@ void ThreadPool::run_units(std::size_t count, Call call, void* with) {
     next_.store(0);
     failure_ = nullptr;
     busy_ = helpers_.size();
-    ++round_;
+    still_busy_.store(busy_);
+    announced_.store(++round_);
   }
   begin_.notify_all();
   drain();
+  for (int spin = 0; spin < kSpins && still_busy_.load() != 0; ++spin) pause();
   std::unique_lock<std::mutex> lock(mutex_);
   done_.wait(lock, [this] { return busy_ == 0; });
   if (failure_ != nullptr) {
@@ -76,6 +90,7 @@ void ThreadPool::drain() noexcept {
 void ThreadPool::serve() {
   std::uint64_t seen = 0;
   for (;;) {
+    for (int spin = 0; spin < kSpins && announced_.load() == seen; ++spin) pause();
     {
       std::unique_lock<std::mutex> lock(mutex_);
       begin_.wait(lock, [&] { return stop_ || round_ != seen; });
@@ -85,7 +100,7 @@ void ThreadPool::serve() {
     drain();
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      --busy_;
+      still_busy_.store(--busy_);
     }
     done_.notify_one();
   }

@@ -39,6 +39,8 @@ class ThreadPool {
   std::uint64_t round_ = 0;
   std::size_t busy_ = 0;
   bool stop_ = false;
+  std::atomic<std::uint64_t> announced_{0};  // round_, for those who spin
+  std::atomic<std::size_t> still_busy_{0};   // busy_, for the caller who spins
   Call call_ = nullptr;
   void* with_ = nullptr;
   std::size_t count_ = 0;

@@ -3,174 +3,170 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels.batch import EncodedBatch
-from kernels.settings import ColumnSettings, InitializerSettings, OptimizerSettings, TableSettings
+from kernels.settings import ColumnSettings, TableSettings
+from tests.kernels import reference_rules as rules
+from tests.kernels.reference_hash import by_chance, initial_row, nearest
+from tests.kernels.reference_lifecycle import NEVER, Counts, Evictor, within
 
-MASK = 2**64 - 1
-GOLDEN = 0x9E3779B97F4A7C15
 Floats = NDArray[np.float32]
-
-
-def mix(x: int) -> int:
-    """The finalizer of SplitMix64 on Python integers."""
-    x ^= x >> 30
-    x = x * 0xBF58476D1CE4E5B9 & MASK
-    x ^= x >> 27
-    x = x * 0x94D049BB133111EB & MASK
-    return x ^ x >> 31
-
-
-def xxh64(data: bytes, seed: int = 0) -> int:
-    """XXH64 as its specification tells it, on Python integers."""
-    p1, p2, p3 = 0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9
-    p4, p5 = 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5
-
-    def rotate(x: int, by: int) -> int:
-        return (x << by | x >> 64 - by) & MASK
-
-    def rounded(lane: int, word: int) -> int:
-        return rotate((lane + word * p2) & MASK, 31) * p1 & MASK
-
-    def word(at: int, size: int) -> int:
-        return int.from_bytes(data[at : at + size], "little")
-
-    at = 0
-    if len(data) >= 32:
-        lanes = [(seed + p1 + p2) & MASK, (seed + p2) & MASK, seed, (seed - p1) & MASK]
-        while len(data) - at >= 32:
-            lanes = [rounded(lane, word(at + 8 * i, 8)) for i, lane in enumerate(lanes)]
-            at += 32
-        accumulated = sum(rotate(lane, by) for lane, by in zip(lanes, (1, 7, 12, 18), strict=True)) & MASK
-        for lane in lanes:
-            accumulated = ((accumulated ^ rounded(0, lane)) * p1 + p4) & MASK
-    else:
-        accumulated = (seed + p5) & MASK
-    accumulated = (accumulated + len(data)) & MASK
-    while len(data) - at >= 8:
-        accumulated = (rotate(accumulated ^ rounded(0, word(at, 8)), 27) * p1 + p4) & MASK
-        at += 8
-    if len(data) - at >= 4:
-        accumulated = (rotate(accumulated ^ word(at, 4) * p1 & MASK, 23) * p2 + p3) & MASK
-        at += 4
-    for byte in data[at:]:
-        accumulated = rotate(accumulated ^ byte * p5 & MASK, 11) * p1 & MASK
-    accumulated = (accumulated ^ accumulated >> 33) * p2 & MASK
-    accumulated = (accumulated ^ accumulated >> 29) * p3 & MASK
-    return accumulated ^ accumulated >> 32
-
-
-def natural_log(x: float) -> float:
-    """By 2 artanh((m - 1) / (m + 1)) + e ln 2, in the engine's order of operations."""
-    mantissa, exponent = math.frexp(x)
-    if mantissa < 0.70710678118654752:
-        mantissa *= 2
-        exponent -= 1
-    s = (mantissa - 1) / (mantissa + 1)
-    series = 0.0
-    for k in range(10, -1, -1):
-        series = series * (s * s) + 1.0 / (2 * k + 1)
-    return 2 * s * series + exponent * 0.69314718055994531
-
-
-def normal_quantile(probability: float) -> float:
-    """Wichura, AS 241, PPND7."""
-    q = probability - 0.5
-    if abs(q) <= 0.425:
-        r = 0.180625 - q * q
-        return (
-            q
-            * (((5.9109374720e01 * r + 1.5929113202e02) * r + 5.0434271938e01) * r + 3.3871327179e00)
-            / (((6.7187563600e01 * r + 7.8757757664e01) * r + 1.7895169469e01) * r + 1.0)
-        )
-    r = math.sqrt(-natural_log(probability if q < 0 else 1 - probability))
-    if r <= 5:
-        r -= 1.6
-        value = (((1.7023821103e-01 * r + 1.3067284816) * r + 2.7568153900) * r + 1.4234372777) / (
-            (1.2021132975e-01 * r + 7.3700164250e-01) * r + 1.0
-        )
-    else:
-        r -= 5
-        value = (((1.7337203997e-02 * r + 4.2868294337e-01) * r + 3.0812263860) * r + 6.6579051150) / (
-            (1.2258202635e-02 * r + 2.4197894225e-01) * r + 1.0
-        )
-    return -value if q < 0 else value
-
-
-def initial_row(settings: TableSettings, key: int) -> Floats:
-    """The row that a fresh key begins with."""
-    initializer: InitializerSettings = settings.initializer
-    if initializer.kind == "constant":
-        return np.full(settings.dim, initializer.scale, np.float32)
-    stream = mix(mix((settings.seed + GOLDEN) & MASK) ^ xxh64(settings.name.encode()))
-    start = mix(stream ^ mix((key + GOLDEN) & MASK))
-    row = np.empty(settings.dim, np.float32)
-    for i in range(settings.dim):
-        unit = (mix((start + (i + 1) * GOLDEN) & MASK) >> 12) + 0.5
-        if initializer.kind == "uniform":
-            row[i] = initializer.scale * (unit * 2.0**-51 - 1.0)
-        else:
-            row[i] = initializer.scale * normal_quantile(unit * 2.0**-52)
-    return row
-
-
-def whole_power(base: float, exponent: int) -> float:
-    """By repeated squaring, in the engine's order of operations."""
-    result = 1.0
-    while exponent:
-        if exponent & 1:
-            result *= base
-        base *= base
-        exponent >>= 1
-    return result
-
-
-def slot_width(settings: TableSettings) -> int:
-    """Floats of optimizer state per row."""
-    return settings.dim if settings.optimizer.kind == "adagrad" else 2 * settings.dim + 1
 
 
 @dataclass
 class Row:
-    """One key's state."""
+    """One key's state, as wide as its rung."""
 
     values: Floats
     slots: Floats
     frequency: int = 0
     last_seen: int = 0
+    stamp: int = 0
 
 
-def update(row: Row, gradient: Floats, optimizer: OptimizerSettings) -> None:
-    """One optimizer step in float32, in the engine's order of operations."""
-    one = np.float32
-    epsilon = one(optimizer.epsilon)
-    if optimizer.kind == "adagrad":
-        row.slots[:] = row.slots + gradient * gradient
-        row.values[:] = row.values - one(optimizer.learning_rate) * gradient / (np.sqrt(row.slots) + epsilon)
-        return
-    dim = len(row.values)
-    row.slots[-1] += one(1)
-    t = int(row.slots[-1])
-    first, second = row.slots[:dim], row.slots[dim : 2 * dim]
-    first[:] = one(optimizer.beta1) * first + one(1 - optimizer.beta1) * gradient
-    second[:] = one(optimizer.beta2) * second + one(1 - optimizer.beta2) * (gradient * gradient)
-    step_size = one(optimizer.learning_rate / (1 - whole_power(optimizer.beta1, t)))
-    second_scale = one(1 / (1 - whole_power(optimizer.beta2, t)))
-    row.values[:] = row.values - step_size * first / (np.sqrt(second * second_scale) + epsilon)
+def weight(combiner: str, weights: Floats | None, n: int) -> np.float32:
+    """What the sum over a sample's n ids is multiplied by."""
+    one = np.float32(1)
+    if combiner == "sum":
+        return one
+    if weights is None:
+        return one / (np.float32(n) if combiner == "mean" else np.sqrt(np.float32(n)))
+    total = np.float32(0)
+    for each in weights:
+        total += each if combiner == "mean" else each * each
+    if total == 0:
+        return np.float32(0)
+    return one / (total if combiner == "mean" else np.sqrt(total))
 
 
-def weight(combiner: str, n: int) -> np.float32:
-    """What each of n ids counts."""
-    if combiner == "mean":
-        return np.float32(1) / np.float32(n)
-    if combiner == "sqrtn":
-        return np.float32(np.float32(1) / np.sqrt(np.float32(n)))
-    return np.float32(1)
+@dataclass
+class ReferenceTable:
+    """One table."""
+
+    settings: TableSettings
+    rows: dict[int, Row] = field(default_factory=dict)
+    touched: set[int] = field(default_factory=set)
+    erased: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.counts = Counts(self.settings)
+        self.evictor = Evictor(self.settings)
+
+    def rung_dim(self, frequency: int) -> int:
+        """How many coordinates a row of this frequency has."""
+        return self.settings.dims[sum(frequency >= until for until in self.settings.thresholds)]
+
+    def fresh(self, key: int) -> Row:
+        """The row that a key begins with."""
+        dim = self.settings.dims[0]
+        values = nearest(initial_row(self.settings, key)[:dim], self.settings.precision)
+        return Row(values, rules.initial_slots(self.settings.optimizer, dim))
+
+    def full(self, row: Row) -> tuple[Floats, Floats]:
+        """Values and state as they stand outside the table."""
+        dim, own = self.settings.dim, len(row.values)
+        values = np.concatenate([row.values, np.zeros(dim - own, np.float32)])
+        wide = rules.WIDE[self.settings.optimizer.kind]
+        parts = [row.slots[i * own : (i + 1) * own] for i in range(wide)]
+        padded = [np.concatenate([part, np.zeros(dim - own, np.float32)]) for part in parts]
+        stamp = np.array([row.stamp] if self.settings.eviction.step_ttl else [], np.uint32).view(np.float32)
+        return values, np.concatenate([*padded, row.slots[wide * own :], stamp]).astype(np.float32, copy=False)
+
+    def read(self, key: int, occurrences: int, step: int, clock: int) -> Floats:
+        """What a lookup answers."""
+        row = self.rows.get(key)
+        if row is None:
+            if not self.counts.admits(key, occurrences, step, clock):
+                return np.full(self.settings.dim, self.settings.admission.not_admitted, np.float32)
+            row = self.fresh(key)
+        return self.full(row)[0]
+
+    def _grow(self, key: int, row: Row) -> None:
+        own, to = len(row.values), self.rung_dim(row.frequency)
+        if own == to:
+            return
+        optimizer = self.settings.optimizer
+        tail = nearest(initial_row(self.settings, key)[own:to], self.settings.precision)
+        wide = rules.WIDE[optimizer.kind]
+        begin = rules.initial_slots(optimizer, to)
+        parts = [
+            np.concatenate([row.slots[i * own : (i + 1) * own], begin[i * to + own : (i + 1) * to]])
+            for i in range(wide)
+        ]
+        row.values = np.concatenate([row.values, tail])
+        row.slots = np.concatenate([*parts, row.slots[wide * own :]])
+
+    def apply(self, sums: dict[int, Floats], counts: dict[int, int], step: int, clock: int, event_ms: int) -> None:
+        """One step: admit, create, count, update, grow, evict."""
+        admitted = [key for key in sums if key not in self.rows and self.counts.admits(key, counts[key], step, clock)]
+        refused = [key for key in sums if key not in self.rows and key not in admitted]
+        plan = self.evictor.plan(set(self.rows), len(admitted))
+        ttl = self.settings.eviction.time_ttl_ms
+        swept = self.evictor.counts.slice(
+            self.settings.eviction.rows_per_step, len(self.counts.keys) + len(self.counts.blocks) + len(refused)
+        )
+        for key in admitted:
+            self.rows[key] = self.fresh(key)
+            self.counts.keys.pop(key, None)
+        for key in refused:
+            self.counts.count(key, counts[key], clock, event_ms)
+        for key, gradient in sums.items():
+            row = self.rows.get(key)
+            if row is None:
+                continue
+            rules.update(row.values, row.slots, gradient[: len(row.values)], self.settings.optimizer, step)
+            row.values = by_chance(row.values, self.settings, key, row.frequency)
+            row.frequency += counts[key]
+            row.last_seen = max(row.last_seen, event_ms)
+            row.stamp = (step + 1) % 2**32
+            self._grow(key, row)
+            self.touched.add(key)
+        now = max(clock, event_ms)
+        victims = self.evictor.victims(set(self.rows), plan, lambda key: self._expired(key, step + 1, now), self._worth)
+        for key in victims:
+            self._remove(key)
+        if ttl:
+            for key in within(list(self.counts.keys), swept):
+                if self.counts.keys[key][1] < max(now - ttl, NEVER):
+                    del self.counts.keys[key]
+            self.evictor.counts.passed(swept)
+
+    def _expired(self, key: int, step: int, now: int) -> bool:
+        asked, row = self.settings.eviction, self.rows[key]
+        late = asked.time_ttl_ms > 0 and row.last_seen < max(now - asked.time_ttl_ms, NEVER)
+        stale = asked.step_ttl > 0 and step - row.stamp > asked.step_ttl
+        values = row.values.astype(np.float64)
+        total = 0.0
+        for value in values.tolist():
+            total += value * value
+        return late or stale or (asked.half_norm is not None and total / 2 <= asked.half_norm)
+
+    def _worth(self, key: int) -> tuple[int, int]:
+        row = self.rows[key]
+        both = (row.frequency, row.last_seen)
+        return both if self.settings.eviction.order == "lfu" else both[::-1]
+
+    def _remove(self, key: int) -> None:
+        del self.rows[key]
+        self.erased.add(key)
+        self.touched.discard(key)
+
+    def erase(self, keys: list[int]) -> None:
+        """Deletes keys; those present are tombstones until they come back."""
+        for key in keys:
+            if key in self.rows:
+                self._remove(key)
+
+    def changes(self) -> tuple[set[int], set[int]]:
+        """Keys of the rows and of the tombstones that a capture must hold; forgets them."""
+        gone = {key for key in self.erased if key not in self.rows}
+        changed = (self.touched | self.erased) & set(self.rows)
+        self.touched, self.erased = set(), set()
+        return changed, gone
 
 
 @dataclass
@@ -180,84 +176,67 @@ class ReferenceTables:
     tables: tuple[TableSettings, ...]
     columns: tuple[ColumnSettings, ...]
     stride: int
-    rows: dict[str, dict[int, Row]] = field(init=False)
-    touched: dict[str, set[int]] = field(init=False)
-    erased: dict[str, set[int]] = field(init=False)
+    step: int = 0
+    clock: int = NEVER
 
     def __post_init__(self) -> None:
-        self.settings = {table.name: table for table in self.tables}
-        self.rows = {table.name: {} for table in self.tables}
-        self.touched = {table.name: set() for table in self.tables}
-        self.erased = {table.name: set() for table in self.tables}
+        self.of = {table.name: ReferenceTable(table) for table in self.tables}
 
-    def fresh(self, table: str, key: int) -> Row:
-        """The initial row with its initial slots."""
-        settings = self.settings[table]
-        start = settings.optimizer.initial_accumulator if settings.optimizer.kind == "adagrad" else 0.0
-        return Row(initial_row(settings, key), np.full(slot_width(settings), start, np.float32))
-
-    def of_sample(self, batch: EncodedBatch, column: int, sample: int) -> list[int]:
-        """The ids of one sample."""
+    @staticmethod
+    def of_sample(batch: EncodedBatch, column: int, sample: int) -> tuple[list[int], Floats | None]:
+        """The ids of one sample and their weights."""
         splits = batch.splits[column]
         if splits is None:
-            return [int(batch.ids[column][sample])]
-        return [int(key) for key in batch.ids[column][splits[sample] : splits[sample + 1]]]
+            return [int(batch.ids[column][sample])], None
+        part = slice(int(splits[sample]), int(splits[sample + 1]))
+        weights = batch.weights[column] if batch.weights else None
+        return [int(key) for key in batch.ids[column][part]], None if weights is None else weights[part]
 
-    def lookup(self, batch: EncodedBatch, create: bool = True) -> Floats:
+    def occurrences(self, batch: EncodedBatch) -> dict[str, dict[int, int]]:
+        """How often each key of each table is in the batch."""
+        counts: dict[str, dict[int, int]] = {name: {} for name in self.of}
+        for position, column in enumerate(self.columns):
+            for key in batch.ids[position].tolist():
+                counts[column.table][key] = counts[column.table].get(key, 0) + 1
+        return counts
+
+    def lookup(self, batch: EncodedBatch) -> Floats:
         """The buffer's rows."""
         out = np.zeros((batch.rows, self.stride), np.float32)
+        counts = self.occurrences(batch)
         at = 0
         for position, column in enumerate(self.columns):
-            dim = self.settings[column.table].dim
+            table = self.of[column.table]
+            dim = table.settings.dim
             for sample in range(batch.rows):
-                keys = self.of_sample(batch, position, sample)
+                keys, weights = self.of_sample(batch, position, sample)
                 total = np.zeros(dim, np.float32)
-                for key in keys:
-                    row = self.rows[column.table].get(key) or self.fresh(column.table, key)
-                    if create:
-                        self.rows[column.table].setdefault(key, row)
-                    total += row.values
-                if len(keys) > 1:
-                    total *= weight(column.combiner, len(keys))
+                for i, key in enumerate(keys):
+                    values = table.read(key, counts[column.table][key], self.step, self.clock)
+                    total += values if weights is None else weights[i] * values
+                if weights is not None or len(keys) > 1:
+                    total *= weight(column.combiner, weights, len(keys))
                 out[sample, at : at + dim] = total
             at += dim
         out[:, at : at + batch.numbers.shape[1]] = batch.numbers
         return out
 
     def apply(self, batch: EncodedBatch, gradient: Floats, event_ms: int) -> None:
-        """Sums per key in column, then batch order; one update per key."""
-        sums: dict[str, dict[int, Floats]] = {table.name: {} for table in self.tables}
-        counts: dict[str, dict[int, int]] = {table.name: {} for table in self.tables}
+        """Sums per key in column, then batch order; one step per table."""
+        sums: dict[str, dict[int, Floats]] = {name: {} for name in self.of}
+        counts = self.occurrences(batch)
         at = 0
         for position, column in enumerate(self.columns):
-            dim = self.settings[column.table].dim
+            dim = self.of[column.table].settings.dim
+            of_table = sums[column.table]
             for sample in range(batch.rows):
-                keys = self.of_sample(batch, position, sample)
-                for key in keys:
-                    share = gradient[sample, at : at + dim] * weight(column.combiner, len(keys))
-                    of_table = sums[column.table]
+                keys, weights = self.of_sample(batch, position, sample)
+                by = weight(column.combiner, weights, len(keys)) if keys else np.float32(0)
+                for i, key in enumerate(keys):
+                    share = gradient[sample, at : at + dim] * (by if weights is None else by * weights[i])
                     of_table[key] = of_table.get(key, np.zeros(dim, np.float32)) + share
-                    counts[column.table][key] = counts[column.table].get(key, 0) + 1
             at += dim
         for name, of_table in sums.items():
-            for key, total in of_table.items():
-                row = self.rows[name][key]
-                update(row, total, self.settings[name].optimizer)
-                row.frequency += counts[name][key]
-                row.last_seen = max(row.last_seen, event_ms)
-                self.touched[name].add(key)
-
-    def erase(self, table: str, keys: list[int]) -> None:
-        """Deletes keys; those present are tombstones until they come back."""
-        for key in keys:
-            if self.rows[table].pop(key, None) is not None:
-                self.erased[table].add(key)
-                self.touched[table].discard(key)
-
-    def changes(self, table: str) -> tuple[set[int], set[int]]:
-        """Keys of the rows and of the tombstones that a capture must hold; forgets them."""
-        gone = {key for key in self.erased[table] if key not in self.rows[table]}
-        changed = (self.touched[table] | self.erased[table]) & set(self.rows[table])
-        self.touched[table] = set()
-        self.erased[table] = set()
-        return changed, gone
+            self.of[name].apply(of_table, counts[name], self.step, self.clock, event_ms)
+        self.step += 1
+        self.clock = max(self.clock, event_ms)

@@ -48,10 +48,14 @@ def test_a_capture_holds_touched_rows_in_order_of_first_touch_and_then_forgets()
     assert [block.keys.tolist() for block in tables.capture()] == [[3], [7]]
 
 
-def test_a_row_that_was_only_looked_up_is_no_change() -> None:
+def test_a_lookup_without_a_gradient_leaves_no_trace() -> None:
     tables = build()
     look(tables, [1], [2])
-    assert tables.row_count("a") == 1
+    assert tables.row_count("a") == 0
+    step(tables, [3], [4])
+    assert tables.export("a").keys.tolist() == [3]
+    tables.capture()
+    look(tables, [1], [2])
     assert [len(block.keys) for block in tables.capture()] == [0, 0]
 
 
@@ -101,16 +105,15 @@ def test_a_key_that_came_back_is_a_row_not_a_tombstone() -> None:
     assert a.frequency.tolist() == [1]
 
 
-def test_a_key_erased_and_only_looked_up_again_is_captured_with_its_initial_row() -> None:
-    """Readers hold its trained row: without the row in the delta they would answer with it for ever."""
+def test_a_key_erased_and_only_looked_up_again_stays_a_tombstone() -> None:
     tables = build()
     step(tables, [1], [1])
     tables.capture()
     tables.erase("a", np.array([1]))
     look(tables, [1], [1])
+    assert tables.buffer[0, :2].tolist() == [1.0, 1.0]
     a, _ = tables.capture()
-    assert (a.keys.tolist(), a.tombstones.tolist()) == ([1], [])
-    np.testing.assert_array_equal(a.values, [[1.0, 1.0]])
+    assert (a.keys.tolist(), a.tombstones.tolist()) == ([], [1])
 
 
 def test_put_back_keeps_tombstones_and_turns_lost_rows_into_them() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kernels.batch import EncodedBatch
 from kernels.tables import ColumnSettings, EmbeddingTables, InitializerSettings, TableSettings
-from tests.kernels import reference
+from tests.kernels import reference_hash as reference
 from tests.kernels.sampling import EXTREME_KEYS, KEYS
 
 # seed 1, table "item", coordinates 0 to 2; written down in kernels/HASHING.md.

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "keyed_rows.hpp"
+
+#include <algorithm>
+
+namespace springtide {
+namespace {
+
+// Two-stage prefetch: the bucket's line first, then, once it has arrived, the line with the key.
+constexpr std::size_t kBucketAhead = 24;
+constexpr std::size_t kKeyAhead = 12;
+
+}  // namespace
+
+void KeyedRows::find(const std::int64_t* keys, const std::uint64_t* hashes, std::size_t count,
+                     std::uint32_t* rows) const noexcept {
+  for (std::size_t i = 0; i < count + kBucketAhead; ++i) {
+    if (i < count) index.prefetch_bucket(hashes[i]);
+    if (i >= kKeyAhead && i - kKeyAhead < count) {
+      const std::uint32_t likely = index.likely(hashes[i - kKeyAhead]);
+      if (likely != kNoRow) __builtin_prefetch(store.key_address(likely));
+    }
+    if (i >= kBucketAhead) {
+      const std::size_t at = i - kBucketAhead;
+      rows[at] = index.find(hashes[at], keys[at]);
+    }
+  }
+}
+
+std::uint32_t KeyedRows::move(std::uint32_t r, std::uint64_t hash, unsigned rung) noexcept {
+  const std::uint32_t to = store.take(rung, store.key(r));
+  store.set_metadata(to, store.frequency(r), store.last_seen(r));
+  index.replace(hash, r, to);
+  if (store.touched(r)) touch(to);
+  store.give_back(r);
+  removed_ = true;
+  return to;
+}
+
+std::size_t KeyedRows::erase(const std::int64_t* keys, std::size_t count) {
+  reserve_erased(count);
+  std::size_t present = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::uint32_t r = find(keys[i]);
+    if (r == kNoRow) continue;
+    remove(r, hash_key(keys[i]));
+    note_erased(keys[i]);
+    ++present;
+  }
+  return present;
+}
+
+KeyedRows::Changes KeyedRows::changes() {
+  Changes changed;
+  changed.tombstones.reserve(erased_.size());
+  reserve_more(touched_, erased_.size());
+  for (const std::int64_t key : erased_) {
+    const std::uint32_t r = find(key);
+    if (r == kNoRow) {
+      changed.tombstones.push_back(key);
+    } else {
+      touch(r);  // erased and back at its initial row, which readers do not have
+    }
+  }
+  std::sort(changed.tombstones.begin(), changed.tombstones.end());
+  changed.tombstones.erase(std::unique(changed.tombstones.begin(), changed.tombstones.end()), changed.tombstones.end());
+  if (!removed_) {
+    changed.rows = touched_;
+    return changed;
+  }
+  changed.rows.reserve(touched_.size());
+  for (const std::uint32_t r : touched_)
+    // A removed row that nobody has taken again is still in the list, and the index does not know it.
+    if (find(store.key(r)) == r) changed.rows.push_back(r);
+  return changed;
+}
+
+void KeyedRows::forget_changes() noexcept {
+  for (const std::uint32_t r : touched_) store.clear_touched(r);
+  touched_.clear();
+  erased_.clear();
+  removed_ = false;
+}
+
+void KeyedRows::mark_changed(const std::int64_t* keys, std::size_t count, const std::int64_t* tombstones,
+                             std::size_t tombstone_count) {
+  reserve_touches(count);
+  reserve_erased(count + tombstone_count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::uint32_t r = find(keys[i]);
+    if (r == kNoRow) {
+      note_erased(keys[i]);
+    } else {
+      touch(r);
+    }
+  }
+  erased_.insert(erased_.end(), tombstones, tombstones + tombstone_count);
+}
+
+}  // namespace springtide
