@@ -129,7 +129,8 @@ def test_a_sequence_of_operations_equals_the_reference(data: st.DataObject) -> N
 
 
 @pytest.mark.long
-@settings(max_examples=5000, deadline=None)
+@pytest.mark.timeout(1800)
+@settings(max_examples=2000, deadline=None)
 @given(st.data())
 def test_many_sequences_of_operations_equal_the_reference(data: st.DataObject) -> None:
     run(data)
