@@ -170,7 +170,8 @@ class KafkaServer:
         cluster_id = base64.urlsafe_b64encode(bytes.fromhex(new_uuid())).decode().rstrip("=")
         tool = [java_executable(), *FORMAT_OPTIONS, f"-Dlog4j2.configurationFile=file:{self._logging}"]
         tool += ["-cp", kafka_classpath(), "kafka.tools.StorageTool"]
-        command = [*tool, "format", "--standalone", "-t", cluster_id, "-c", str(self._properties)]
+        # In one word: one id in 64 begins with a dash, and would be taken for an option.
+        command = [*tool, "format", "--standalone", f"--cluster-id={cluster_id}", "-c", str(self._properties)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=FORMAT_SECONDS, check=False)
         except subprocess.TimeoutExpired:
@@ -181,5 +182,5 @@ class KafkaServer:
             ) from None
         if done.returncode != 0:
             lines = "\n    ".join((done.stdout + done.stderr).strip().splitlines()[-10:])
-            raise Unavailable(f"kafka's storage could not be formatted\n    {lines}\n", cure="free disk space")
+            raise Unavailable(f"kafka's storage could not be formatted\n    {lines}\n", cure="end what the lines above name; a full disk is the usual one")
         self._formatted = True

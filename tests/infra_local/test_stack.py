@@ -148,3 +148,12 @@ def test_a_stranger_at_flinks_address_is_not_taken_for_a_cluster(tmp_path: Path,
 def test_an_unknown_part_is_named(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="no such part: zookeeper"):
         LocalStack(tmp_path, ("zookeeper",))  # type: ignore[arg-type]
+
+
+def test_a_cluster_id_that_begins_with_a_dash_is_no_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_server, "new_uuid", lambda: "f8" * 16)  # base64: -Pj4-Pj4...
+    broker = kafka_server.KafkaServer(tmp_path / "kafka", tmp_path / "logs")
+    broker.launch()
+    broker.kill()
+    written = next((tmp_path / "kafka").rglob("meta.properties")).read_text(encoding="utf-8")
+    assert "cluster.id=-Pj4" in written
