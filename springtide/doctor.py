@@ -15,7 +15,7 @@ import typer
 
 from infra.clock import SystemClock, new_uuid
 from infra.errors import Invalid, SpringtideError, Unavailable
-from infra.kafka import Delivery, KafkaAdmin, Producer, TopicSettings
+from infra.kafka import Delivery, KafkaAdmin, PartitionReader, Producer, TopicSettings
 from infra.object_store import open_store, prove_conditional_writes
 from infra.pipeline_file import load_pipeline
 from infra.spec import Pipeline
@@ -99,8 +99,11 @@ def _topics(pipeline: Pipeline) -> Iterator[Finding]:
         except Invalid as error:
             yield Finding("FAIL", "topic", error.what, error.exit_code)
         else:
-            partitions = len(admin.topics([name])[name].partitions)
-            yield Finding("ok", "topic", f"`{name}`, {partitions} partition{'s' if partitions != 1 else ''}")
+            with PartitionReader(pipeline.kafka, name, group=f"springtide.{pipeline.name}.doctor") as reader:
+                marks = reader.watermarks()
+            held = sum(high - low for low, high in marks.values())
+            text = f"`{name}`, {len(marks)} partition{'s' if len(marks) != 1 else ''}, lag readable"
+            yield Finding("ok", "topic", f"{text}, about {held:,} messages held")
 
 
 def _clock(pipeline: Pipeline) -> Iterator[Finding]:

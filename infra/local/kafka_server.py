@@ -182,5 +182,8 @@ class KafkaServer:
             ) from None
         if done.returncode != 0:
             lines = "\n    ".join((done.stdout + done.stderr).strip().splitlines()[-10:])
-            raise Unavailable(f"kafka's storage could not be formatted\n    {lines}\n", cure="end what the lines above name; a full disk is the usual one")
+            raise Unavailable(
+                f"kafka's storage could not be formatted\n    {lines}\n",
+                cure="end what the lines above name; a full disk is the usual one",
+            )
         self._formatted = True
