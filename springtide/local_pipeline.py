@@ -71,7 +71,7 @@ def local_pipeline(
             "feedback": document["events"].get("feedback", [feedback]),
         },
         "join": JOIN | document.get("join", {}),
-        "control": {"port": ports.join, "heartbeat_interval": "200ms"},
+        "control": {"port": ports.join},
         "flink": {"rest": stack.flink.rest, "checkpoints": f"{bucket}/flink/{name}", "checkpoint_interval": "10s"},
         "learner": {"port": ports.learner},
         "store": {
