@@ -3,13 +3,17 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection
+from typing import Final
 
 from checkpointing.boundary import first_version
 from checkpointing.history import ahead, read_manifest
 from checkpointing.manifest import Manifest
 from infra.errors import Corrupt
 from infra.object_store import ObjectStore
+
+ONE_BY_ONE: Final = 3
 
 
 def newest_servable(
@@ -36,9 +40,13 @@ def newest_servable(
     """
     first = first_version(store)
     numbers = range(newest, first - 1, -1)
-    for version, manifest in zip(
-        numbers, ahead(lambda number: read_manifest(store, model, number), numbers), strict=True
-    ):
+
+    def read(version: int) -> Manifest | None:
+        return read_manifest(store, model, version)
+
+    # The newest is servable as a rule: reading many ahead would be in vain.
+    found = itertools.chain(map(read, numbers[:ONE_BY_ONE]), ahead(read, numbers[ONE_BY_ONE:]))
+    for version, manifest in zip(numbers, found, strict=True):
         if manifest is None:
             if first_version(store) > version:
                 return None  # collected meanwhile; whatever was servable there is older than a base

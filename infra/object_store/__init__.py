@@ -7,8 +7,16 @@
 """
 
 # SPDX-License-Identifier: Apache-2.0
-from infra.object_store.contract import AlreadyExists, NotFound, ObjectStore
+from infra.object_store.contract import AlreadyExists, Entry, NotFound, ObjectStore
 from infra.object_store.provision import prove_conditional_writes, provision_bucket
 from infra.object_store.store import open_store
 
-__all__ = ["AlreadyExists", "NotFound", "ObjectStore", "open_store", "prove_conditional_writes", "provision_bucket"]
+__all__ = [
+    "AlreadyExists",
+    "Entry",
+    "NotFound",
+    "ObjectStore",
+    "open_store",
+    "prove_conditional_writes",
+    "provision_bucket",
+]

@@ -3,7 +3,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import builtins
 import re
+from dataclasses import dataclass
 from typing import Protocol
 
 from infra.errors import Bug
@@ -20,6 +22,21 @@ class AlreadyExists(Exception):
 
 class NotFound(KeyError):
     """No object has this key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object of a list.
+
+    Attributes:
+        key: Its key.
+        size: Bytes.
+        modified_ms: When it was last written, milliseconds, by the store's clock.
+    """
+
+    key: str
+    size: int
+    modified_ms: int
 
 
 class ObjectStore(Protocol):
@@ -69,6 +86,10 @@ class ObjectStore(Protocol):
 
     def list(self, prefix: str, after: str | None = None) -> list[str]:
         """All keys below the folder ``prefix`` (``""`` is the root), those greater than ``after`` only, ascending."""
+        ...
+
+    def entries(self, prefix: str) -> builtins.list[Entry]:
+        """What :meth:`list` lists, with sizes and times, by key."""
         ...
 
     def delete(self, key: str) -> None:

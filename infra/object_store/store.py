@@ -16,7 +16,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import LocalStore, MemoryStore, S3Store
 
 from infra.errors import Corrupt, Invalid
-from infra.object_store.contract import AlreadyExists, Data, NotFound, checked_key
+from infra.object_store.contract import AlreadyExists, Data, Entry, NotFound, checked_key
 from infra.object_store.failures import translated
 from infra.secrets import read_secret
 from infra.spec import Store
@@ -99,13 +99,23 @@ class ObstoreStore:
             return None
 
     def list(self, prefix: str, after: str | None = None) -> builtins.list[str]:
+        keys = sorted(str(meta["path"]) for meta in self._metas(prefix, after))
+        return keys if after is None else [key for key in keys if key > after]
+
+    def entries(self, prefix: str) -> builtins.list[Entry]:
+        found = (
+            Entry(str(meta["path"]), int(meta["size"]), round(meta["last_modified"].timestamp() * 1000))
+            for meta in self._metas(prefix, None)
+        )
+        return sorted(found, key=lambda entry: entry.key)
+
+    def _metas(self, prefix: str, after: str | None) -> builtins.list[dict[str, Any]]:
         folder = prefix.strip("/")
         offset = _safe_offset(folder, after)
         pages = self._call(
             f"list {folder}/", lambda: builtins.list(obstore.list(self._client, folder or None, offset=offset))
         )
-        keys = sorted(str(entry["path"]) for page in pages for entry in page)
-        return keys if after is None else [key for key in keys if key > after]
+        return [entry for page in pages for entry in page]
 
     def delete(self, key: str) -> None:
         try:

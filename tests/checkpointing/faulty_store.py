@@ -11,7 +11,7 @@ from typing import Literal
 
 from infra.errors import Unavailable
 from infra.object_store import AlreadyExists, ObjectStore
-from infra.object_store.contract import Data
+from infra.object_store.contract import Data, Entry
 
 # fine; refused before anything happens; done, but the reply is lost; refused, and done later after all; done twice by
 # the client, which then reports its own write as a conflict; reported as a conflict though nothing is there.
@@ -58,6 +58,10 @@ class FaultyStore:
     def list(self, prefix: str, after: str | None = None) -> builtins.list[str]:
         self._read("list")
         return self.inner.list(prefix, after)
+
+    def entries(self, prefix: str) -> builtins.list[Entry]:
+        self._read("list")
+        return self.inner.entries(prefix)
 
     def delete(self, key: str) -> None:
         self._write("delete", key, lambda: self.inner.delete(key))

@@ -1,0 +1,231 @@
+"""Deletes what no reader can want any more, in an order that no crash can harm; decides nothing about policy."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+from checkpointing import paths
+from checkpointing.base import Base, read_base
+from checkpointing.boundary import Boundary, read_boundary
+from checkpointing.commit import Persistence
+from checkpointing.control import ControlLog
+from checkpointing.download import fetch
+from checkpointing.history import ahead, read_manifest
+from checkpointing.lease import GRACE_S, LeaseNote
+from checkpointing.link import Link
+from checkpointing.retention import LineFacts, Retention, boundary_of, kept_for_ever
+from infra.clock import Clock
+from infra.errors import Corrupt
+from infra.object_store import Entry, NotFound, ObjectStore
+
+RETRY_FOR_S: Final = 60.0
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What one collection found, and deleted unless it was a dry run.
+
+    Attributes:
+        boundary: The boundary from now on.
+        before: The one before.
+        deleted: The objects, in the order of their deletion.
+        young: Dead objects that the grace time protects yet.
+    """
+
+    boundary: Boundary
+    before: Boundary
+    deleted: tuple[Entry, ...]
+    young: int
+
+    @property
+    def size(self) -> int:
+        """Bytes deleted."""
+        return sum(entry.size for entry in self.deleted)
+
+
+class Collector:
+    """Collects the store of one model; remembers what it read of the line, so that each manifest is read once."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        model: str,
+        clock: Clock,
+        retention: Retention,
+        *,
+        grace_s: float = GRACE_S,
+        stop: threading.Event | None = None,
+    ) -> None:
+        """Makes no request yet.
+
+        Args:
+            store: The model's store.
+            model: Its name.
+            clock: For the boundary's date and the pauses of retries; ages are measured by the store's clock.
+            retention: What to keep.
+            grace_s: The store's grace time.
+            stop: Ends waits for the store early, with ``Stopped``.
+        """
+        self._store = store
+        self._model = model
+        self._clock = clock
+        self._retention = replace(retention, age_s=max(retention.age_s, grace_s))
+        self._grace_ms = round(grace_s * 1000)
+        self._persistence = Persistence(clock, RETRY_FOR_S, stop or threading.Event())
+        self._control = ControlLog(store, model)
+        self._graphs: dict[int, str] = {}
+        self._reverts: dict[int, int] = {}
+        self._scanned = 0
+        self._proven: set[str] = set()
+
+    def run(self, *, dry_run: bool = False) -> Collected:
+        """Moves the boundary as far as the policy allows and deletes what lies below it.
+
+        Args:
+            dry_run: Whether to write and delete nothing, and only say what would be.
+
+        Raises:
+            Corrupt: A manifest, or the base that would become the first, is wrong; nothing was deleted.
+            Unavailable: The store does not answer; what was not deleted is, the next time.
+        """
+        now_ms = self._tries(self._store_time, "read the store's clock")
+        before = self._tries(lambda: read_boundary(self._store), "read the boundary")
+        line = self._list(paths.MANIFESTS)
+        modified = {v: e.modified_ms for e in line if (v := paths.manifest_version(e.key)) is not None}
+        self._scan(before.version, max(modified, default=0))
+        documents = {v: e for e in self._list(paths.BASES) if (v := paths.base_version(e.key)) is not None}
+        bases = {v: base for v in documents if (base := self._base(v)) is not None}
+        held = self._held(now_ms)
+        usable = [v for v in sorted(bases) if v >= before.version and self._is_of_this_line(bases[v])]
+        facts = LineFacts({v: at for v, at in modified.items() if v >= before.version}, self._reverts)
+        first = boundary_of(usable, facts, held, self._retention, before.version, now_ms)
+        if first > before.version:
+            self._prove(bases[first])
+        below = [v for v in sorted(bases) if v < first and (v in before.kept or v >= before.version)]
+        kept = kept_for_ever(below, self._retention.every) | held.intersection(below)
+        boundary = Boundary(version=first, kept=tuple(sorted(kept)), created_ts=self._clock.now_ms())
+        if not dry_run and (boundary.version, boundary.kept) != (before.version, before.kept):
+            self._tries(lambda: self._store.put(paths.BOUNDARY_KEY, boundary.to_json()), "write the boundary")
+        # Only now: a reader whose lease is not seen here sees the new boundary.
+        floor = min([first, *(self._held(now_ms) - kept)])
+        dead = self._dead(line, documents, bases, floor, set(kept), now_ms)
+        old = [entry for entry in dead if entry.modified_ms <= now_ms - self._grace_ms]
+        if not dry_run:
+            self._delete(old)
+        return Collected(boundary, before, tuple(old), len(dead) - len(old))
+
+    def _dead(
+        self,
+        line: Iterable[Entry],
+        documents: dict[int, Entry],
+        bases: dict[int, Base],
+        floor: int,
+        kept: set[int],
+        now_ms: int,
+    ) -> list[Entry]:
+        """What is not wanted any more: documents first, so that nothing names what is gone."""
+        living = {version for version in documents if version >= floor or version in kept}
+        dead = [entry for version, entry in documents.items() if version not in living]
+        # The first one's name tells this line of versions from another in the same place.
+        dead += [entry for entry in line if 1 < (paths.manifest_version(entry.key) or 1) < floor]
+        dead += [e for e in self._list(paths.VERSIONS) if (v := paths.pack_version(e.key)) is not None and v < floor]
+        young = {v for v, entry in documents.items() if entry.modified_ms > now_ms - self._grace_ms}
+        named = {file.key for v in living | young if v in bases for files in bases[v].parts for file in files}
+        unread = living - bases.keys()
+        dead += [
+            entry
+            for entry in self._list(paths.COMPACTED)
+            if entry.key not in named and paths.base_pack_version(entry.key) not in unread
+        ]
+        graphs = {key for version, key in self._graphs.items() if version >= floor}
+        graphs |= {graph.key for v in living if v in bases and (graph := bases[v].graph) is not None}
+        if not unread:
+            dead += [entry for entry in self._list(paths.GRAPHS) if entry.key not in graphs]
+        dead += [e for e in self._list(paths.LEASES) if e.modified_ms <= now_ms - self._grace_ms]
+        return dead
+
+    def _delete(self, entries: list[Entry]) -> None:
+        documents = [entry for entry in entries if paths.base_version(entry.key) is not None]
+        rest = [entry for entry in entries if paths.base_version(entry.key) is None]
+        for group in (documents, rest):
+            for _ in ahead(self._delete_one, group):
+                pass
+
+    def _delete_one(self, entry: Entry) -> None:
+        self._tries(lambda: self._store.delete(entry.key), f"delete {entry.key}")
+
+    def _store_time(self) -> int:
+        """The store's clock, by the time that it gives to an object just written."""
+        self._store.put(paths.STORE_CLOCK_KEY, b"")
+        return next(e.modified_ms for e in self._store.entries(paths.COLLECTION) if e.key == paths.STORE_CLOCK_KEY)
+
+    def _scan(self, first: int, newest: int) -> None:
+        """Reads the manifests that are new since the last collection, for their graphs and reverts."""
+        numbers = range(max(first, self._scanned + 1), newest + 1)
+        for version, manifest in zip(
+            numbers,
+            ahead(lambda v: self._tries(lambda: read_manifest(self._store, self._model, v), f"read {v}"), numbers),
+            strict=True,
+        ):
+            if manifest is None:
+                raise Corrupt(f"version {version} is missing", wanted=f"all from {first} on", where=self._store.url)
+            if manifest.graph is not None:
+                self._graphs[version] = manifest.graph.key
+            if manifest.base_ref is not None:
+                self._reverts[version] = manifest.base_ref
+            self._scanned = version
+
+    def _held(self, now_ms: int) -> set[int]:
+        """Versions that a living lease or a decision wants."""
+        self._tries(self._control.poll, "read the control log")
+        decisions = self._control.decisions
+        held = {None if decisions.pin is None else decisions.pin.version}
+        revert = decisions.revert
+        if revert is not None and revert.decided_ts > now_ms - self._grace_ms:
+            held.add(revert.version)
+        for entry in self._list(paths.LEASES):
+            if entry.modified_ms > now_ms - self._grace_ms and paths.is_lease(entry.key):
+                held.add(self._tries(lambda key=entry.key: self._lease(key), f"read {entry.key}"))  # type: ignore[misc]
+        return {version for version in held if version is not None}
+
+    def _lease(self, key: str) -> int | None:
+        try:
+            return LeaseNote.from_json(self._store.get(key), where=key).version
+        except NotFound:
+            return None
+
+    def _base(self, version: int) -> Base | None:
+        return self._tries(lambda: read_base(self._store, self._model, version), f"read base {version}")
+
+    def _is_of_this_line(self, base: Base) -> bool:
+        manifest = self._tries(
+            lambda: read_manifest(self._store, self._model, base.version), f"read version {base.version}"
+        )
+        return manifest is not None and manifest.commit_uuid == base.manifest.commit_uuid
+
+    def _prove(self, base: Base) -> None:
+        """Reads all of a base before what it replaces is deleted.
+
+        Raises:
+            Corrupt: A file of it is missing or wrong.
+        """
+        if base.attempt not in self._proven:
+
+            def read(link: Link) -> None:
+                self._tries(lambda: fetch(self._store, link, serving_only=False), "prove the base")
+
+            for _ in ahead(read, base.links(), keep=2):
+                pass
+            self._proven.add(base.attempt)
+
+    def _list(self, prefix: str) -> list[Entry]:
+        return self._tries(lambda: self._store.entries(prefix), f"list {prefix}")
+
+    def _tries(self, action: Callable[[], Answer], what: str) -> Answer:
+        return self._persistence.tries(action, what)
