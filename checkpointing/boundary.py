@@ -26,9 +26,9 @@ class Boundary(Part):
     kept: tuple[Number, ...] = ()
     created_ts: Int64 = 0
 
-    def holds(self, version: int, base: int | None) -> bool:
-        """Whether a reader may begin at ``version``, which is the version of a base or has none below it."""
-        return version >= self.version or (base == version and version in self.kept)
+    def holds(self, start: int, target: int) -> bool:
+        """Whether a reader may read versions ``start`` to ``target``; below the boundary only bases are left."""
+        return start >= self.version or (start == target and target in self.kept)
 
     def to_json(self) -> bytes:
         """The bytes of the object, checksum included."""

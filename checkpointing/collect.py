@@ -4,18 +4,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from checkpointing import paths
+from checkpointing import lease, paths
 from checkpointing.base import Base, read_base
 from checkpointing.boundary import Boundary, read_boundary
 from checkpointing.commit import Persistence
 from checkpointing.control import ControlLog
 from checkpointing.download import fetch
 from checkpointing.history import ahead, read_manifest
-from checkpointing.lease import GRACE_S, LeaseNote
+from checkpointing.lease import LeaseNote
 from checkpointing.link import Link
 from checkpointing.retention import LineFacts, Retention, boundary_of, kept_for_ever
 from infra.clock import Clock
@@ -49,6 +49,14 @@ class Collected:
         return sum(entry.size for entry in self.deleted)
 
 
+@dataclass(frozen=True)
+class _Held:
+    """Versions that somebody wants: with everything after them, or their base alone."""
+
+    lines: set[int]
+    bases: set[int]
+
+
 class Collector:
     """Collects the store of one model; remembers what it read of the line, so that each manifest is read once."""
 
@@ -59,7 +67,6 @@ class Collector:
         clock: Clock,
         retention: Retention,
         *,
-        grace_s: float = GRACE_S,
         stop: threading.Event | None = None,
     ) -> None:
         """Makes no request yet.
@@ -69,14 +76,13 @@ class Collector:
             model: Its name.
             clock: For the boundary's date and the pauses of retries; ages are measured by the store's clock.
             retention: What to keep.
-            grace_s: The store's grace time.
             stop: Ends waits for the store early, with ``Stopped``.
         """
         self._store = store
         self._model = model
         self._clock = clock
-        self._retention = replace(retention, age_s=max(retention.age_s, grace_s))
-        self._grace_ms = round(grace_s * 1000)
+        self._retention = replace(retention, age_s=max(retention.age_s, lease.GRACE_S))
+        self._grace_ms = round(lease.GRACE_S * 1000)
         self._persistence = Persistence(clock, RETRY_FOR_S, stop or threading.Event())
         self._control = ControlLog(store, model)
         self._graphs: dict[int, str] = {}
@@ -101,20 +107,24 @@ class Collector:
         self._scan(before.version, max(modified, default=0))
         documents = {v: e for e in self._list(paths.BASES) if (v := paths.base_version(e.key)) is not None}
         bases = {v: base for v in documents if (base := self._base(v)) is not None}
-        held = self._held(now_ms)
+        held = self._held(now_ms, bases)
         usable = [v for v in sorted(bases) if v >= before.version and self._is_of_this_line(bases[v])]
         facts = LineFacts({v: at for v, at in modified.items() if v >= before.version}, self._reverts)
-        first = boundary_of(usable, facts, held, self._retention, before.version, now_ms)
+        first = before.version
+        if self._boundary_written_ms() <= now_ms - self._grace_ms // 4:  # a late repeat of that put must not undo this
+            first = boundary_of(usable, facts, held.lines, self._retention, before.version, now_ms)
         if first > before.version:
             self._prove(bases[first])
         below = [v for v in sorted(bases) if v < first and (v in before.kept or v >= before.version)]
-        kept = kept_for_ever(below, self._retention.every) | held.intersection(below)
+        kept = kept_for_ever(below, self._retention.every) | held.bases.intersection(below)
+        if first == before.version:
+            kept = set(before.kept)
         boundary = Boundary(version=first, kept=tuple(sorted(kept)), created_ts=self._clock.now_ms())
-        if not dry_run and (boundary.version, boundary.kept) != (before.version, before.kept):
+        if not dry_run and first > before.version:
             self._tries(lambda: self._store.put(paths.BOUNDARY_KEY, boundary.to_json()), "write the boundary")
         # Only now: a reader whose lease is not seen here sees the new boundary.
-        floor = min([first, *(self._held(now_ms) - kept)])
-        dead = self._dead(line, documents, bases, floor, set(kept), now_ms)
+        held = self._held(now_ms, bases)
+        dead = self._dead(line, documents, bases, min([first, *held.lines]), kept | held.bases, now_ms)
         old = [entry for entry in dead if entry.modified_ms <= now_ms - self._grace_ms]
         if not dry_run:
             self._delete(old)
@@ -135,18 +145,18 @@ class Collector:
         # The first one's name tells this line of versions from another in the same place.
         dead += [entry for entry in line if 1 < (paths.manifest_version(entry.key) or 1) < floor]
         dead += [e for e in self._list(paths.VERSIONS) if (v := paths.pack_version(e.key)) is not None and v < floor]
+        # What an object that is still there names stays until that object is gone.
         young = {v for v, entry in documents.items() if entry.modified_ms > now_ms - self._grace_ms}
+        # A file without a manifest or base may be on its way to one, until the boundary has passed its number.
         named = {file.key for v in living | young if v in bases for files in bases[v].parts for file in files}
-        unread = living - bases.keys()
-        dead += [
-            entry
-            for entry in self._list(paths.COMPACTED)
-            if entry.key not in named and paths.base_pack_version(entry.key) not in unread
-        ]
-        graphs = {key for version, key in self._graphs.items() if version >= floor}
-        graphs |= {graph.key for v in living if v in bases and (graph := bases[v].graph) is not None}
-        if not unread:
-            dead += [entry for entry in self._list(paths.GRAPHS) if entry.key not in graphs]
+        named |= {graph.key for v in living if v in bases and (graph := bases[v].graph) is not None}
+        named |= {key for version, key in self._graphs.items() if version >= floor}
+        for prefix, version_of in ((paths.COMPACTED, paths.base_pack_version), (paths.GRAPHS, paths.graph_version)):
+            dead += [
+                entry
+                for entry in self._list(prefix)
+                if entry.key not in named and (v := version_of(entry.key)) is not None and v < floor
+            ]
         dead += [e for e in self._list(paths.LEASES) if e.modified_ms <= now_ms - self._grace_ms]
         return dead
 
@@ -165,6 +175,10 @@ class Collector:
         self._store.put(paths.STORE_CLOCK_KEY, b"")
         return next(e.modified_ms for e in self._store.entries(paths.COLLECTION) if e.key == paths.STORE_CLOCK_KEY)
 
+    def _boundary_written_ms(self) -> int:
+        entries = self._list(paths.COLLECTION)
+        return next((entry.modified_ms for entry in entries if entry.key == paths.BOUNDARY_KEY), 0)
+
     def _scan(self, first: int, newest: int) -> None:
         """Reads the manifests that are new since the last collection, for their graphs and reverts."""
         numbers = range(max(first, self._scanned + 1), newest + 1)
@@ -181,22 +195,28 @@ class Collector:
                 self._reverts[version] = manifest.base_ref
             self._scanned = version
 
-    def _held(self, now_ms: int) -> set[int]:
-        """Versions that a living lease or a decision wants."""
+    def _held(self, now_ms: int, bases: Container[int]) -> _Held:
+        """What living leases and decisions want."""
         self._tries(self._control.poll, "read the control log")
         decisions = self._control.decisions
-        held = {None if decisions.pin is None else decisions.pin.version}
+        lines, only = set[int](), set[int]()
         revert = decisions.revert
+        wanted = [decisions.pin]
         if revert is not None and revert.decided_ts > now_ms - self._grace_ms:
-            held.add(revert.version)
+            wanted.append(revert)
+        for decision in wanted:
+            if decision is not None and decision.version is not None:
+                (only if decision.version in bases else lines).add(decision.version)
         for entry in self._list(paths.LEASES):
             if entry.modified_ms > now_ms - self._grace_ms and paths.is_lease(entry.key):
-                held.add(self._tries(lambda key=entry.key: self._lease(key), f"read {entry.key}"))  # type: ignore[misc]
-        return {version for version in held if version is not None}
+                lease = self._tries(lambda key=entry.key: self._lease(key), f"read {entry.key}")  # type: ignore[misc]
+                if lease is not None:
+                    (only if lease.base_only else lines).add(lease.version)
+        return _Held(lines, only)
 
-    def _lease(self, key: str) -> int | None:
+    def _lease(self, key: str) -> LeaseNote | None:
         try:
-            return LeaseNote.from_json(self._store.get(key), where=key).version
+            return LeaseNote.from_json(self._store.get(key), where=key)
         except NotFound:
             return None
 

@@ -35,10 +35,6 @@ class Gone(Exception):
     """The number lies below the boundary: it was used and deleted while this writer stood still."""
 
 
-class TooLate(Exception):
-    """The files may be collected before the manifest lands; it was not sent again."""
-
-
 @dataclass(frozen=True)
 class Persistence:
     """How long and until when a store that does not answer is tried.
@@ -66,59 +62,43 @@ class Persistence:
         )
 
 
-def land(
-    store: ObjectStore,
-    manifest: Manifest,
-    data: bytes,
-    persistence: Persistence,
-    may_send: Callable[[], bool] = lambda: True,
-) -> None:
+def land(store: ObjectStore, manifest: Manifest, data: bytes, persistence: Persistence) -> None:
     """Makes ``data``, the bytes of ``manifest``, the object of its number, by FORMAT.md 5.3 and 5.9.
 
     Safe to call again with the same bytes.
 
-    Args:
-        store: The model's store.
-        manifest: What to commit.
-        data: Its bytes.
-        persistence: How long to try.
-        may_send: Asked before each request that writes.
-
     Raises:
         Taken: Another manifest has the number.
         Gone: The number was collected; whatever landed there is no version.
-        TooLate: ``may_send`` said no.
         Unavailable: The outcome is unknown; the bytes may still land.
         Corrupt: What has the number is no manifest.
     """
-    persistence.tries(lambda: _create(store, manifest, data, may_send), f"commit version {manifest.version}")
+    persistence.tries(lambda: _create(store, manifest, data), f"commit version {manifest.version}")
 
 
-def _create(store: ObjectStore, manifest: Manifest, data: bytes, may_send: Callable[[], bool]) -> None:
-    if not may_send():
-        raise TooLate
+def _create(store: ObjectStore, manifest: Manifest, data: bytes) -> None:
     try:
         store.create(manifest_key(manifest.version), data)
     except AlreadyExists:
-        if not landed(store, manifest):
-            # The store reports a race that nobody has won yet, as 409 means it.
-            raise Unavailable(f"version {manifest.version} is contended", cure="try again", where=store.url) from None
+        refuse_taken(store, manifest)
     refuse_gone(store, manifest)
+
+
+def refuse_taken(store: ObjectStore, manifest: Manifest) -> None:
+    """Looks whose manifest has the number that "already exists".
+
+    Raises:
+        Taken: Another's.
+        Unavailable: Nobody's: the store reports a race that is not won yet, as 409 means it.
+    """
+    found = read_manifest(store, manifest.model, manifest.version)
+    if found is None:
+        raise Unavailable(f"version {manifest.version} is contended", cure="try again", where=store.url)
+    if found.commit_uuid != manifest.commit_uuid:
+        raise Taken(found)
 
 
 def refuse_gone(store: ObjectStore, manifest: Manifest) -> None:
     """Raises ``Gone`` if ``manifest`` landed on a number that had been collected."""
     if read_boundary(store).version > manifest.version:
         raise Gone
-
-
-def landed(store: ObjectStore, manifest: Manifest) -> bool:
-    """Whether ``manifest`` has its number; False where nothing has.
-
-    Raises:
-        Taken: Another manifest has it.
-    """
-    found = read_manifest(store, manifest.model, manifest.version)
-    if found is not None and found.commit_uuid != manifest.commit_uuid:
-        raise Taken(found)
-    return found is not None

@@ -20,16 +20,15 @@ from checkpointing.content import Array, Content, Delta
 from checkpointing.download import fetch
 from checkpointing.hash_order import mix64
 from checkpointing.history import ahead
-from checkpointing.lease import GRACE_S, Lease, plan_held
+from checkpointing.lease import Lease, plan_held
 from checkpointing.link import Link
 from checkpointing.merge import Fold, merge, without_tombstones
 from checkpointing.pack import pack
 from checkpointing.packfile import File
-from checkpointing.pending import Stopwatch
 from checkpointing.precision import Precision
 from checkpointing.restore import Arrays
 from infra.clock import Clock, new_uuid
-from infra.errors import Bug, Invalid, Unavailable
+from infra.errors import Bug, Invalid
 from infra.object_store import AlreadyExists, ObjectStore
 from kernels.rows import TableRows
 
@@ -66,7 +65,6 @@ def compact(
     *,
     window_ms: int | None = None,
     part_bytes: int = PART_BYTES,
-    grace_s: float = GRACE_S,
     stop: threading.Event | None = None,
 ) -> Compacted | None:
     """Makes the base of ``version``, beside a running writer; safe to kill and to repeat.
@@ -80,7 +78,6 @@ def compact(
         clock: Passes the time.
         window_ms: How long sample ids are remembered; older ones are dropped. None keeps all.
         part_bytes: About how large a part may become.
-        grace_s: The store's grace time.
         stop: Ends waits for the store early, with ``Stopped``.
 
     Returns:
@@ -89,22 +86,14 @@ def compact(
     Raises:
         Corrupt: A file on the way is wrong; nothing was written but orphans.
         Invalid: There is no such version.
-        Unavailable: The store does not answer, or it took longer than files may lie unnamed.
+        Unavailable: The store does not answer.
     """
     persistence = Persistence(clock, RETRY_FOR_S, stop or threading.Event())
-    with Lease(store, "compaction", clock, grace_s=grace_s) as lease:
+    with Lease(store, "compaction", clock) as lease:
         chain = persistence.tries(lambda: plan_held(store, model, version, lease), f"plan version {version}")
         if chain.base is not None and not chain.deltas:
             return None
-        since = Stopwatch(clock)
         base = _Compaction(store, chain, lease, persistence, window_ms).run(part_bytes, clock.now_ms())
-        if since.seconds > grace_s / 2:
-            raise Unavailable(
-                f"the base of version {version} took {since.seconds:.0f} s",
-                wanted=f"at most {grace_s / 2:g} s: unnamed files are collected",
-                cure="compact more often, or on a faster machine",
-                where=store.url,
-            )
         persistence.tries(lambda: _create(store, base), f"commit the base of version {version}")
     return Compacted(base, len(chain.deltas), sum(file.bytes for link in chain.links for file in link.files))
 

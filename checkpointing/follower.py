@@ -7,6 +7,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from checkpointing import lease
+from checkpointing.boundary import read_boundary
 from checkpointing.chain import Chain
 from checkpointing.content import ServingContent
 from checkpointing.control import ControlLog, Decision
@@ -64,6 +66,7 @@ class Follower:
         self._control_at = 0.0
         self._looked = False
         self._seen: Manifest | None = None
+        self._heard = 0.0
         self._version = 0
         # The newest servable version known when there was nothing to extend: at the start, and when a pin ends.
         self._goal = 0
@@ -157,13 +160,24 @@ class Follower:
         for _ in range(MOST_STEPS):
             manifest = read_manifest(self._store, self._model, self.seen + 1)
             if manifest is None:
+                self._start_over_if_collected()
                 return
+            self._heard = self._clock.monotonic()
             if self._seen is not None:
                 check_succession(self._seen, manifest)
             self._seen = manifest.for_folding()
             self._unreported.append(manifest)
             if manifest.changes and not self._detached:
                 self._ahead.append(self._seen)
+
+    def _start_over_if_collected(self) -> None:
+        """A follower that was away for long may wait for a number that came and went."""
+        now = self._clock.monotonic()
+        if self.seen and now - self._heard > lease.GRACE_S / 4:
+            self._heard = now
+            if read_boundary(self._store).version > self.seen + 1:
+                self._looked = False
+                self._ahead.clear()
 
     def _switch(self) -> tuple[ServingContent | None, Corrupt | Invalid | None]:
         """The switch to the newest version that may answer and whose files are good, and what was wrong with newer."""
@@ -198,6 +212,8 @@ class Follower:
             try:
                 switch = self._loader.load(target, links, full=False)
             except Broken as error:
+                if read_boundary(self._store).version > error.version:
+                    return self._to(target.version)  # collected while nothing servable followed: begin with a base
                 broken.add(error.version)
                 problem = problem or error.problem
                 continue
@@ -211,14 +227,14 @@ class Follower:
         problem: Corrupt | Invalid | None = None
         without: set[int] = set()
         target = goal
-        with Lease(self._store, "follower", self._clock) as lease:
+        with Lease(self._store, "follower", self._clock) as held:
             while target > 0:
                 try:
-                    chain = plan_held(self._store, self._model, target, lease, without=without)
+                    chain = plan_held(self._store, self._model, target, held, without=without)
                 except (Corrupt, Invalid) as error:
                     return None, problem or error
                 try:
-                    switch = self._loader.load(chain.manifest, chain.links, full=True, step=lease.renew)
+                    switch = self._loader.load(chain.manifest, chain.links, full=True, step=held.renew)
                 except Broken as error:
                     problem = problem or error.problem
                     if chain.base is not None and error.version == chain.base.version:
@@ -253,8 +269,8 @@ class Follower:
         self._ahead.clear()
         if self._version == version:
             return None, None
-        with Lease(self._store, "follower", self._clock) as lease:
-            chain = plan_held(self._store, self._model, version, lease)
+        with Lease(self._store, "follower", self._clock) as held:
+            chain = plan_held(self._store, self._model, version, held)
             if not self._servable(chain.manifest):
                 raise Invalid(
                     f"version {version} is pinned, but the gate refused it: {', '.join(chain.manifest.gate.reasons)}",
@@ -263,7 +279,7 @@ class Follower:
                     where=self._store.url,
                 )
             try:
-                switch = self._loader.load(chain.manifest, chain.links, full=True, step=lease.renew)
+                switch = self._loader.load(chain.manifest, chain.links, full=True, step=held.renew)
             except Broken as error:
                 return None, error.problem
         self._version = version

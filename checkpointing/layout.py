@@ -19,7 +19,6 @@ PART_STATE: Final = 2
 
 # magic, format, parts, bytes, serving bytes, sections, hash, attempt, zero
 FILE_HEADER: Final = struct.Struct("<8sIIQQII16s8s")
-ATTEMPT_AT: Final = 40
 # magic, role, dtype, bytes, rows, tombstones, columns, name hash, zero
 SECTION_HEADER: Final = struct.Struct("<4sHHQQQQ8s16s")
 

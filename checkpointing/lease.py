@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Collection, Iterator
 from typing import Final, Literal, Self
 
-from checkpointing.boundary import read_boundary
+from checkpointing.boundary import Boundary, read_boundary
 from checkpointing.chain import Chain, plan
 from checkpointing.packfile import Number, Part
 from checkpointing.paths import lease_key
@@ -16,18 +16,26 @@ from infra.clock import Clock, new_uuid
 from infra.errors import Corrupt, Invalid, Unavailable
 from infra.object_store import ObjectStore
 
-# How long, by the store's clock, objects outlive the moment when nothing names them any more. A part of the format:
-# writers, readers and collectors must agree.
-GRACE_S: Final = 3600.0
+# How long a lease counts after it was written, and the least age of what is deleted, both by the store's clock. A part
+# of the format: readers and collectors must agree. Only a simulation changes it.
+GRACE_S = 3600.0
 # A store whose boundary moves faster than a reader can plan is not ours.
 MOST_PLANS: Final = 10
 
 
 class LeaseNote(Part):
-    """The object of a lease: from which version on its holder reads, or in which base below the boundary."""
+    """The object of a lease: from which version on its holder reads.
+
+    Attributes:
+        format: Of this object.
+        version: The lowest version that is read.
+        base_only: Whether nothing but the base of that version is.
+        holder: Who reads, for people.
+    """
 
     format: Literal[2] = 2
     version: Number
+    base_only: bool
     holder: str
 
     @classmethod
@@ -42,26 +50,25 @@ class Lease:
     A store that this reader may not write to gives no lease: what is read then is safe for one grace time.
     """
 
-    def __init__(self, store: ObjectStore, holder: str, clock: Clock, *, grace_s: float = GRACE_S) -> None:
+    def __init__(self, store: ObjectStore, holder: str, clock: Clock) -> None:
         """Makes no request yet.
 
         Args:
             store: The model's store.
             holder: Who reads, for people.
             clock: Tells when to renew.
-            grace_s: The store's grace time.
         """
         self._store = store
         self._holder = holder
         self._clock = clock
-        self._every_s = grace_s / 4
+        self._every_s = GRACE_S / 4
         self._key = lease_key(new_uuid())
         self._data: bytes | None = None
         self._renewed = 0.0
 
-    def take(self, version: int) -> None:
-        """Holds everything from ``version`` on; raises ``Unavailable``."""
-        self._data = to_signed_json(LeaseNote(version=version, holder=self._holder))
+    def take(self, version: int, *, base_only: bool = False) -> None:
+        """Holds everything from ``version`` on, or its base alone; raises ``Unavailable``."""
+        self._data = to_signed_json(LeaseNote(version=version, base_only=base_only, holder=self._holder))
         self._put()
 
     def renew(self) -> None:
@@ -113,24 +120,30 @@ def plan_held(store: ObjectStore, model: str, target: int, lease: Lease, *, with
     """
     for _ in range(MOST_PLANS):
         before = read_boundary(store)
+        if not before.holds(target, target):
+            raise _collected(store, target, before)
         try:
             chain = plan(store, model, target, without=without)
         except Corrupt:
             if read_boundary(store) == before:
                 raise
             continue  # what is missing may have been collected meanwhile
-        lease.take(chain.start)
+        lease.take(chain.start, base_only=chain.base is not None and not chain.deltas)
         boundary = read_boundary(store)
-        if boundary.holds(chain.start, None if chain.base is None else chain.base.version):
+        if boundary.holds(chain.start, target):
             return chain
         if boundary == before:
-            raise Invalid(
-                f"version {target} was collected; the store holds versions from {boundary.version} on",
-                wanted=f"one of those, or of the bases {list(boundary.kept)}" if boundary.kept else "one of those",
-                cure="choose another version with `springtide versions`",
-                where=store.url,
-            )
+            raise _collected(store, target, boundary)
     raise Unavailable(f"version {target} is collected while it is read", cure="try again", where=store.url)
+
+
+def _collected(store: ObjectStore, target: int, boundary: Boundary) -> Invalid:
+    return Invalid(
+        f"version {target} was collected; the store holds versions from {boundary.version} on",
+        wanted=f"one of those, or of the bases {list(boundary.kept)}" if boundary.kept else "one of those",
+        cure="choose another version with `springtide versions`",
+        where=store.url,
+    )
 
 
 @contextlib.contextmanager

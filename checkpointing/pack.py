@@ -32,12 +32,6 @@ class Packed:
     file: File
     data: bytearray
 
-    def renewed(self, attempt: str, key: str) -> Packed:
-        """The same content under another attempt."""
-        data = bytearray(self.data)
-        data[layout.ATTEMPT_AT : layout.ATTEMPT_AT + 16] = bytes.fromhex(attempt)
-        return _described(data, key, self.file.ranges, None if self.file.serving is None else self.file.serving.bytes)
-
 
 @dataclass(frozen=True)
 class _Section:

@@ -28,7 +28,7 @@ _DECISION = re.compile(r"control/([0-9]{20})\.json", re.ASCII)
 _BASE = re.compile(r"bases/([0-9]{20})\.json", re.ASCII)
 _PACK = re.compile(rf"versions/({_NUMBER})/({_NUMBER})-({_ATTEMPT})/{_PACKS}")
 _BASE_PACK = re.compile(rf"compacted/({_NUMBER})/({_ATTEMPT})/([0-9]{{4}})/{_PACKS}", re.ASCII)
-_GRAPH = re.compile(rf"graphs/([0-9a-f]{{64}})/(?:graph|{_ATTEMPT})\.pb")
+_GRAPH = re.compile(rf"graphs/([0-9a-f]{{64}})/(?:graph|({_NUMBER})-{_ATTEMPT})\.pb")
 _LEASE = re.compile(rf"gc/leases/({_ATTEMPT})\.json")
 
 
@@ -85,8 +85,14 @@ def base_pack_version(key: str) -> int | None:
     return _number(_BASE_PACK, key)
 
 
-def graph_key(sha256: str, attempt: str) -> str:
-    return f"{GRAPHS}{sha256}/{attempt}.pb"
+def graph_key(sha256: str, version: int, attempt: str) -> str:
+    return f"{GRAPHS}{sha256}/{version}-{attempt}.pb"
+
+
+def graph_version(key: str) -> int | None:
+    """The first version that could name the graph ``key``, or None where it is another object."""
+    match = _GRAPH.fullmatch(key)
+    return int(match[2] or 0) if match else None
 
 
 def is_graph(key: str, sha256: str) -> bool:

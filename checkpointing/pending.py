@@ -7,28 +7,15 @@ from pydantic import ValidationError
 
 from checkpointing import paths
 from checkpointing.content import Content
-from checkpointing.manifest import Gate, Graph, Manifest, plain_json
+from checkpointing.manifest import Gate, Manifest, plain_json
 from checkpointing.pack import Packed, pack
 from checkpointing.signed import MAX_BYTES
-from infra.clock import Clock, new_uuid
+from infra.clock import new_uuid
 from infra.errors import Invalid
 from infra.object_store.contract import Data
 
 # A draft grows by the digits of its times when it is sealed.
 _SLACK = 1024
-
-
-class Stopwatch:
-    """Seconds since it was started, by whichever of the two clocks saw more: one of them stands still in a sleep."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._monotonic = clock.monotonic()
-        self._wall = clock.now_ms()
-
-    @property
-    def seconds(self) -> float:
-        return max(self._clock.monotonic() - self._monotonic, (self._clock.now_ms() - self._wall) / 1000)
 
 
 class Pending:
@@ -39,8 +26,6 @@ class Pending:
         to_upload: Objects that the store has not acknowledged yet, by key.
         manifest: Sealed, or None before the objects are up.
         data: The manifest's bytes.
-        since_upload: Runs since the first upload; None before it.
-        since_sent: Runs since the manifest was last sent; None before it.
     """
 
     def __init__(self, content: Content, last: Manifest, graph_data: bytes | None = None) -> None:
@@ -56,51 +41,17 @@ class Pending:
         """
         self.content = content
         attempt = new_uuid()
-        self._packs = pack(
+        packs = pack(
             content,
             attempt=attempt,
             key=lambda name: paths.pack_key(last.version + 1, last.epoch, attempt, name),
         )
-        self._graph_data = graph_data
-        self._draft = _draft(content, last, attempt, self._packs)
-        self._begin()
-
-    def _begin(self) -> None:
-        self.to_upload: dict[str, Data] = {packed.file.key: packed.data for packed in self._packs}
-        if self._graph_data is not None and self._draft.graph is not None:
-            self.to_upload[self._draft.graph.key] = self._graph_data
+        self._draft = _draft(content, last, attempt, packs)
+        self.to_upload: dict[str, Data] = {packed.file.key: packed.data for packed in packs}
+        if graph_data is not None and content.graph is not None:
+            self.to_upload[content.graph.key] = graph_data
         self.manifest: Manifest | None = None
         self.data = b""
-        self.since_upload: Stopwatch | None = None
-        self.since_sent: Stopwatch | None = None
-
-    @property
-    def graph(self) -> Graph | None:
-        """The graph that it names; another one than the content's after a renewal."""
-        return self._draft.graph
-
-    def renew(self) -> None:
-        """Begins anew with other keys: the objects that it uploaded may be collected as nobody's."""
-        attempt, draft = new_uuid(), self._draft
-        self._packs = [
-            packed.renewed(
-                attempt,
-                paths.pack_key(draft.version, draft.epoch, attempt, paths.pack_name(packed.file.key)),
-            )
-            for packed in self._packs
-        ]
-        graph = draft.graph
-        if graph is not None and self._graph_data is not None:
-            graph = graph.model_copy(update={"key": paths.graph_key(graph.sha256, new_uuid())})
-        self._draft = draft.model_copy(
-            update={
-                "attempt": attempt,
-                "commit_uuid": new_uuid(),
-                "files": tuple(packed.file for packed in self._packs),
-                "graph": graph,
-            }
-        )
-        self._begin()
 
     def seal(self, now_ms: int) -> Manifest:
         """The manifest, with its times as of the first call; later calls return the same."""

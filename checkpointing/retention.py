@@ -59,7 +59,7 @@ def boundary_of(
         return before
     newest = max(facts.modified_ms)
     young = (version for version, at in facts.modified_ms.items() if at > now_ms - retention.age_s * 1000)
-    # What is held below the boundary is a base that stays, or was lost before.
+    # What is held below the boundary was lost before.
     limit = min([newest - retention.versions + 1, *young, *(version for version in held if version >= before)])
     while True:
         found = max((base for base in bases if before < base <= limit), default=before)

@@ -11,14 +11,13 @@ from typing import Final, Self
 
 from checkpointing import paths
 from checkpointing.claim import claim
-from checkpointing.commit import Gone, Persistence, Taken, TooLate, land, landed, refuse_gone
+from checkpointing.commit import Gone, Persistence, Taken, land
 from checkpointing.content import Content
 from checkpointing.history import ahead
-from checkpointing.lease import GRACE_S
 from checkpointing.manifest import Graph, Manifest
-from checkpointing.pending import Pending, Stopwatch
+from checkpointing.pending import Pending
 from infra.clock import Clock, new_uuid
-from infra.errors import Bug, Fenced, Unavailable
+from infra.errors import Bug, Fenced
 from infra.object_store import ObjectStore
 
 QUIET_S: Final = 30.0
@@ -43,7 +42,6 @@ class Writer:
         clock: Clock,
         *,
         retry_for_s: float = RETRY_FOR_S,
-        grace_s: float = GRACE_S,
     ) -> None:
         """Use :meth:`take_over`; ``claimed`` must be a claim that this process has committed."""
         self._store = store
@@ -52,8 +50,6 @@ class Writer:
         self._persistence = Persistence(clock, retry_for_s, threading.Event())
         self._claimed = claimed
         self._last = claimed
-        # What is uploaded and not named after half the grace time is given up: a collector may take it.
-        self._too_late_s = grace_s / 2
         self._pending: Pending | None = None
         # Bytes of graphs that no version of this writer names yet, by key, and the graph named last.
         self._graphs: dict[str, bytes] = {}
@@ -72,7 +68,6 @@ class Writer:
         *,
         quiet_s: float = QUIET_S,
         retry_for_s: float = RETRY_FOR_S,
-        grace_s: float = GRACE_S,
         stop: threading.Event | None = None,
         on_wait: Callable[[str], None] | None = None,
     ) -> Self:
@@ -86,7 +81,6 @@ class Writer:
             takeover: Whether to claim at once even from a writer with another identity.
             quiet_s: How long another identity must have been silent.
             retry_for_s: How long an unavailable store is tried, here and for each object of a commit.
-            grace_s: The store's grace time; anything but the format's own is for simulations.
             stop: Ends the waiting early, with ``Stopped``.
             on_wait: Told, in a sentence, when there is a wait for silence.
 
@@ -105,7 +99,7 @@ class Writer:
             quiet_s=quiet_s,
             on_wait=on_wait,
         )
-        return cls(store, claimed, clock, retry_for_s=retry_for_s, grace_s=grace_s)
+        return cls(store, claimed, clock, retry_for_s=retry_for_s)
 
     @property
     def claimed(self) -> Manifest:
@@ -188,7 +182,7 @@ class Writer:
         sha256 = hashlib.sha256(data).hexdigest()
         # A key of its own: a copy that nobody names may be on its way out of the store.
         graph = Graph(
-            key=paths.graph_key(sha256, new_uuid()),
+            key=paths.graph_key(sha256, self.version + 1, new_uuid()),
             bytes=len(data),
             sha256=sha256,
             weights=tuple(weights),
@@ -211,9 +205,11 @@ class Writer:
             self._busy.release()
 
     def _finish(self, pending: Pending) -> Manifest:
+        for key in ahead(lambda key: self._upload(key, pending), list(pending.to_upload)):
+            del pending.to_upload[key]
+        manifest = pending.seal(self._clock.now_ms())
         try:
-            if not self._landed_late(pending):
-                self._send(pending)
+            land(self._store, manifest, pending.data, self._persistence)
         except Taken as taken:
             raise self._fence(
                 f"version {taken.found.version} was committed by learner `{taken.found.learner}`,"
@@ -221,52 +217,16 @@ class Writer:
             ) from None
         except Gone:
             raise self._fence(
-                f"version {self._last.version + 1} was committed by another learner and collected since;"
+                f"version {manifest.version} was committed by another learner and collected since;"
                 f" this is `{self._last.learner}`, epoch {self._last.epoch}"
             ) from None
-        except TooLate:
-            raise Unavailable(
-                f"version {self._last.version + 1} did not get through within {self._too_late_s:g} s",
-                cure="try again: it will be uploaded anew",
-                where=self._store.url,
-            ) from None
-        assert pending.manifest is not None
-        if pending.graph is not None:
-            self._graph = pending.graph
-            self._graphs.clear()
-        self._last = pending.manifest
+        if manifest.graph is not None or manifest.kind == "revert":
+            self._graph = manifest.graph
+        if manifest.graph is not None:
+            self._graphs.pop(manifest.graph.key, None)
+        self._last = manifest
         self._pending = None
-        return self._last
-
-    def _landed_late(self, pending: Pending) -> bool:
-        """Whether a commit too old to be sent again has landed; one that never will is begun anew."""
-        uploaded, sent = pending.since_upload, pending.since_sent
-        if uploaded is None or uploaded.seconds <= self._too_late_s:
-            return False
-        if sent is not None and pending.manifest is not None:
-            manifest = pending.manifest
-            if self._persistence.tries(lambda: landed(self._store, manifest), "look for the commit"):
-                self._persistence.tries(lambda: refuse_gone(self._store, manifest), "read the boundary")
-                return True
-            if sent.seconds <= self._too_late_s:
-                raise TooLate  # it may be on its way yet
-        pending.renew()
-        return False
-
-    def _send(self, pending: Pending) -> None:
-        if pending.to_upload and pending.since_upload is None:
-            pending.since_upload = Stopwatch(self._clock)
-        for key in ahead(lambda key: self._upload(key, pending), list(pending.to_upload)):
-            del pending.to_upload[key]
-        manifest = pending.seal(self._clock.now_ms())
-
-        def may_send() -> bool:
-            if pending.since_upload is not None and pending.since_upload.seconds > self._too_late_s:
-                return False
-            pending.since_sent = Stopwatch(self._clock)
-            return True
-
-        land(self._store, manifest, pending.data, self._persistence, may_send)
+        return manifest
 
     def _fence(self, what: str) -> Fenced:
         self._pending = None

@@ -12,6 +12,7 @@ from checkpointing.chain import plan
 from checkpointing.compact import compact, is_due, joined_sample_ids
 from checkpointing.content import Content
 from checkpointing.follower import Follower
+from checkpointing.precision import Precision
 from checkpointing.restore import restore
 from checkpointing.writer import Writer
 from infra.errors import Corrupt, Invalid
@@ -50,7 +51,7 @@ def test_a_base_is_its_version(store: ObjectStore, clock: SteppingClock) -> None
     Reference.of(steps[:7]).assert_is(after)
     assert (after.manifest, after.graph) == (before.manifest, before.graph)
     ids = [np.concatenate([each["window"] for each in state.sample_ids]) for state in (before, after)]
-    np.testing.assert_array_equal(*ids)
+    np.testing.assert_array_equal(ids[0], ids[1])
     Reference.of(steps).assert_is(restore(store, MODEL))
     for version in (3, 9, 12, 13):
         Reference.of(steps[: version - 1]).assert_is(restore(store, MODEL, version))
@@ -94,10 +95,9 @@ def test_rows_keep_their_precision_and_learners_all_digits(memory: ObjectStore, 
     values = np.random.default_rng(3).normal(size=(50, 2)).astype(np.float32)
     rows = table("item", {key: key for key in range(50)})
     rows.values[...] = values
-    for precision in ("int8", "bfloat16"):
-        writer.commit(
-            Content(tables=[rows], precision={"item": precision}, positions=content(offset=1).positions)  # type: ignore[dict-item]
-        )
+    precisions: tuple[Precision, ...] = ("int8", "bfloat16")
+    for precision in precisions:
+        writer.commit(Content(tables=[rows], precision={"item": precision}, positions=content(offset=1).positions))
     compact(memory, MODEL, 2, clock)
     compact(memory, MODEL, 3, clock)
     for version, dtype in ((2, "int8"), (3, "bfloat16")):
@@ -192,11 +192,13 @@ def test_a_base_of_a_lost_future_is_not_used(memory: ObjectStore, clock: Steppin
     assert restore(memory, MODEL).positions[0].next_offset == 104
 
 
-def test_a_crash_before_the_last_put_leaves_no_base(memory: ObjectStore, clock: SteppingClock) -> None:
+def test_a_crash_before_the_last_put_leaves_no_base(
+    memory: ObjectStore, clock: SteppingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, steps = line_of(memory, clock)
     faulty = FaultyStore(memory)
     with pytest.raises(AssertionError):
-        faulty.create = _crash  # type: ignore[method-assign]
+        monkeypatch.setattr(faulty, "create", _crash)
         compact(faulty, MODEL, 8, clock)
     assert base_versions(memory) == [] and memory.list(paths.COMPACTED) != []
     assert compact(memory, MODEL, 8, clock) is not None

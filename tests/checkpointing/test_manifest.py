@@ -88,7 +88,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "batches.0.0.1|run in batches": {"batches": [[(0, 5, 4)]]},
     "a heartbeat has rows": {"kind": "heartbeat", "dense": {"w": np.ones(1)}},
     "the graph's weights are": {
-        "graph": Graph(key=paths.graph_key("0" * 64, "0" * 32), bytes=1, sha256="0" * 64, weights=("a",), labels=()),
+        "graph": Graph(key=paths.graph_key("0" * 64, 1, "0" * 32), bytes=1, sha256="0" * 64, weights=("a",), labels=()),
         "dense": {"b": np.ones(1)},
     },
     "at most": {"environment": {"a": "x" * (17 << 20)}},

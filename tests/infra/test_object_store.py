@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from infra.clock import new_uuid
+from infra.clock import SystemClock
 from infra.errors import Bug, Corrupt, Invalid
 from infra.local.s3_server import S3Server
 from infra.object_store import AlreadyExists, NotFound, ObjectStore, open_store, prove_conditional_writes
@@ -191,12 +192,22 @@ def test_a_store_that_refuses_to_overwrite_is_proved_and_left_clean(store: Objec
     assert store.list("") == []
 
 
+def test_entries_tell_size_and_the_stores_time(store: ObjectStore) -> None:
+    for key, data in (("e/b", b"12"), ("e/a/c", b""), ("f", b"1")):
+        store.put(key, data)
+    entries = store.entries("e")
+    assert [(entry.key, entry.size) for entry in entries] == [("e/a/c", 0), ("e/b", 2)]
+    assert all(abs(entry.modified_ms - SystemClock().now_ms()) < 60_000 for entry in entries)
+    assert store.entries("absent") == []
+
+
 class Overwriting:
     """A store that ignores the condition, as minio's own put_object does."""
 
     def __init__(self, inner: ObjectStore) -> None:
         self.url, self.put, self.get, self.delete = inner.url, inner.put, inner.get, inner.delete
         self.get_range, self.head, self.list, self.exists = inner.get_range, inner.head, inner.list, inner.exists
+        self.entries = inner.entries
 
     def create(self, key: str, data: Data) -> None:
         self.put(key, data)

@@ -1,0 +1,135 @@
+"""The truth of a run, kept in the plainest way, and the invariants that hold at every state of the store."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections import defaultdict
+
+from checkpointing import paths
+from checkpointing.base import Base
+from checkpointing.boundary import Boundary
+from checkpointing.manifest import Manifest
+from checkpointing.signed import from_signed_json
+from tests.checkpointing.simulation.scheduler import Scheduler
+
+State = dict[int, int]
+Change = dict[int, int | None]
+
+
+class Violation(AssertionError):
+    """An invariant does not hold."""
+
+
+class Truth:
+    """Sees each change of the store; what the first manifest of a number said is true for ever."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self.keys: set[str] = set()
+        self.boundary = 1
+        self.line: dict[int, Manifest] = {}
+        self.states: dict[int, State] = {0: {}}
+        # What each content says, by its serial number.
+        self.contents: list[Change] = []
+        self.serials: set[int] = set()
+        self._writer_of: dict[int, tuple[str, int]] = {}
+        self._named: dict[str, set[str]] = defaultdict(set)
+
+    def wrote(self, key: str, before: bytes | None, data: bytes) -> None:
+        self.keys.add(key)
+        if before is not None and before != data and not key.startswith(paths.COLLECTION):
+            raise Violation(f"{key} was overwritten")
+        if before is not None:
+            if key == paths.BOUNDARY_KEY:
+                self._move(data)
+            return
+        version = paths.manifest_version(key)
+        if version is not None:
+            self._committed(key, Manifest.from_json(data))
+        elif paths.base_version(key) is not None:
+            base = Base.from_json(data)
+            if base.version < self.boundary:
+                return  # of a compaction that stood still: no reader begins there, and a collection deletes it
+            names = [file.key for files in base.parts for file in files]
+            self._names(key, names + ([base.graph.key] if base.graph else []))
+            if base.manifest != self.line.get(base.version):
+                raise Violation(f"{key} is the base of another version")
+        elif key == paths.BOUNDARY_KEY:
+            self._move(data)
+
+    def deleted(self, key: str, before: bytes) -> None:
+        self.keys.discard(key)
+        version = paths.manifest_version(key)
+        if version is not None or paths.base_version(key) is not None:
+            if version is not None and (version >= self.boundary or version == 1):
+                raise Violation(f"{key} was deleted, but the boundary is {self.boundary}")
+            for named in self._named.values():
+                named.discard(key)
+        for owner in self._named.pop(key, ()):
+            of = paths.manifest_version(owner)
+            if of is None or of >= self.boundary:
+                raise Violation(f"{key} was deleted, but {owner} names it")
+
+    def told(self, manifest: Manifest) -> None:
+        """A writer was told that this is committed."""
+        if self.line.get(manifest.version) != manifest:
+            raise Violation(f"version {manifest.version} was told to be committed, and is not in the line")
+
+    def fenced(self, epoch: int) -> None:
+        """A writer of ``epoch`` was told that another has taken over."""
+        if not any(manifest.epoch > epoch for manifest in self.line.values()):
+            raise Violation(f"the writer of epoch {epoch} was fenced by its own commit")
+
+    def holds(self, version: int, state: State, who: str) -> None:
+        """Somebody believes that this is the state of ``version``."""
+        if state != self.states[version]:
+            raise Violation(f"{who} has {state} as version {version}, and it is {self.states[version]}")
+
+    def _committed(self, key: str, manifest: Manifest) -> None:
+        if manifest.version in self.line:
+            if manifest.version >= self.boundary:
+                raise Violation(f"{key} was committed twice")
+            return  # a number of long ago: nobody reads it, and its writer must not be told
+        self._names(key, [file.key for file in manifest.files] + ([manifest.graph.key] if manifest.graph else []))
+        parent = self.line.get(manifest.version - 1)
+        epoch = 0 if parent is None else parent.epoch
+        if manifest.version > 1 and parent is None:
+            raise Violation(f"{key} has no parent")
+        if manifest.epoch != epoch + (manifest.kind == "claim"):
+            raise Violation(f"{key} is a {manifest.kind} of epoch {manifest.epoch} after epoch {epoch}")
+        self._check_writer(key, manifest)
+        state = self.states[manifest.predecessor or 0]
+        serial = manifest.environment.get("serial")
+        if isinstance(serial, int):
+            if serial in self.serials:
+                raise Violation(f"content {serial} was committed twice")
+            self.serials.add(serial)
+            state = dict(state)
+            for row, number in self.contents[serial].items():
+                if number is None:
+                    state.pop(row, None)
+                else:
+                    state[row] = number
+        self.states[manifest.version] = state
+        self.line[manifest.version] = manifest
+
+    def _check_writer(self, key: str, manifest: Manifest) -> None:
+        # A commit may land after its writer crashed; the learner's name says whose it is.
+        writer = (manifest.learner, manifest.epoch)
+        name, _, life = manifest.environment.get("life", "").__str__().partition("/")
+        if not life:
+            return
+        if self._writer_of.setdefault(manifest.epoch, (name, int(life))) != (name, int(life)):
+            raise Violation(f"{key}: {writer} is not the writer of epoch {manifest.epoch}")
+
+    def _names(self, owner: str, keys: list[str]) -> None:
+        for key in keys:
+            if key not in self.keys:
+                raise Violation(f"{owner} names {key}, which is missing")
+            self._named[key].add(owner)
+
+    def _move(self, data: bytes) -> None:
+        boundary = from_signed_json(Boundary, data, what="boundary", where="boundary").version
+        if boundary < self.boundary:
+            raise Violation(f"the boundary went back from {self.boundary} to {boundary}")
+        self.boundary = boundary
