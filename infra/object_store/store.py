@@ -112,9 +112,12 @@ class ObstoreStore:
     def _metas(self, prefix: str, after: str | None) -> builtins.list[dict[str, Any]]:
         folder = prefix.strip("/")
         offset = _safe_offset(folder, after)
-        pages = self._call(
-            f"list {folder}/", lambda: builtins.list(obstore.list(self._client, folder or None, offset=offset))
-        )
+        try:
+            pages = self._call(
+                f"list {folder}/", lambda: builtins.list(obstore.list(self._client, folder or None, offset=offset))
+            )
+        except NotFound:
+            return []  # on a disk: the folder's name goes through a file
         return [entry for page in pages for entry in page]
 
     def delete(self, key: str) -> None:

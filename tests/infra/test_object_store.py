@@ -12,8 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from infra.clock import new_uuid
-from infra.clock import SystemClock
+from infra.clock import SystemClock, new_uuid
 from infra.errors import Bug, Corrupt, Invalid
 from infra.local.s3_server import S3Server
 from infra.object_store import AlreadyExists, NotFound, ObjectStore, open_store, prove_conditional_writes
