@@ -30,8 +30,7 @@ def feature_spec_hash(pipeline: Pipeline) -> str:
             for table in pipeline.tables
         ],
         "model": {
-            "name": pipeline.model.name,
-            "hidden": list(pipeline.model.hidden),
+            **pipeline.model.model_dump(mode="json", exclude={"optimizer"}),
             "optimizer": pipeline.model.optimizer.kind,
         },
         "labels": [feedback.name for feedback in pipeline.events.feedback],

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, JsonValue, Tag, model_validator
 
 from infra.spec_checks import (
     RESERVED_FIELDS,
@@ -18,6 +18,7 @@ from infra.spec_checks import (
     window_findings,
 )
 from infra.spec_events import Condition, EventField, Events, Feedback, Impressions, Join, Samples, Topic
+from infra.spec_model import ModelName, Widths, unused_settings
 from infra.spec_part import FieldName, FieldType, Name, Part, Secret, Span, refuse
 from infra.units import ByteSize, Duration
 
@@ -127,9 +128,22 @@ class Table(Part):
 
 
 class Model(Part):
-    name: Literal["lr", "deepfm"] = "deepfm"
-    hidden: tuple[Annotated[int, Field(ge=1, le=65536)], ...] = (64, 32)
+    """The dense part. ``name`` is a built-in model's, or ``module:function`` of the user's (docs/models.md)."""
+
+    name: ModelName = "deepfm"
+    hidden: Widths = (64, 32)
+    cross_layers: int = Field(default=2, ge=1, le=16)
+    cross_rank: int | None = Field(default=None, ge=1)  # None: full matrices
+    bottom: Widths = (64,)
+    experts: int = Field(default=4, ge=1, le=256)
+    tower: Widths = (16,)
+    settings: dict[str, JsonValue] = Field(default={})
     optimizer: DenseOptimizer = DenseOptimizer()
+
+    @model_validator(mode="after")
+    def _uses_what_is_set(self) -> Self:
+        refuse(unused_settings(self))
+        return self
 
 
 class Learner(Part):

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from infra.spec_model import table_findings
+
 if TYPE_CHECKING:
     from infra.spec import EventField, Events, Feature, Join, Kafka, Learner, Model, Store, Table
     from infra.spec_part import Place
@@ -169,18 +171,10 @@ def _model_findings(parts: Parts) -> Iterator[Finding]:
     if parts.model is None:
         return
     name = parts.model.name
-    first: int | None = None
-    for index, table in parts.valid_tables.items():
-        place = ("tables", index, "dim")
-        if name == "lr" and table.dim != 1:
-            yield place, f"got {table.dim}; model `lr` wants 1, a weight per id"
-        elif name == "deepfm" and table.dim < 2:
-            yield place, f"got {table.dim}; model `deepfm` wants at least 2"
-        elif name == "deepfm" and first is not None and table.dim != first:
-            yield place, f"got {table.dim}; model `deepfm` wants the same in all tables, and the first has {first}"
-        first = table.dim if first is None else first
-    if name == "deepfm" and not parts.tables and parts.features_complete:
-        yield ("model", "name"), "`deepfm` wants at least one feature of kind id with a table; `lr` does without"
+    labels = 1 if parts.events is None else len(parts.events.feedback)
+    yield from table_findings(name, labels, parts.valid_tables)
+    if name in {"deepfm", "dlrm"} and not parts.tables and parts.features_complete:
+        yield ("model", "name"), f"`{name}` wants at least one feature of kind id with a table; `lr` does without"
 
 
 def window_findings(parts: Parts, join: Join) -> Iterator[Finding]:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from checkpointing.dense_operations import ALLOWED
+from infra.errors import Invalid
 from learner.tensorflow_setup import tf
 
 _INPUT = "input"
@@ -27,6 +29,9 @@ def export_graph(model: Any, stride: int) -> bytes:
 
     Returns:
         A serialised ``GraphDef``.
+
+    Raises:
+        Invalid: The model uses an operation that replicas refuse.
     """
     graph = tf.Graph()
     with graph.as_default():
@@ -43,6 +48,7 @@ def export_graph(model: Any, stride: int) -> bytes:
         )
         tf.sigmoid(logits, name=_OUTPUT)
     definition = graph.as_graph_def()
+    _refuse_foreign(definition)
     _rename(definition, keep={_INPUT, _OUTPUT} | {f"weight_{index}" for index in range(len(weights))})
     return bytes(definition.SerializeToString(deterministic=True))
 
@@ -50,6 +56,20 @@ def export_graph(model: Any, stride: int) -> bytes:
 def digest(graph: bytes) -> str:
     """The sha256 of a serialised graph, hexadecimal: its name in the store."""
     return hashlib.sha256(graph).hexdigest()
+
+
+def _refuse_foreign(definition: Any) -> None:
+    """Better here, before the first sample, than in every replica."""
+    functions = {function.signature.name for function in definition.library.function}
+    bodies = [definition.node, *(function.node_def for function in definition.library.function)]
+    foreign = {node.op for body in bodies for node in body} - ALLOWED - functions
+    if foreign:
+        raise Invalid(
+            f"the model uses the operation{'s' * (len(foreign) > 1)} {', '.join(sorted(foreign))}",
+            wanted="arithmetic on tensors only (checkpointing/dense_operations.py): replicas refuse all else",
+            cure="write that part with plain tensor operations; docs/models.md",
+            where="model.name",
+        )
 
 
 def _rename(definition: Any, keep: set[str]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from infra import spec
+from learner.models.weights import weight_names
 from learner.optimizers import build_optimizer
 from learner.tensorflow_setup import tf
 
@@ -55,9 +56,7 @@ class TrainingStep:
     def __init__(self, model: Any, stride: int, labels: int, optimizer: spec.Optimizer) -> None:
         self.model = model
         self._weights = [weight.value for weight in model.weights]
-        self._names = [weight.path.split("/", 1)[-1] for weight in model.weights]
-        if len(set(self._names)) != len(self._names):
-            raise ValueError(f"two weights of the model share a name: {self._names}")
+        self._names = weight_names(model)
         self._trainable = [weight.value for weight in model.trainable_variables]
         self.optimizer = build_optimizer(self._trainable, optimizer)
         self._function = tf.function(self._trace, autograph=False).get_concrete_function(

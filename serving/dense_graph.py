@@ -1,7 +1,6 @@
-"""Judges a stored GraphDef before anything runs it; knows which operations are arithmetic and no weights.
+"""Judges a stored GraphDef before anything runs it; knows no weights.
 
-A graph comes from the object store, so whoever can write there could otherwise make a replica read files or run
-code: TensorFlow has operations for both. Only operations that compute on their inputs are let in.
+Only operations that compute on their inputs are let in (`checkpointing/dense_operations.py`).
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -13,6 +12,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+from checkpointing.dense_operations import ALLOWED
 from infra.errors import Corrupt
 from serving.refusals import shown
 from serving.tensorflow_runtime import tf
@@ -22,21 +22,6 @@ WEIGHT = "weight_"
 OUTPUT = "prediction"
 LARGEST_GRAPH = 256 << 20
 
-# Arithmetic on tensors only: no files, no Python, no variables, no loops, no randomness.
-ARITHMETIC = """
-    Abs Add AddN AddV2 All Any ArgMax ArgMin BatchMatMul BatchMatMulV2 BatchMatMulV3 BiasAdd BiasAddV1 BroadcastTo
-    Cast Ceil ClipByValue Concat ConcatV2 Const Cos Cumsum DivNoNan Einsum Elu Equal Erf Erfc Exp ExpandDims Expm1
-    Fill Floor FloorDiv FloorMod FusedBatchNormV3 Gather GatherNd GatherV2 Greater GreaterEqual Identity IdentityN
-    Inv Invert InvertPermutation IsFinite IsInf IsNan L2Loss LeakyRelu Less LessEqual Log Log1p LogicalAnd LogicalNot
-    LogicalOr LogSoftmax MatMul Max Maximum Mean Min Minimum Mod Mul MulNoNan Neg NoOp NotEqual OneHot OnesLike Pack
-    Pad PadV2 Placeholder Pow PreventGradient Prod Range Rank RealDiv Reciprocal Relu Relu6 Reshape ReverseV2 Round
-    Rsqrt Select SelectV2 Selu Shape ShapeN Sigmoid Sign Sin Size Slice Snapshot Softmax Softplus Softsign Split
-    SplitV Sqrt Square SquaredDifference Squeeze StopGradient StridedSlice Sub Sum Tan Tanh Tile TopKV2 Transpose
-    Unpack UnsortedSegmentSum Where Xdivy Xlogy ZerosLike
-"""
-# Calls of functions that stand in the graph itself; their bodies are judged too.
-CALLS = "PartitionedCall StatefulPartitionedCall"
-ALLOWED = frozenset(f"{ARITHMETIC} {CALLS}".split())
 # Strings, handles and variants have no place in arithmetic, and decoding them runs more code than numbers do.
 NUMERIC = frozenset(
     tf.as_dtype(name).as_datatype_enum

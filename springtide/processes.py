@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from pathlib import Path
 
@@ -11,12 +12,16 @@ from infra.clock import SystemClock
 from infra.logs import configure
 from infra.object_store import open_store
 from infra.pipeline_file import load_pipeline
+from infra.spec_model import is_own
 
 
 def learn(path: Path, *, identity: str, takeover: bool, stop: threading.Event) -> None:
     """Runs the learner until ``stop`` is set; ``identity`` defaults to the host's name."""
     pipeline = load_pipeline(path)
     configure("learner", pipeline.name)
+    if is_own(pipeline.model.name):
+        # The user's module stands beside the file; last, so that it hides nothing of the platform's.
+        sys.path.append(str(path.resolve().parent))
     from learner.run import run_learner
     from springtide.wiring import build_encoder, build_tables
 

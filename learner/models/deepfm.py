@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from infra.errors import Invalid
+from learner.models.chain import build_layers, dense_layers, output_layer, run_layers
 from learner.models.layout import Layout
 from learner.tensorflow_setup import keras, tf
 
@@ -44,21 +45,8 @@ class DeepFactorizationMachine(keras.Model):  # type: ignore[misc]
                 cure="raise `dim`, or choose model `lr`",
             )
         self._layout = layout
-        self._hidden = [
-            keras.layers.Dense(
-                units,
-                activation="relu",
-                name=f"hidden_{depth}",
-                kernel_initializer=keras.initializers.GlorotUniform(seed=seed + depth),
-            )
-            for depth, units in enumerate(hidden)
-        ]
-        self._output = keras.layers.Dense(
-            1,
-            use_bias=False,
-            name="output",
-            kernel_initializer=keras.initializers.GlorotUniform(seed=seed + len(self._hidden)),
-        )
+        self._hidden = dense_layers(hidden, seed)
+        self._output = output_layer(1, seed + len(self._hidden), bias=False)
 
     def build(self, input_shape: object) -> None:
         """Creates the weights; those of the network are seeded, the others zero."""
@@ -67,10 +55,7 @@ class DeepFactorizationMachine(keras.Model):  # type: ignore[misc]
             self.numbers_kernel = self.add_weight(
                 name="numbers_kernel", shape=(self._layout.numbers, 1), initializer="zeros"
             )
-        width = self._layout.stride
-        for layer in self._hidden:
-            layer.build((None, width))
-            width = layer.units
+        width = build_layers(self._hidden, self._layout.stride)
         if self._hidden:
             self._output.build((None, width))
         self.built = True
@@ -86,11 +71,7 @@ class DeepFactorizationMachine(keras.Model):  # type: ignore[misc]
             pairs = tf.square(tf.reduce_sum(factors, axis=1)) - tf.reduce_sum(tf.square(factors), axis=1)
             logits += 0.5 * tf.reduce_sum(pairs, axis=1, keepdims=True)
         if layout.numbers:
-            numbers = inputs[:, layout.numbers_offset : layout.numbers_offset + layout.numbers]
-            logits += tf.matmul(numbers, tf.convert_to_tensor(self.numbers_kernel))
+            logits += tf.matmul(layout.numbers_of(inputs), tf.convert_to_tensor(self.numbers_kernel))
         if self._hidden:
-            inner = inputs
-            for layer in self._hidden:
-                inner = layer(inner)
-            logits += self._output(inner)
+            logits += self._output(run_layers(self._hidden, inputs))
         return logits

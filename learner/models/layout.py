@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from infra.errors import Invalid
 
@@ -43,6 +44,21 @@ class Layout:
             raise ValueError(
                 f"{self.numbers} numbers at column {self.numbers_offset} do not fit between {end} and {self.stride}"
             )
+
+    def row_of(self, inputs: Any, feature: str) -> Any:
+        """The pooled row ``[batch, width]`` of one id feature; ``inputs`` is the model's input, any tensor or array.
+
+        Raises:
+            KeyError: There is no id feature of that name.
+        """
+        for block in self.ids:
+            if block.name == feature:
+                return inputs[:, block.offset : block.offset + block.width]
+        raise KeyError(f"no id feature `{feature}`; there are {', '.join(block.name for block in self.ids) or 'none'}")
+
+    def numbers_of(self, inputs: Any) -> Any:
+        """The scaled numbers ``[batch, numbers]`` in feature order, 0 where one is missing."""
+        return inputs[:, self.numbers_offset : self.numbers_offset + self.numbers]
 
     def common_width(self, model: str) -> int:
         """The width that all id features share; 0 where there are none.

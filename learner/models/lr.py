@@ -55,6 +55,5 @@ class LogisticRegression(keras.Model):  # type: ignore[misc]
             rows = inputs[:, : len(layout.ids) * self._labels]
             logits += tf.reduce_sum(tf.reshape(rows, [-1, len(layout.ids), self._labels]), axis=1)
         if layout.numbers:
-            numbers = inputs[:, layout.numbers_offset : layout.numbers_offset + layout.numbers]
-            logits += tf.matmul(numbers, tf.convert_to_tensor(self.numbers_kernel))
+            logits += tf.matmul(layout.numbers_of(inputs), tf.convert_to_tensor(self.numbers_kernel))
         return logits

@@ -82,7 +82,17 @@ MISTAKES: list[tuple[str, str, list[str]]] = [
         "type: numbr}",
         ["12:29  events.impressions.fields.2.type: got `numbr`; nearest is `number`"],
     ),
-    ("name: deepfm", "name: deepfn", ["27:15  model.name: got `deepfn`; nearest is `deepfm`"]),
+    (
+        "name: deepfm",
+        "name: deepfn",
+        ["27:15  model.name: got `deepfn`; nearest is `deepfm`, or `module:function` for a model of your own"],
+    ),
+    (
+        "name: deepfm",
+        "name: shop.py:build()",
+        ["27:15  model.name: got `shop.py:build()`, wanted `module:function`, such as `shop.models:build`"],
+    ),
+    ("name: deepfm", "name: wdl, experts: 2", ["27:29  model.experts: unused while `name` is wdl; leave it out"]),
     ("kind: number, ", "kind: numeric, ", ["23:12  features.3.kind: got `numeric`; nearest is `number`"]),
     (
         "combiner: sum",

@@ -4,12 +4,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from infra import spec
 from infra.clock import iso
+from infra.kafka.batch import Batch
 
 START_MS = 1_790_000_000_000
+NOW = START_MS + 1_000_000
 
 PIPELINE: dict[str, Any] = {
     "name": "shop",
@@ -71,3 +76,12 @@ def sample(number: int, **changes: Any) -> dict[str, Any]:
 def message(number: int, **changes: Any) -> bytes:
     """The sample as it stands in Kafka."""
     return json.dumps(sample(number, **changes)).encode()
+
+
+def batch(bodies: Sequence[bytes | None], first: int = 0) -> Batch:
+    """Messages as they come from one partition, all taken in by Kafka at :data:`NOW`."""
+    count = len(bodies)
+    offsets = np.arange(first, first + count, dtype=np.int64)
+    return Batch(
+        "samples", np.zeros(count, np.int32), offsets, np.full(count, NOW, np.int64), [None] * count, list(bodies)
+    )

@@ -63,6 +63,74 @@ def test_deepfm_is_its_formula(hidden: tuple[int, ...]) -> None:
     np.testing.assert_allclose(model(inputs(WIDE)).numpy(), wanted, rtol=1e-4, atol=1e-5)
 
 
+def chain(w: dict[str, Any], x: Any, name: str, depth: int) -> Any:
+    """``depth`` ReLU layers called ``name``."""
+    for each in range(depth):
+        x = np.maximum(x @ w[f"{name}_{each}/kernel"] + w[f"{name}_{each}/bias"], 0)
+    return x
+
+
+@pytest.mark.parametrize("labels", [1, 3])
+def test_wide_and_deep_is_its_formula(labels: int) -> None:
+    model = build_model("wdl", WIDE, labels, spec.Model(name="wdl", hidden=(6, 3)), seed=1)
+    w = weights(model)
+    x = inputs(WIDE).astype(np.float64)
+    wide = w["bias"] + x[:, 0:labels] + x[:, 4 : 4 + labels] + x[:, 8:10] @ w["numbers_kernel"]
+    wanted = wide + chain(w, x, "hidden", 2) @ w["output/kernel"]
+    np.testing.assert_allclose(model(inputs(WIDE)).numpy(), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("rank", [None, 2])
+def test_dcnv2_is_its_formula(rank: int | None) -> None:
+    settings = spec.Model(name="dcnv2", hidden=(6, 3), cross_layers=2, cross_rank=rank)
+    model = build_model("dcnv2", WIDE, 2, settings, seed=1)
+    w = weights(model)
+    x = inputs(WIDE).astype(np.float64)
+    crossed = x
+    for depth in range(2):
+        if rank is None:
+            projected = crossed @ w[f"cross_{depth}_kernel"]
+        else:
+            projected = crossed @ w[f"cross_{depth}_reduce"] @ w[f"cross_{depth}_expand"]
+        crossed = x * (projected + w[f"cross_{depth}_bias"]) + crossed
+    wanted = crossed @ w["cross_output/kernel"] + w["cross_output/bias"]
+    wanted = wanted + chain(w, x, "hidden", 2) @ w["output/kernel"]
+    np.testing.assert_allclose(model(inputs(WIDE)).numpy(), wanted, rtol=1e-4, atol=1e-3)
+
+
+def test_dlrm_is_its_formula() -> None:
+    model = build_model("dlrm", WIDE, 2, spec.Model(name="dlrm", bottom=(5,), hidden=(6,)), seed=1)
+    w = weights(model)
+    x = inputs(WIDE).astype(np.float64)
+    terms = [chain(w, x[:, 8:10], "bottom", 2), x[:, 0:4], x[:, 4:8]]
+    pairs = [(one * other).sum(axis=1) for one, other in itertools.combinations(terms, 2)]
+    top = chain(w, np.column_stack([terms[0], *pairs]), "hidden", 1)
+    wanted = top @ w["output/kernel"] + w["output/bias"]
+    np.testing.assert_allclose(model(inputs(WIDE)).numpy(), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_mmoe_is_its_formula() -> None:
+    settings = spec.Model(name="mmoe", experts=3, hidden=(6, 5), tower=(4,))
+    model = build_model("mmoe", WIDE, 2, settings, seed=1)
+    w = weights(model)
+    x = inputs(WIDE).astype(np.float64)
+    experts = []
+    for expert in range(3):
+        inner = x
+        for depth in range(2):
+            kernel, bias = w[f"expert_{depth}_kernel"][expert], w[f"expert_{depth}_bias"][expert]
+            inner = np.maximum(inner @ kernel + bias, 0)
+        experts.append(inner)
+    columns = []
+    for label in range(2):
+        gate = np.exp(x @ w["gates"][label])
+        gate /= gate.sum(axis=1, keepdims=True)
+        mixed = sum(gate[:, place : place + 1] * expert for place, expert in enumerate(experts))
+        tower = np.maximum(mixed @ w["tower_0_kernel"][label] + w["tower_0_bias"][label], 0)
+        columns.append(tower @ w["output_0_kernel"][label] + w["output_0_bias"][label])
+    np.testing.assert_allclose(model(inputs(WIDE)).numpy(), np.hstack(columns), rtol=1e-3, atol=1e-3)
+
+
 def test_deepfm_works_without_numbers_and_without_ids() -> None:
     ids_only = Layout(stride=16, ids=WIDE.ids, numbers_offset=8, numbers=0)
     numbers_only = Layout(stride=16, ids=(), numbers_offset=0, numbers=2)
@@ -89,6 +157,14 @@ def test_what_does_not_fit_is_refused_with_the_cure() -> None:
         build_model("deepfm", uneven, 1, spec.Model(), seed=1)
     with pytest.raises(Invalid, match="one kind of feedback"):
         build_model("deepfm", WIDE, 2, spec.Model(), seed=1)
+    with pytest.raises(Invalid, match="at least 5: a weight for each label"):
+        build_model("wdl", WIDE, 4, spec.Model(name="wdl"), seed=1)
+    with pytest.raises(Invalid, match="user=4, item=8"):
+        build_model("dlrm", uneven, 1, spec.Model(name="dlrm"), seed=1)
+    with pytest.raises(Invalid, match="no id feature"):
+        build_model("dlrm", Layout(16, (), 0, 2), 1, spec.Model(name="dlrm"), seed=1)
+    with pytest.raises(Invalid, match="an expert has no layer"):
+        build_model("mmoe", WIDE, 1, spec.Model(name="mmoe", hidden=()), seed=1)
     with pytest.raises(Invalid, match="no model `other`"):
         build_model("other", WIDE, 1, spec.Model(), seed=1)
     with pytest.raises(ValueError, match="begins at column 5"):

@@ -11,24 +11,16 @@ import pytest
 
 from infra import spec
 from infra.clock import iso
-from infra.kafka.batch import Batch
 from kernels.arrow_columns import ids_of
 from kernels.tables import ColumnSettings, EmbeddingTables, EncodedBatch, OptimizerSettings, TableSettings
 from learner.optimizers import build_optimizer
 from learner.step import TrainingStep
 from learner.tensorflow_setup import tf
 from learner.trainer import Learned, state_of
-from tests.learner.messages import PIPELINE, START_MS, message, pipeline
+from tests.learner.messages import NOW, PIPELINE, batch, message, pipeline
 from tests.learner.training import make_trainer
 
-NOW = START_MS + 1_000_000
 FEATURES = PIPELINE["features"]
-
-
-def batch(bodies: list[bytes | None], first: int = 0) -> Batch:
-    count = len(bodies)
-    offsets = np.arange(first, first + count, dtype=np.int64)
-    return Batch("samples", np.zeros(count, np.int32), offsets, np.full(count, NOW, np.int64), [None] * count, bodies)
 
 
 def unchanged(before: dict[str, Any], after: dict[str, Any]) -> bool:
