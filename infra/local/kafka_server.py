@@ -15,7 +15,7 @@ from infra.kafka import KafkaAdmin
 from infra.local.jars import kafka_classpath
 from infra.local.java import java_executable
 from infra.local.ports import HOST, free_ports, is_free, require_free
-from infra.local.process import Process
+from infra.local.server_process import ServerProcess
 from infra.spec import Kafka
 
 HEAP = "512m"
@@ -73,7 +73,7 @@ logger.raft.level = info
 """
 
 
-class KafkaServer:
+class KafkaServer(ServerProcess):
     """A Kafka broker on this machine.
 
     Its data live as long as this object: `kill` and `start` bring back every message that was acknowledged.
@@ -104,29 +104,18 @@ class KafkaServer:
         self._properties = self._home / "server.properties"
         self._logging = self._home / "log4j2.properties"
         self._formatted = keep_data and (self._data / "meta.properties").is_file()
-        self.process = Process(
-            self.name,
-            [
-                java_executable(),
-                f"-Xms{HEAP}",
-                f"-Xmx{HEAP}",
-                *JAVA_OPTIONS,
-                f"-Dlog4j2.configurationFile=file:{self._logging}",
-                "-cp",
-                kafka_classpath(),
-                "kafka.Kafka",
-                str(self._properties),
-            ],
-            logs / "kafka.log",
-            folder=self._home,
-            grace_seconds=GRACE_SECONDS,
-            cure="read the log above; a second start takes other ports and fresh data",
-            keep_open=keep_open,
-        )
-
-    @property
-    def running(self) -> bool:
-        return self.process.alive
+        command = [
+            java_executable(),
+            f"-Xms{HEAP}",
+            f"-Xmx{HEAP}",
+            *JAVA_OPTIONS,
+            f"-Dlog4j2.configurationFile=file:{self._logging}",
+            "-cp",
+            kafka_classpath(),
+            "kafka.Kafka",
+            str(self._properties),
+        ]
+        super().__init__(command, self._home, logs, grace_seconds=GRACE_SECONDS, keep_open=keep_open)
 
     def launch(self) -> None:
         """Formats the storage the first time, starts the broker and returns before it answers."""
@@ -147,19 +136,6 @@ class KafkaServer:
         self.process.wait_until_ready(
             lambda: not is_free(self.port) and len(admin.describe(PROBE_SECONDS).brokers) == 1, READY_SECONDS
         )
-
-    def start(self) -> None:
-        """`launch` and `await_ready`."""
-        self.launch()
-        self.await_ready()
-
-    def stop(self) -> None:
-        """Shuts the broker down in order."""
-        self.process.terminate()
-
-    def kill(self) -> None:
-        """Kills the broker with SIGKILL."""
-        self.process.kill()
 
     def _format(self) -> None:
         shutil.rmtree(self._home, ignore_errors=True)

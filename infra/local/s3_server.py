@@ -12,7 +12,7 @@ from pathlib import Path
 from infra.clock import new_secret, new_uuid
 from infra.errors import Invalid
 from infra.local.ports import HOST, free_ports, require_free
-from infra.local.process import Process
+from infra.local.server_process import ServerProcess
 from infra.object_store import open_store, provision_bucket
 from infra.spec import Secret, Store
 
@@ -45,7 +45,7 @@ OPTIONS = (
 )
 
 
-class S3Server:
+class S3Server(ServerProcess):
     """An S3 server on this machine.
 
     Its data live as long as this object: `kill` and `start` bring back every object.
@@ -91,19 +91,7 @@ class S3Server:
         self._data = self._home / "data"
         self._identities = self._home / "identities.json"
         self._fresh = not (keep_data and self._data.is_dir())
-        self.process = Process(
-            self.name,
-            self._command(),
-            logs / "s3.log",
-            folder=self._home,
-            grace_seconds=GRACE_SECONDS,
-            cure="read the log above; a second start takes other ports and fresh data",
-            keep_open=keep_open,
-        )
-
-    @property
-    def running(self) -> bool:
-        return self.process.alive
+        super().__init__(self._command(), self._home, logs, grace_seconds=GRACE_SECONDS, keep_open=keep_open)
 
     def launch(self) -> None:
         """Starts the server and returns before it answers."""
@@ -124,19 +112,12 @@ class S3Server:
         """
         self.process.wait_until_ready(self._bucket_works, READY_SECONDS)
 
-    def start(self) -> None:
-        """`launch` and `await_ready`."""
-        self.launch()
-        self.await_ready()
-
     def stop(self) -> None:
-        """Shuts the server down in order."""
-        self.process.terminate()
+        super().stop()
         self._remove_sockets()
 
     def kill(self) -> None:
-        """Kills the server with SIGKILL."""
-        self.process.kill()
+        super().kill()
         self._remove_sockets()
 
     def _remove_sockets(self) -> None:
