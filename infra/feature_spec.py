@@ -10,7 +10,7 @@ import hashlib
 import json
 from typing import Any
 
-from infra.spec import Pipeline
+from infra.spec import Pipeline, Table
 
 
 def feature_spec_hash(pipeline: Pipeline) -> str:
@@ -26,6 +26,7 @@ def feature_spec_hash(pipeline: Pipeline) -> str:
                 "dim": table.dim,
                 "initializer": table.initializer.model_dump(mode="json"),
                 "optimizer": table.optimizer.kind,
+                **_shape(table),
             }
             for table in pipeline.tables
         ],
@@ -37,3 +38,20 @@ def feature_spec_hash(pipeline: Pipeline) -> str:
         "seed": pipeline.learner.seed,
     }
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
+
+
+def _shape(table: Table) -> dict[str, Any]:
+    """What else decides how rows and counts are kept, and what an unknown id reads as; nothing for a plain table."""
+    shape: dict[str, Any] = {}
+    if table.precision != "float32":
+        shape["precision"] = table.precision
+    if table.ladder:
+        shape["ladder"] = [rung.model_dump(mode="json") for rung in table.ladder]
+    if table.admission.kind != "always":
+        shape["admission"] = {"kind": table.admission.kind, "not_admitted": table.admission.not_admitted}
+    if table.admission.kind == "bloom":
+        sizes = table.admission.model_dump(mode="json", include={"capacity", "false_positive", "period"})
+        shape["admission"] = {**shape["admission"], **sizes}
+    if table.eviction.step_ttl:
+        shape["stamped"] = True
+    return shape

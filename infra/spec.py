@@ -20,22 +20,31 @@ from infra.spec_checks import (
 from infra.spec_events import Condition, EventField, Events, Feedback, Impressions, Join, Samples, Topic
 from infra.spec_model import ModelName, Widths, unused_settings
 from infra.spec_part import FieldName, FieldType, Name, Part, Secret, Span, refuse
+from infra.spec_table import Admission, DenseOptimizer, Eviction, Initializer, Optimizer, Rung, Schedule, Table
 from infra.units import ByteSize, Duration
 
 __all__ = [
     "RESERVED_FIELDS",
+    "Admission",
     "Condition",
+    "DenseOptimizer",
     "EventField",
     "Events",
+    "Eviction",
     "Feedback",
     "FieldName",
     "FieldType",
     "Impressions",
+    "Initializer",
     "Join",
     "Name",
+    "Optimizer",
     "Part",
+    "Rung",
     "Samples",
+    "Schedule",
     "Secret",
+    "Table",
     "Topic",
 ]
 
@@ -98,33 +107,6 @@ Feature = Annotated[
     Annotated[IdFeature, Tag("id")] | Annotated[NumberFeature, Tag("number")],
     Discriminator(_kind),
 ]
-
-
-class Optimizer(Part):
-    kind: Literal["adagrad", "adam"] = "adagrad"
-    learning_rate: float = Field(default=0.03, gt=0)
-    initial_accumulator: float = Field(default=0.1, ge=0)
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    beta2: float = Field(default=0.999, ge=0, lt=1)
-    epsilon: float = Field(default=1e-8, gt=0)
-
-
-class DenseOptimizer(Optimizer):
-    """The same settings with a smaller step: every sample moves the dense weights, only its own the rows."""
-
-    learning_rate: float = Field(default=0.005, gt=0)
-
-
-class Initializer(Part):
-    kind: Literal["normal", "uniform", "constant"] = "normal"
-    scale: float = 0.01
-
-
-class Table(Part):
-    name: FieldName
-    dim: int = Field(ge=1, le=1024)
-    initializer: Initializer = Initializer()
-    optimizer: Optimizer = Optimizer()
 
 
 class Model(Part):

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 OptimizerKind = Literal[
     "sgd",
@@ -94,6 +95,15 @@ class OptimizerSettings:
     decay_rate: float = 0.9
     decay_steps: int = 100_000
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> OptimizerSettings:
+        """From plain values by name, those of the schedule one level down.
+
+        Raises:
+            ValueError: They do not fit together.
+        """
+        return cls(**{**values, "schedule": ScheduleSettings(**values["schedule"])})
 
     def __post_init__(self) -> None:
         if self.kind not in OPTIMIZER_KINDS:

@@ -20,6 +20,7 @@ from learner.facts import FactsRecorder
 from learner.positions import Positions
 from learner.reporting import Report
 from learner.restore import WINDOW
+from learner.table_state import counts_to_arrays, table_state
 from learner.trainer import Learned, Trainer
 
 _log = logger()
@@ -175,12 +176,13 @@ class Learner:
         began = self._clock.monotonic()
         trainer = self._trainer
         metrics = trainer.metrics.take()
+        rows = trainer.tables.capture()
         capture = Capture(
-            tables=trainer.tables.capture(),
+            tables=rows,
             dense=trainer.step.dense(),
-            dense_optimizer=trainer.step.optimizer.state(),
+            dense_optimizer=trainer.step.optimizer.state() | table_state(trainer.tables),
             statistics=trainer.statistics.state(),
-            sample_ids={WINDOW: np.ascontiguousarray(trainer.window.capture())},
+            sample_ids={WINDOW: np.ascontiguousarray(trainer.window.capture()), **counts_to_arrays(rows)},
             positions=self._positions.current(),
             facts=self._facts.take(),
             metrics=metrics,

@@ -16,6 +16,7 @@ from infra.object_store import ObjectStore
 from kernels.features import RunningStatistics
 from kernels.sample_window import SampleIdWindow
 from learner.gate import QualityGate
+from learner.table_state import counts_from_arrays, restore_table_state
 from learner.trainer import Trainer
 
 # The name under which the sample-id window's increments stand in a version.
@@ -55,14 +56,17 @@ def restore_trainer(
         for rows in delta.tables:
             trainer.tables.import_rows(rows)
             gate.note(rows)
+        for counts in counts_from_arrays(delta.sample_ids):
+            trainer.tables.import_counts(counts)
         if WINDOW in delta.sample_ids:
             trainer.window.import_increment(np.asarray(delta.sample_ids[WINDOW], np.int64))
 
     state = restore(store, model, version, on_delta=take, progress=progress)
     try:
+        dense_optimizer = restore_table_state(trainer.tables, state.dense_optimizer)
         if state.dense:
             trainer.step.load(state.dense)
-            trainer.step.optimizer.load(state.dense_optimizer)
+            trainer.step.optimizer.load(dense_optimizer)
         if state.statistics:
             trainer.statistics = RunningStatistics.from_state(trainer.encoder.features, state.statistics)
     except (KeyError, ValueError) as error:

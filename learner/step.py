@@ -79,8 +79,11 @@ class TrainingStep:
         if inputs.ctypes.data % 64 or not inputs.flags.c_contiguous or inputs.dtype != np.float32:
             raise ValueError("the step's input wants float32, contiguous memory, aligned to 64 bytes")
         shared = tf.experimental.dlpack.from_dlpack(inputs.__dlpack__())
-        predictions, losses, gradient, sane = self._function(shared, tf.constant(labels), tf.constant(weights))
-        return StepResult(np.asarray(predictions), np.asarray(losses), np.asarray(gradient), not bool(sane))
+        predictions, losses, sane, gradient, *dense = self._function(shared, tf.constant(labels), tf.constant(weights))
+        exploded = not bool(sane)
+        if not exploded:
+            self.optimizer.apply([np.asarray(each) for each in dense])
+        return StepResult(np.asarray(predictions), np.asarray(losses), np.asarray(gradient), exploded)
 
     def _trace(self, inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, ...]:
         known = tf.logical_not(tf.math.is_nan(labels))
@@ -97,13 +100,7 @@ class TrainingStep:
         predictions = tf.sigmoid(logits)
         # Beyond the bound a square overflows float32, and Adagrad's sum would stay infinite for ever.
         sane = tf.reduce_all([tf.reduce_all(tf.abs(each) < LARGEST_GRADIENT) for each in (gradient, *dense)])
-        with tf.control_dependencies([predictions, gradient]):
-            tf.cond(sane, lambda: self._learn(dense), lambda: False)
-        return predictions, losses, gradient, sane
-
-    def _learn(self, dense: list[tf.Tensor]) -> bool:
-        self.optimizer.apply(dense)
-        return True
+        return predictions, losses, sane, gradient, *dense
 
     def dense(self) -> dict[str, npt.NDArray[np.generic]]:
         """A copy of every dense weight, by name, in the model's order."""

@@ -193,4 +193,9 @@ def state_of(trainer: Trainer) -> dict[str, Any]:
         order = np.argsort(rows.keys, kind="stable")
         for part in ("keys", "values", "slots", "frequency", "last_seen"):
             state[f"rows/{table.name}/{part}"] = getattr(rows, part)[order]
+        if rows.counts is not None:
+            order = np.argsort(rows.counts.keys, kind="stable")
+            for part in ("keys", "counters", "occurrences", "last_seen"):
+                state[f"counts/{table.name}/{part}"] = getattr(rows.counts, part)[order]
+    state["tables"] = trainer.tables.state()
     return state

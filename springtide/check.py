@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from infra.pipeline_file import load_pipeline
+from springtide.wiring import table_settings
 
 
 def check_file(path: Path) -> str:
@@ -15,6 +16,7 @@ def check_file(path: Path) -> str:
         Invalid: With every error of the file, one a line.
     """
     pipeline = load_pipeline(path)
+    table_settings(pipeline)
     topics = [pipeline.events.impressions.topic, *(feedback.topic for feedback in pipeline.events.feedback)]
     return (
         f"ok  {path}: model `{pipeline.name}` ({pipeline.model.name}), {' + '.join(topics)} "

@@ -3,10 +3,19 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from infra.errors import Invalid
 from infra.spec import IdFeature as IdSpec
-from infra.spec import Pipeline
+from infra.spec import Pipeline, Table
 from kernels.features import FeatureEncoder, IdFeature, NumberFeature
-from kernels.tables import EmbeddingTables, InitializerSettings, OptimizerSettings, TableSettings
+from kernels.tables import (
+    AdmissionSettings,
+    EmbeddingTables,
+    EvictionSettings,
+    InitializerSettings,
+    OptimizerSettings,
+    Rung,
+    TableSettings,
+)
 
 
 def build_encoder(pipeline: Pipeline) -> FeatureEncoder:
@@ -21,6 +30,40 @@ def build_encoder(pipeline: Pipeline) -> FeatureEncoder:
     )
 
 
+def table_settings(pipeline: Pipeline) -> list[TableSettings]:
+    """What the spec says of each table, as the kernels take it.
+
+    Raises:
+        Invalid: Settings that do not fit together, such as an admission that would never admit.
+    """
+    settings = []
+    try:
+        OptimizerSettings.of(pipeline.model.optimizer.model_dump())
+    except ValueError as error:
+        raise Invalid(str(error), where="model.optimizer") from error
+    for index, table in enumerate(pipeline.tables):
+        try:
+            settings.append(_settings(table, pipeline.learner.seed))
+        except ValueError as error:
+            raise Invalid(str(error), where=f"tables[{index}]") from error
+    return settings
+
+
+def _settings(table: Table, seed: int) -> TableSettings:
+    admission, eviction = table.admission, table.eviction
+    return TableSettings(
+        name=table.name,
+        dim=table.dim,
+        seed=seed,
+        initializer=InitializerSettings(**table.initializer.model_dump()),
+        optimizer=OptimizerSettings.of(table.optimizer.model_dump()),
+        precision=table.precision,
+        ladder=tuple(Rung(rung.dim, rung.until) for rung in table.ladder),
+        admission=AdmissionSettings(**admission.model_dump(exclude={"period"}), period_ms=admission.period.ms),
+        eviction=EvictionSettings(**eviction.model_dump(exclude={"time_ttl"}), time_ttl_ms=eviction.time_ttl.ms),
+    )
+
+
 def build_tables(pipeline: Pipeline, encoder: FeatureEncoder, *, max_batch: int, trainable: bool) -> EmbeddingTables:
     """Empty tables with the layout that ``encoder`` fills.
 
@@ -29,17 +72,11 @@ def build_tables(pipeline: Pipeline, encoder: FeatureEncoder, *, max_batch: int,
         encoder: The encoder of :func:`build_encoder`.
         max_batch: Most samples, or candidates, in one call.
         trainable: True for a learner; False for a replica, whose rows have no optimizer state.
+
+    Raises:
+        Invalid: Settings of a table that do not fit together.
     """
-    settings = [
-        TableSettings(
-            name=table.name,
-            dim=table.dim,
-            seed=pipeline.learner.seed,
-            initializer=InitializerSettings(**table.initializer.model_dump()),
-            optimizer=OptimizerSettings(**table.optimizer.model_dump()),
-        )
-        for table in pipeline.tables
-    ]
+    settings = table_settings(pipeline)
     threads = pipeline.learner.threads if trainable else 1
     return EmbeddingTables(
         settings, encoder.columns, encoder.numbers, max_batch=max_batch, threads=threads, trainable=trainable

@@ -74,6 +74,29 @@ void bind_settings(nb::module_& module) {
            nb::arg("epsilon"), nb::arg("weight_decay"), nb::arg("l1"), nb::arg("l2"), nb::arg("l21"), nb::arg("beta"),
            nb::arg("decay_rate"), nb::arg("decay_steps"), nb::arg("schedule"), nb::arg("warmup"), nb::arg("steps"),
            nb::arg("factor"));
+  nb::class_<Optimizer>(module, "DenseRule")
+      .def(nb::init<OptimizerSettings>(), nb::arg("settings"))
+      .def("begin",
+           [](const Optimizer& self, std::size_t size) {
+             const std::size_t width = self.slots().width(size);
+             Array<float> slots(width, 0.0F);
+             self.fill_initial_slots(slots.data(), size);
+             return to_numpy(std::move(slots), {width});
+           },
+           nb::arg("size"))
+      .def("update",
+           [](const Optimizer& self, nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu> row,
+              const Vector<float>& gradient, std::uint64_t step) {
+             const std::size_t size = gradient.shape(0);
+             if (row.shape(0) != size + self.slots().width(size))
+               throw std::invalid_argument("a weight of " + std::to_string(size) + " elements and its state take " +
+                                           std::to_string(size + self.slots().width(size)) + " floats; got " +
+                                           std::to_string(row.shape(0)));
+             float* values = row.data();
+             const nb::gil_scoped_release released;
+             self.update(&values, gradient.data(), size == 0 ? 0 : 1, size, step);
+           },
+           nb::arg("row").noconvert(), nb::arg("gradient").noconvert(), nb::arg("step"));
   nb::class_<AdmissionSettings>(module, "AdmissionSettings")
       .def("__init__",
            [](AdmissionSettings* self, AdmissionKind kind, std::uint32_t occurrences, std::uint64_t blocks,
