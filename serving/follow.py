@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from checkpointing.content import ServingContent
+from checkpointing.control import Decision
 from checkpointing.follower import Follower
 from infra.backoff import Backoff, Stopped
 from infra.clock import Clock
@@ -100,6 +101,11 @@ class Following:
     def applied(self) -> list[Applied]:
         """The last switches, oldest first."""
         return list(self._applied)
+
+    @property
+    def pin(self) -> Decision | None:
+        """The decision that holds this replica on a version; None where it follows the newest."""
+        return self._follower.pin
 
     @property
     def trouble(self) -> Trouble | None:

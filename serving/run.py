@@ -124,6 +124,9 @@ def _status(model: str, name: str, version: int | None, following: Following, *,
             for entry in following.applied
         ],
         "ready": ready,
+        "pinned": None
+        if following.pin is None
+        else {"version": following.pin.version, "by": following.pin.who, "since_ts": following.pin.decided_ts},
         "trouble": None
         if trouble is None
         else {"kind": trouble.error.kind, "reason": str(trouble.error), "since_ts": trouble.since_ts},

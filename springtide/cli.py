@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from springtide import version_commands
 from springtide.lifecycle import run, stop_on_signals
 
 START, RUN, WATCH = "Start", "Run", "Watch"
@@ -172,6 +173,9 @@ def probe(
         run_probes(pipeline, count=count, effect=effect, timeout=timeout, as_json=output is Output.json)
 
     run(command)
+
+
+version_commands.add_to(app)
 
 
 def main() -> None:

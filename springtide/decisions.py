@@ -1,0 +1,91 @@
+"""Enters a person's decision about a model into its control log, after a look at whether it can be obeyed."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+
+import typer
+
+from checkpointing.boundary import read_boundary
+from checkpointing.chain import plan
+from checkpointing.control import ControlLog, Decision, DecisionKind
+from checkpointing.history import newest_version, read_manifest
+from infra.clock import SystemClock, iso
+from infra.errors import Invalid
+from infra.object_store import ObjectStore, open_store
+from infra.pipeline_file import load_pipeline
+
+
+def rollback(path: Path, version: int, *, who: str, why: str) -> None:
+    """Pins replicas to a servable version; learning goes on."""
+    store, model = _open(path)
+    _require(store, model, version, servable=True)
+    _enter(store, model, "pin", who, why, version)
+    boundary = read_boundary(store)
+    start = plan(store, model, version).start
+    if not boundary.holds(start, version):  # a collection was faster
+        _enter(store, model, "unpin", who, f"version {version} was collected", None)
+        raise Invalid(f"version {version} was collected meanwhile", cure="choose a newer one", where=store.url)
+    typer.echo("replicas switch within a second; `springtide resume` ends it")
+
+
+def promote(path: Path, version: int, *, who: str, why: str) -> None:
+    """Makes a version servable that the gate refused."""
+    store, model = _open(path)
+    _require(store, model, version, servable=False)
+    _enter(store, model, "promote", who, why, version)
+
+
+def resume(path: Path, *, who: str, why: str) -> None:
+    """Ends a pin and a pause."""
+    store, model = _open(path)
+    control = ControlLog(store, model)
+    control.poll()
+    held = control.decisions
+    if held.pin is None and held.pause is None:
+        typer.echo("nothing is pinned or paused")
+    if held.pin is not None:
+        _enter(store, model, "unpin", who, why, None)
+    if held.pause is not None:
+        _enter(store, model, "resume", who, why, None)
+
+
+def list_decisions(path: Path) -> None:
+    """Prints the log, oldest first."""
+    store, model = _open(path)
+    for entry in ControlLog(store, model).poll():
+        typer.echo(_line(entry))
+
+
+def _open(path: Path) -> tuple[ObjectStore, str]:
+    pipeline = load_pipeline(path)
+    return open_store(pipeline.store), pipeline.name
+
+
+def _require(store: ObjectStore, model: str, version: int, *, servable: bool) -> None:
+    """Whether ``version`` is there, has content, and may answer if that is asked."""
+    newest = newest_version(store)
+    manifest = read_manifest(store, model, version) or plan(store, model, version).manifest
+    if newest is None or not manifest.changes:
+        raise Invalid(f"version {version} is a {manifest.kind}", wanted="a delta", cure="see `springtide versions`")
+    control = ControlLog(store, model)
+    control.poll()
+    if servable and not manifest.gate.servable and version not in control.decisions.promoted:
+        raise Invalid(
+            f"the gate refused version {version}: {', '.join(manifest.gate.reasons)}",
+            wanted="a servable version",
+            cure="choose another, or `springtide promote` it first",
+        )
+
+
+def _enter(store: ObjectStore, model: str, kind: DecisionKind, who: str, why: str, version: int | None) -> None:
+    control = ControlLog(store, model)
+    typer.echo(_line(control.append(kind, who=who or getpass.getuser(), why=why, clock=SystemClock(), version=version)))
+
+
+def _line(entry: Decision) -> str:
+    about = "" if entry.version is None else f" {entry.version}"
+    why = f": {entry.why}" if entry.why else ""
+    return f"{entry.number:>4}  {iso(entry.decided_ts)}  {entry.kind}{about}  by {entry.who}{why}"

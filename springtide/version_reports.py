@@ -1,0 +1,135 @@
+"""What a store holds, for people: the line, one version, one row, two versions compared, and whether all is whole."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import typer
+
+from checkpointing.base import base_versions
+from checkpointing.boundary import read_boundary
+from checkpointing.control import ControlLog
+from checkpointing.history import manifests, newest_version, read_manifest
+from checkpointing.manifest import Manifest
+from checkpointing.trace import difference, row_history
+from checkpointing.verify import verify
+from infra.clock import SystemClock, iso
+from infra.errors import Corrupt, Invalid
+from infra.object_store import ObjectStore, open_store
+from infra.pipeline_file import load_pipeline
+
+
+def list_versions(path: Path, count: int, *, as_json: bool) -> None:
+    """Prints the newest ``count`` versions, and what holds."""
+    store, model = _open(path)
+    newest, boundary = newest_version(store), read_boundary(store)
+    if newest is None:
+        raise Invalid("the store holds no version", cure="start a learner first", where=store.url)
+    bases = set(base_versions(store))
+    control = ControlLog(store, model)
+    control.poll()
+    line = manifests(store, model, max(boundary.version, newest - count + 1), newest)
+    rows = [_row(manifest, manifest.version in bases) for manifest in line]
+    if as_json:
+        typer.echo(orjson.dumps(rows).decode())
+        return
+    for row in rows:
+        mark = "base" if row["base"] else ""
+        state = "servable" if row["servable"] else ", ".join(row["reasons"])
+        typer.echo(
+            f"{row['version']:>8}  {row['committed']}  {row['kind']:<9}  {row['rows']:>9,} rows"
+            f"  {row['bytes']:>12,} bytes  {mark:<4}  {state}"
+        )
+    pin, pause = control.decisions.pin, control.decisions.pause
+    typer.echo(f"versions {boundary.version} to {newest}; bases {sorted(bases) or 'none'}")
+    if pin is not None:
+        typer.echo(f"pinned to {pin.version} by {pin.who} since {iso(pin.decided_ts)}: {pin.why}")
+    if pause is not None:
+        typer.echo(f"paused by {pause.who} since {iso(pause.decided_ts)}: {pause.why}")
+
+
+def inspect(path: Path, version: int, key: int | None, *, as_json: bool) -> None:
+    """Prints one manifest, or the history of one key's rows up to that version."""
+    store, model = _open(path)
+    if key is None:
+        manifest = read_manifest(store, model, version)
+        if manifest is None:
+            raise Invalid(f"there is no version {version}", cure="see `springtide versions`", where=store.url)
+        form = orjson.OPT_INDENT_2 if not as_json else 0
+        typer.echo(orjson.dumps(manifest.model_dump(), option=form).decode())
+        return
+    found = False
+    for row in row_history(store, model, version, key, SystemClock()):
+        found = True
+        where = "base   " if row.in_base else "version"
+        if as_json:
+            values = None if row.values is None else row.values.tolist()
+            typer.echo(orjson.dumps({"version": row.version, "table": row.table, "values": values}).decode())
+        elif row.values is None:
+            typer.echo(f"{where} {row.version:>8}  {row.table}  deleted")
+        else:
+            numbers = " ".join(f"{value:.6g}" for value in row.values)
+            typer.echo(f"{where} {row.version:>8}  {row.table}  seen {row.frequency}x, {iso(row.last_seen)}  {numbers}")
+    if not found:
+        raise Invalid(f"no table has a row of key {key} up to version {version}", where=store.url)
+
+
+def compare(path: Path, earlier: int, later: int, *, as_json: bool) -> None:
+    """Prints per table how two versions differ."""
+    store, model = _open(path)
+    found = difference(store, model, earlier, later, SystemClock())
+    if as_json:
+        typer.echo(orjson.dumps(found).decode())
+        return
+    for table in found:
+        typer.echo(
+            f"{table.table:<20} +{table.added:,} -{table.removed:,} changed {table.changed:,} same {table.same:,}"
+            f"  largest change {table.largest:.6g}"
+        )
+
+
+def check_store(path: Path, first: int | None, last: int | None) -> None:
+    """Reads everything and prints what is wrong.
+
+    Raises:
+        Corrupt: Something is.
+    """
+    store, model = _open(path)
+    objects = size = 0
+    broken = []
+    for finding in verify(store, model, first=first, last=last):
+        objects += finding.objects
+        size += finding.size
+        if finding.problem is not None:
+            broken.append(finding)
+            typer.echo(f"{finding.what}: {finding.problem}", err=True)
+    if broken:
+        raise Corrupt(
+            f"{len(broken)} of the versions and bases are wrong",
+            cure="docs/recovery.md says how to go on",
+            where=store.url,
+        )
+    typer.echo(f"ok  {objects:,} objects, {size:,} bytes")
+
+
+def _open(path: Path) -> tuple[ObjectStore, str]:
+    pipeline = load_pipeline(path)
+    return open_store(pipeline.store), pipeline.name
+
+
+def _row(manifest: Manifest, has_base: bool) -> dict[str, Any]:
+    return {
+        "version": manifest.version,
+        "kind": manifest.kind,
+        "epoch": manifest.epoch,
+        "learner": manifest.learner,
+        "committed": iso(manifest.created_ts),
+        "rows": sum(part.rows for part in manifest.ranges().values() if part.role == "rows"),
+        "bytes": sum(file.bytes for file in manifest.files),
+        "servable": manifest.gate.servable,
+        "reasons": list(manifest.gate.reasons),
+        "base": has_base,
+    }
