@@ -24,7 +24,7 @@ from tests.checkpointing.reference import TOPIC, content
 from tests.checkpointing.stepping_clock import SteppingClock
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "checkpointing" / "FORMAT.md"
-GOLDEN = Path(__file__).parent / "golden" / "format-1"
+GOLDEN = Path(__file__).parent / "golden" / "format-2"
 
 
 @pytest.fixture

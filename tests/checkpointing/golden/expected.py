@@ -7,6 +7,7 @@ import numpy as np
 
 from checkpointing.content import Array, Content
 from checkpointing.manifest import Gate, Graph, Position, Probe, Timeline
+from checkpointing.precision import Precision
 from kernels.rows import TableRows
 
 GRAPH = b"a dense program"
@@ -70,5 +71,27 @@ def second() -> Content:
         learned_through=1_700_000_001_000,
         newest_known_ts=1_700_000_001_000,
         gate=Gate(servable=False, reasons=("calibration",)),
+        feature_spec_hash="features-1",
+    )
+
+
+# What only format 2 holds: rows in fewer bytes, and a block of a filter.
+PRECISIONS: tuple[Precision, ...] = ("bfloat16", "int8")
+FILTER: Array = np.array([0, 255, 7], dtype=np.uint8)
+SMALL = [[0.1, -0.2], [1000.0, 0.5]]
+# Served instead of SMALL: the nearest bfloat16, and steps of 1000 / 127 rounded up to one.
+SERVED: dict[str, list[list[float]]] = {
+    "bfloat16": [[0.10009765625, -0.2001953125], [1000.0, 0.5]],
+    "int8": [[0.09949493408203125, -0.20056915283203125], [1000.125, 0.0]],
+}
+
+
+def small(number: int, precision: Precision) -> Content:
+    return Content(
+        tables=[rows("item", [500 + number, 600 + number], SMALL, [[0.6], [0.7]], [])],
+        precision={"item": precision},
+        filters={"item/0": FILTER + np.uint8(number)},
+        positions=[Position(topic="springtide.golden.samples", topic_id="tid", partition=0, next_offset=6 + number)],
+        gate=Gate(servable=True),
         feature_spec_hash="features-1",
     )
