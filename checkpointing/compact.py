@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +15,7 @@ from checkpointing import paths
 from checkpointing.base import MAX_HASH_BITS, Base
 from checkpointing.chain import Chain
 from checkpointing.commit import Persistence
-from checkpointing.content import Array, Content, Delta
+from checkpointing.content import Content, Delta
 from checkpointing.download import fetch
 from checkpointing.hash_order import mix64
 from checkpointing.history import ahead
@@ -27,8 +26,9 @@ from checkpointing.pack import pack
 from checkpointing.packfile import File
 from checkpointing.precision import Precision
 from checkpointing.restore import Arrays
+from checkpointing.windows import joined_sample_ids
 from infra.clock import Clock, new_uuid
-from infra.errors import Bug, Invalid
+from infra.errors import Bug
 from infra.object_store import AlreadyExists, ObjectStore
 from kernels.rows import TableRows
 
@@ -240,25 +240,6 @@ def _slice(rows: TableRows, hashes: NDArray[np.uint64], gone: NDArray[np.uint64]
         last_seen=rows.last_seen[inside],
         tombstones=rows.tombstones[dead],
     )
-
-
-def joined_sample_ids(increments: Sequence[Mapping[str, Array]], window_ms: int | None) -> dict[str, Array]:
-    """The increments as one, oldest first, without what has left the window.
-
-    Raises:
-        Invalid: Two increments of one name cannot be joined.
-    """
-    joined: dict[str, Array] = {}
-    for name in dict.fromkeys(name for increment in increments for name in increment):
-        arrays = [increment[name] for increment in increments if name in increment]
-        try:
-            array = np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
-        except ValueError as error:
-            raise Invalid(f"sample ids `{name}` cannot be joined: {error}", where="compaction") from error
-        if window_ms is not None and array.dtype == np.int64 and array.ndim == 2 and array.shape[1] == 2 and len(array):
-            array = array[array[:, 0] >= array[:, 0].max() - window_ms]
-        joined[name] = array
-    return joined
 
 
 def is_due(chain: Chain) -> bool:

@@ -9,11 +9,12 @@ import pytest
 from checkpointing import paths
 from checkpointing.base import base_versions, read_base
 from checkpointing.chain import plan
-from checkpointing.compact import compact, is_due, joined_sample_ids
-from checkpointing.content import Content
+from checkpointing.compact import compact, is_due
+from checkpointing.content import Array, Content
 from checkpointing.follower import Follower
 from checkpointing.precision import Precision
 from checkpointing.restore import restore
+from checkpointing.windows import joined_sample_ids
 from checkpointing.writer import Writer
 from infra.errors import Corrupt, Invalid
 from infra.object_store import ObjectStore
@@ -117,6 +118,20 @@ def test_sample_ids_leave_with_their_window() -> None:
     assert joined_sample_ids(increments, None)["window"][:, 0].tolist() == [10, 30, 20, 45]
     with pytest.raises(Invalid, match="cannot be joined"):
         joined_sample_ids([*increments, {"window": np.zeros(3)}], None)
+
+
+def test_of_counts_the_last_one_stays() -> None:
+    def counts(entries: dict[int, int]) -> dict[str, Array]:
+        return {
+            "admission/item/keys": np.array(list(entries), dtype=np.int64),
+            "admission/item/occurrences": np.array(list(entries.values()), dtype=np.uint32),
+            "admission/item/counters": np.array([[number] * 2 for number in entries.values()], dtype=np.uint8),
+        }
+
+    joined = joined_sample_ids([counts({1: 1, 2: 1}), counts({3: 1, 1: 2}), counts({2: 0})], 10)
+    assert joined["admission/item/keys"].tolist() == [3, 1]
+    assert joined["admission/item/occurrences"].tolist() == [1, 2]
+    assert joined["admission/item/counters"].tolist() == [[1, 1], [2, 2]]
 
 
 def test_filter_blocks_and_graph_are_carried(memory: ObjectStore, clock: SteppingClock) -> None:
