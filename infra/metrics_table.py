@@ -65,6 +65,14 @@ TABLE: Final[tuple[Metric, ...]] = (
         "When a heartbeat was last delivered.",
         ("input",),
     ),
+    Metric(
+        "join",
+        "springtide_join_feedback_held",
+        "gauge",
+        "1",
+        "1 while a kind of feedback is silent though impressions flow, and its negatives are held.",
+        ("input",),
+    ),
     Metric("join", "springtide_join_restarts_total", "counter", "1", "Restarts of the Flink job."),
     Metric(
         "join",

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from springtide import version_commands
 from springtide.lifecycle import run, stop_on_signals
+
+if TYPE_CHECKING:
+    from infra.units import Duration
 
 START, RUN, WATCH = "Start", "Run", "Watch"
 
@@ -32,6 +35,18 @@ class Output(StrEnum):
 PipelineFile = Annotated[Path, typer.Argument(help="The pipeline.yaml.", show_default=True)]
 OutputOption = Annotated[Output, typer.Option("-o", "--output", help="Form of the table.")]
 DEFAULT_FILE = Path("pipeline.yaml")
+SinceOption = Annotated[str | None, typer.Option(help="Only what was written so long ago at most, such as 2h.")]
+
+
+def _span(text: str | None) -> Duration | None:
+    """A duration from the command line."""
+    from infra.errors import Invalid
+    from infra.units import Duration
+
+    try:
+        return Duration(text) if text is not None else None
+    except ValueError as error:
+        raise Invalid(f"--since: {error}") from None
 
 
 @app.command(rich_help_panel=START)
@@ -65,6 +80,9 @@ def join(
     pipeline: PipelineFile = DEFAULT_FILE,
     stop_job: Annotated[bool, typer.Option("--stop-job", help="Cancel the Flink job when this command ends.")] = False,
     replay: Annotated[bool, typer.Option("--replay", help="Join everything that the topics still hold again.")] = False,
+    upgrade: Annotated[
+        bool, typer.Option("--upgrade", help="Replace the running join with this pipeline's, without a gap.")
+    ] = False,
 ) -> None:
     """Join impressions and feedback into samples: submit the Flink job and watch over it."""
 
@@ -76,7 +94,8 @@ def join(
 
         spec = load_pipeline(pipeline)
         configure("join", spec.name)
-        run_join(spec, clock=SystemClock(), stop=stop_on_signals(), stop_job=stop_job, replay=replay)
+        stop = stop_on_signals()
+        run_join(spec, clock=SystemClock(), stop=stop, stop_job=stop_job, replay=replay, upgrade=upgrade)
 
     run(command)
 
@@ -151,6 +170,47 @@ def demo(
         code = run_demo(settings, stop=stop_on_signals())
         if code:
             raise typer.Exit(code)
+
+    run(command)
+
+
+@app.command(rich_help_panel=WATCH)
+def late(
+    pipeline: PipelineFile = DEFAULT_FILE,
+    since: SinceOption = None,
+    reason: Annotated[str | None, typer.Option(help="Only this reason, such as orphan or malformed.")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="How many of the newest are shown with their bytes.")] = 20,
+    output: OutputOption = Output.text,
+) -> None:
+    """List the events that became no sample: late, repeated, unreadable, each with its place and bytes."""
+
+    def command() -> None:
+        from springtide.late_command import list_late
+
+        list_late(pipeline, since=_span(since), reason=reason, limit=limit, as_json=output is Output.json)
+
+    run(command)
+
+
+suggest = typer.Typer(no_args_is_help=True, help="Recommend settings from the data.")
+app.add_typer(suggest, name="suggest", rich_help_panel=WATCH)
+
+
+@suggest.command()
+def window(
+    pipeline: PipelineFile = DEFAULT_FILE,
+    since: SinceOption = "7d",
+    coverage: Annotated[float, typer.Option(min=0.01, max=1, help="Share of the feedback to be covered.")] = 0.95,
+    output: OutputOption = Output.text,
+) -> None:
+    """How late feedback comes, and which window would cover a share of it."""
+
+    def command() -> None:
+        from infra.units import Duration
+        from springtide.suggest_command import suggest_window
+
+        back = _span(since) or Duration("7d")
+        suggest_window(pipeline, since=back, coverage=coverage, as_json=output is Output.json)
 
     run(command)
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -12,14 +12,12 @@ from checkpointing.history import manifests
 from checkpointing.manifest import Manifest
 from checkpointing.quality import Quality
 from infra.clock import Clock
-from infra.kafka import PartitionReader
 from infra.object_store import ObjectStore
 from infra.spec import Pipeline
 from springtide.outcomes import Outcomes
 from streaming import topics
+from streaming.topic_tail import TopicTail
 
-READ_BATCH = 10_000
-READ_TIMEOUT_SECONDS = 1.0
 POLL_SECONDS = 0.5
 
 
@@ -110,7 +108,7 @@ class Reckoner:
         self._ends: dict[int, int] = {}
         self._quality = Quality()
         self._tails = [
-            TopicTail(pipeline, topic)
+            TopicTail(pipeline.kafka, topic, group="springtide-reckoning")
             for topic in (topics.samples(pipeline.name), topics.late(pipeline.name), topics.dead(pipeline.name))
         ]
 
@@ -129,12 +127,12 @@ class Reckoner:
                 self._quality.add(Quality.from_json(bucket))  # type: ignore[arg-type]
         samples, late, dead = self._tails
         found = self._outcomes
-        for partition, offset, value in samples.read():
+        for partition, offset, _, value in samples.read():
             found.add_sample(value)
             self._ends[partition] = offset + 1
-        for _, _, value in late.read():
+        for *_, value in late.read():
             found.add_late(value)
-        for _, _, value in dead.read():
+        for *_, value in dead.read():
             found.add_dead(value)
         return Reckoning(
             impressions=impressions,
@@ -181,32 +179,6 @@ class Reckoner:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class TopicTail:
-    """The records of a topic, each handed out once.
-
-    Args:
-        pipeline: Where the topic is.
-        topic: Its name.
-    """
-
-    def __init__(self, pipeline: Pipeline, topic: str) -> None:
-        self._reader = PartitionReader(pipeline.kafka, topic, group="springtide-reckoning")
-        self._reader.assign(self._reader.positions_at("beginning"))
-
-    def read(self) -> Iterator[tuple[int, int, bytes]]:
-        """Everything that the topic holds now and was not handed out yet: partition, offset, value."""
-        ends = {partition: marks.high for partition, marks in self._reader.watermarks().items()}
-        # A transaction's end marker is an offset without a record: the position tells, not the last record.
-        while any(self._reader.positions()[partition] < end for partition, end in ends.items()):
-            batch = self._reader.poll_batch(READ_BATCH, READ_TIMEOUT_SECONDS)
-            records = zip(batch.partitions.tolist(), batch.offsets.tolist(), batch.values, strict=True)
-            yield from ((partition, offset, value) for partition, offset, value in records if value is not None)
-
-    def close(self) -> None:
-        """Ends the reader."""
-        self._reader.close()
 
 
 def uncovered(line: Iterable[Manifest], ends: Mapping[int, int]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,7 @@ from streaming.flink_rest import FlinkRest
 from streaming.heartbeat import Heartbeats
 from streaming.job_watch import Attempt, JobView, JobWatch
 from streaming.planner import Planner
+from streaming.silence import SilenceWatch
 
 _log = logger()
 
@@ -32,6 +34,8 @@ WATCH_S: Final = 1.0
 # A lost job is not submitted more often than this.
 _LONGEST_WAIT_S: Final = 10.0
 _STOP_JOB_S: Final = 10.0
+# A transaction is readable after the checkpoint behind it, which may fail once.
+_SLACK_CHECKPOINTS: Final = 2
 
 
 def run_join(
@@ -41,6 +45,7 @@ def run_join(
     stop: threading.Event,
     stop_job: bool = False,
     replay: bool = False,
+    upgrade: bool = False,
     connector: Path | None = None,
     listening: Callable[[str], None] | None = None,
 ) -> None:
@@ -58,6 +63,7 @@ def run_join(
         stop: Set to leave; it takes a second or two.
         stop_job: Whether to cancel the Flink job when leaving.
         replay: Whether a new job begins with the oldest events that the topics still hold, whatever was joined before.
+        upgrade: Whether a running join with another plan is replaced by this one, without a gap.
         connector: The Kafka SQL connector's jar; by default the one that set-up has fetched.
         listening: Told the address of the status server once it answers.
 
@@ -94,17 +100,23 @@ def run_join(
                 cutover=lambda: 0 if replay or pipeline.join.start == "earliest" else clock.now_ms(),
                 require_new=partial(_require_no_samples, pipeline, clock),
                 replay=replay,
+                upgrade=upgrade,
+                slack_ms=_SLACK_CHECKPOINTS * pipeline.flink.checkpoint_interval.ms,
             )
             producer = Producer(pipeline.kafka, clock=clock)
-            with Heartbeats(
-                producer,
-                _inputs(pipeline),
-                interval=pipeline.control.heartbeat_interval.seconds,
-                clock=clock,
-                metrics=metrics,
-            ) as heartbeats:
+            with (
+                closing(SilenceWatch(pipeline, clock=clock, metrics=metrics)) as silence,
+                Heartbeats(
+                    producer,
+                    _inputs(pipeline),
+                    interval=pipeline.control.heartbeat_interval.seconds,
+                    clock=clock,
+                    metrics=metrics,
+                    held=silence.held,
+                ) as heartbeats,
+            ):
                 desk.heartbeats = heartbeats
-                _watch(watch, heartbeats, desk, clock, stop)
+                _watch(watch, heartbeats, silence, desk, clock, stop)
         except Stopped:
             pass
         if stop_job:
@@ -159,10 +171,20 @@ def _inputs(pipeline: spec.Pipeline) -> dict[str, str]:
     return dict(zip(names, topics.heartbeats(pipeline), strict=True))
 
 
-def _watch(watch: JobWatch, heartbeats: Heartbeats, desk: _Desk, clock: Clock, stop: threading.Event) -> None:
+def _watch(
+    watch: JobWatch,
+    heartbeats: Heartbeats,
+    silence: SilenceWatch,
+    desk: _Desk,
+    clock: Clock,
+    stop: threading.Event,
+) -> None:
     backoff = Backoff("keep the join running", clock=clock, stop=stop, longest=_LONGEST_WAIT_S)
     while not stop.is_set():
         heartbeats.raise_failure()
+        # A broker that is away is told by the heartbeats.
+        with suppress(Unavailable):
+            silence.look()
         try:
             view = watch.look()
         except Unavailable as error:

@@ -115,6 +115,13 @@ class FlinkRest:
             found[each["id"]] = Checkpoint(int(each["latest_ack_timestamp"]), kept)
         return [found[number] for number in sorted(found, reverse=True)]
 
+    def state_bytes(self, job_id: str, *, since_ms: int) -> int | None:
+        """The size of the state in the newest checkpoint, if that began since then; None if it did not."""
+        latest = self._get(f"/jobs/{job_id}/checkpoints", absent={"latest": {}})["latest"].get("completed")
+        if latest is None or int(latest["trigger_timestamp"]) < since_ms:
+            return None
+        return int(latest["state_size"])
+
     def restored(self, job_id: str) -> str | None:
         """Path of the checkpoint from which the job last began, or None."""
         restored = self._get(f"/jobs/{job_id}/checkpoints", absent={"latest": {}})["latest"].get("restored")

@@ -69,7 +69,11 @@ class JobWatch:
         folder: Where the plan's checkpoints lie.
         submit: Submits the plan, and returns the job's id.
         clock: Names the folders of new jobs.
+        slack_ms: What an older job may have emitted less long ago may not be written yet.
         cutover: From when on a job emits that begins anew, ms since 1970; 0 for everything.
+        upgrade: Whether a job of another plan is to be replaced: the new one emits from where the old one has come to,
+            and the old one is cancelled when the new one has come as far. Nothing is missing, and what both emit bears
+            the same ids.
         require_new: Asked before a job begins with the earliest offsets that did not do so before; raises
             :class:`~infra.errors.Invalid` where that would join again what was joined already.
         replay: Whether the first job that is submitted begins with the earliest offsets in any case.
@@ -83,9 +87,11 @@ class JobWatch:
         submit: Callable[[Attempt], str],
         *,
         clock: Clock,
+        slack_ms: int,
         cutover: Callable[[], int],
         require_new: Callable[[], None],
         replay: bool = False,
+        upgrade: bool = False,
     ) -> None:
         self._plan = plan
         self._cluster = cluster
@@ -93,6 +99,10 @@ class JobWatch:
         self._submit = submit
         self._clock = clock
         self._cutover = cutover
+        self._slack_ms = slack_ms
+        self._upgrade = upgrade
+        self._old: list[Job] = []
+        self._wanted: int | None = None
         self._refused = 0
         self._require_new = require_new
         self._replay = replay
@@ -128,11 +138,13 @@ class JobWatch:
         self._adopt(job)
         self._tell(job)
         newest = self._remember(job)
+        watermark = self._cluster.watermark(job.id, _JOIN_VERTEX) if job.working else None
+        self._replace(job, watermark)
         return JobView(
             id=job.id,
             state=job.state,
             working=job.working,
-            watermark_ms=self._cluster.watermark(job.id, _JOIN_VERTEX) if job.working else None,
+            watermark_ms=watermark,
             checkpoint_ms=newest.completed_ms if newest is not None else self._newest_ms(),
             restarts=self._cluster.restarts(job.id),
         )
@@ -144,11 +156,12 @@ class JobWatch:
         """Every job of this plan that the cluster remembers, newest first."""
         jobs = self._cluster.jobs(job_prefix(self._plan.model))
         others = [job for job in jobs if not job.ended and job.name != self._plan.job_name]
-        if others:
+        self._old = others if self._upgrade else []
+        if others and not self._upgrade:
             raise Invalid(
                 f"flink: a join of `{self._plan.model}` with another plan is running: job {others[0].id}",
                 wanted=f"plan {self._plan.plan_hash}",
-                cure="stop the command that runs it with --stop-job, or cancel the job, then start this one again",
+                cure="to replace it without a gap, run `springtide join --upgrade`; or stop it with --stop-job first",
                 where=self._cluster.address,
             )
         own = [job for job in jobs if job.name == self._plan.job_name]
@@ -190,9 +203,11 @@ class JobWatch:
             self._give_up(self._from)
             cause = self._cluster.cause(last.id) or "flink gives no cause"
             raise Unavailable(f"flink: the join {last.id} failed: {cause}", where=self._cluster.address)
-        path = self._path()
+        path = None if self._old else self._path()
         self._from = path
         now, cutover = self._clock.now_ms(), cutover_of(path) if path is not None else self._cutover()
+        if self._old:
+            cutover = min(self._come_to(job) for job in self._old) - self._slack_ms
         seen = [self._plan.job_name, path, str(self._refused), *(job.id for job in ended), now if self._replay else ""]
         job_id = hashlib.sha256("\n".join(map(str, seen)).encode()).hexdigest()[:32]
         try:
@@ -208,6 +223,30 @@ class JobWatch:
         self._replay, self._began = False, path is None
         self._state = None
         _log.info("join_submitted", job_id=self._job_id, plan=self._plan.plan_hash, checkpoint=path)
+
+    def _come_to(self, job: Job) -> int:
+        """How far event time has come in a job that is to be replaced."""
+        watermark = self._cluster.watermark(job.id, _JOIN_VERTEX)
+        if watermark is None:
+            raise Unavailable(
+                f"flink: event time has not begun in job {job.id}, which is to be replaced",
+                cure="wait for its first events, or stop it",
+                where=self._cluster.address,
+            )
+        return watermark
+
+    def _replace(self, job: Job, watermark: int | None) -> None:
+        """Cancels the jobs of older plans once the new one has come as far as they have."""
+        if not self._old:
+            return
+        # Both move on: where the old ones were at the last look is as near as can be asked.
+        wanted, self._wanted = self._wanted, max(map(self._come_to, self._old))
+        if watermark is None or wanted is None or watermark < wanted:
+            return
+        for old in self._old:
+            self._cluster.cancel(old.id)
+            _log.info("join_upgraded", from_job=old.id, job_id=job.id, plan=self._plan.plan_hash)
+        self._old, self._upgrade = [], False
 
     def _path(self) -> str | None:
         """The checkpoint to start from; None for the earliest offsets."""

@@ -43,7 +43,10 @@ class Join:
 
     @property
     def verdicts(self) -> str:
-        """The view of verdicts and of impressions that get none: `#topic`, `#key`, `#value`, `#known`."""
+        """The view of verdicts and of impressions that get none: `#topic`, `#key`, `#value`, `#known`.
+
+        `#known` is when a row could be made: its events were received, and event time, if it waited for that, had come.
+        """
         return f"{self.kind.name}: verdicts"
 
     @property
@@ -196,7 +199,7 @@ def _feedback_outcomes(join: Join) -> str:
     topic = f"CASE WHEN {late} THEN {_late(join)} ELSE {_samples(join)} END"
     rows = f"SELECT *, {decided} AS `#kind` FROM {identifier(join.view('counted pairs'))}"
     return (
-        f"SELECT {topic} AS `#topic`, `#key`, `#fts` AS `#known`, `#kind`,\n"
+        f"SELECT {topic} AS `#topic`, `#key`, GREATEST(`#fts`, `#freceived`) AS `#known`, `#kind`,\n"
         f"  CASE `#kind`\n{cases}\n  ELSE {told} END AS `#value`\nFROM (\n{rows}\n)"
     )
 
@@ -247,7 +250,7 @@ def _immediate(join: Join) -> str:
         received="`#ireceived`",
         known="`#its`",
     )
-    return _told(join, _alone(join), shown, "`#its`", ())
+    return _told(join, _alone(join), shown, "`#ireceived`", ())
 
 
 def _alone(join: Join, where: str = "") -> str:
@@ -274,7 +277,8 @@ def _primary_outcomes(join: Join) -> str:
     )
     answered = _positive(join, sample.CLICK, sample.VERDICT, known=end if aligned else "`#fts`")
     value = f"CASE WHEN `#feedback` IS NULL THEN {timeout}\n  ELSE {answered} END"
-    known = end if aligned else f"CASE WHEN `#feedback` IS NULL THEN {end} ELSE `#fts` END"
+    answer = f"GREATEST({end if aligned else '`#fts`'}, `#freceived`)"
+    known = f"CASE WHEN `#feedback` IS NULL THEN GREATEST({end}, `#ireceived`) ELSE {answer} END"
     where = f"`#feedback` IS NOT NULL OR `#fate` <> {literal(_JOINED)} OR {kept_negative(join.pipeline)}"
     rows = f"SELECT * FROM {identifier(join.view('primary pairs'))} WHERE {where}"
     return _told(join, rows, value, known, ("#once", *(("#rowtime",) if aligned else ())))

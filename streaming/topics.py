@@ -53,8 +53,9 @@ def heartbeats(pipeline: spec.Pipeline) -> tuple[str, ...]:
 
 
 def user_topics(pipeline: spec.Pipeline) -> tuple[str, ...]:
-    """The topics that must exist and are only read, the impressions' first."""
-    return (pipeline.events.impressions.topic, *(feedback.topic for feedback in pipeline.events.feedback))
+    """The topics that must exist and are only read, each once, the impressions' first."""
+    events = pipeline.events
+    return tuple(dict.fromkeys((events.impressions.topic, *(feedback.topic for feedback in events.feedback))))
 
 
 def own_topics(pipeline: spec.Pipeline) -> tuple[TopicSettings, ...]:

@@ -10,8 +10,8 @@ import orjson
 from infra.clock import new_uuid
 from infra.kafka import Producer
 from springtide.datasets.replay import event_body
-from springtide.reckoning import TopicTail
 from streaming import topics
+from streaming.topic_tail import TopicTail
 from tests.loop.conftest import RunningLoop, fields
 
 
@@ -37,10 +37,10 @@ def test_bad_events_become_dead_letters_with_reason_and_bytes(running: RunningLo
     running.bad += len(bad)
 
     letters: dict[bytes, str] = {}
-    tail = TopicTail(running.pipeline, topics.dead(running.pipeline.name))
+    tail = TopicTail(running.pipeline.kafka, topics.dead(running.pipeline.name))
 
     def all_arrived() -> bool:
-        for _, _, value in tail.read():
+        for *_, value in tail.read():
             letter = orjson.loads(value)
             letters[base64.b64decode(letter["body"])] = letter["reason"]
         return bad.items() <= letters.items()

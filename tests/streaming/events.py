@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -25,10 +25,12 @@ class Stream:
     Args:
         pipeline: Its topics are created.
         base_ms: What event time 0 s of the test is, ms since 1970.
+        marks: Kind of feedback -> the fields by which an event is one of it.
     """
 
-    def __init__(self, pipeline: Pipeline, base_ms: int) -> None:
+    def __init__(self, pipeline: Pipeline, base_ms: int, marks: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         self.pipeline = pipeline
+        self._marks = marks or {}
         self.base_ms = base_ms
         self._clock: Clock = SystemClock()
         admin = KafkaAdmin(pipeline.kafka)
@@ -72,8 +74,12 @@ class Stream:
     def impression(self, key: str, seconds: float, **fields: Any) -> None:
         self.raw(0, orjson.dumps({"id": key, "ts": self.time(seconds), **fields}))
 
-    def click(self, key: str, seconds: float) -> None:
-        self.raw(1, orjson.dumps({"id": key, "ts": self.time(seconds)}))
+    def click(self, key: str, seconds: float, kind: str | None = None, **fields: Any) -> None:
+        """Feedback of the first kind, or of another."""
+        names = [each.name for each in self.pipeline.events.feedback]
+        at = 0 if kind is None else names.index(kind)
+        body = {"id": key, "ts": self.time(seconds), **self._marks.get(names[at], {}), **fields}
+        self.producer.send(self.pipeline.events.feedback[at].topic, orjson.dumps(body))
 
     def raw(self, topic: int, value: bytes | None) -> None:
         """Bytes as they are to the impressions (0) or the clicks (1)."""
@@ -87,18 +93,24 @@ class Stream:
         """Moves event time to ``watermark`` and returns when both joins have got there."""
         moment = watermark + self.pipeline.join.out_of_orderness.seconds
         name = f"{MARK}{watermark}"
+        kinds = [each.name for each in self.pipeline.events.feedback]
         # A second click is told at once, in every label mode: then everything sent before it has been read.
         read = f"{name}-read"
         self.impression(read, moment)
-        self.click(read, moment)
-        self.click(read, moment + 0.001)
+        for kind in kinds:
+            self.click(read, moment, kind)
+            self.click(read, moment + 0.001, kind)
         self.producer.flush()
-        self.until(lambda: any(row["key"] == read for row in self.late), f"what was sent before {watermark}")
+        self.until(lambda: self._told(read) >= set(kinds), f"what was sent before {watermark}")
         # Feedback without an impression leaves when event time has passed it by the skew.
-        self.click(name, watermark - self.pipeline.join.skew.seconds - 0.002)
+        for kind in kinds:
+            self.click(name, watermark - self.pipeline.join.skew.seconds - 0.002, kind)
         self.heartbeat(moment)
         self.producer.flush()
-        self.until(lambda: any(row["key"] == name for row in self.late), f"event time {watermark}")
+        self.until(lambda: self._told(name) >= set(kinds), f"event time {watermark}")
+
+    def _told(self, key: str) -> set[str]:
+        return {row["feedback"] for row in self.late if row["key"] == key}
 
     def until(self, condition: Callable[[], bool], what: str, seconds: float = WAIT_S) -> None:
         """Collects results until ``condition`` holds."""

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ from infra.errors import Invalid, SpringtideError, Unavailable
 from infra.kafka import KafkaAdmin, TopicSettings
 from infra.local.stack import LocalStack
 from infra.object_store import open_store
-from infra.spec import Pipeline, Secret, Store
+from infra.spec import EventField, Pipeline, Secret, Store
 from streaming import sql, topics
 from streaming.checkpoint_folder import CheckpointFolder
 from streaming.controller import run_join
@@ -38,16 +39,16 @@ ROOT = Path(__file__).resolve().parents[2]
 class Running:
     """`run_join` in a thread, as the command runs it in a process."""
 
-    def __init__(self, spec: Pipeline, *, stop_job: bool = False, replay: bool = False) -> None:
+    def __init__(self, spec: Pipeline, **options: Any) -> None:
         self.error: SpringtideError | None = None
         self._stop = threading.Event()
         self._url: list[str] = []
-        self._thread = threading.Thread(target=self._run, args=(spec, stop_job, replay), daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(spec, options), daemon=True)
         self._thread.start()
 
-    def _run(self, spec: Pipeline, stop_job: bool, replay: bool) -> None:
+    def _run(self, spec: Pipeline, options: dict[str, Any]) -> None:
         try:
-            run_join(spec, clock=CLOCK, stop=self._stop, stop_job=stop_job, replay=replay, listening=self._url.append)
+            run_join(spec, clock=CLOCK, stop=self._stop, listening=self._url.append, **options)
         except SpringtideError as error:
             self.error = error
 
@@ -148,7 +149,7 @@ def test_one_job_from_its_refusal_to_its_end(spec: Pipeline, run: type[Running])
     changed = spec.model_copy(update={"join": spec.join.model_copy(update={"window": type(spec.join.window)("3s")})})
     refused = run(changed).ended()
     assert isinstance(refused, Invalid)
-    assert status["job_id"] in str(refused) and "--stop-job" in str(refused)
+    assert status["job_id"] in str(refused) and "--upgrade" in str(refused)
 
     sent = send(stream, range(200))
     stream.until(lambda: {row["sample_id"] for row in stream.samples} >= sent, "every verdict", READY_S)
@@ -204,6 +205,56 @@ def test_traffic_survives_a_killed_worker_and_a_cluster_that_forgets(
     assert len(stream.samples) - before < 200
     assert repeats(stream) <= 1
     again.leave()
+    stream.close()
+
+
+@pytest.mark.long
+def test_an_upgrade_under_traffic_leaves_no_gap_and_no_second_verdict(spec: Pipeline, run: type[Running]) -> None:
+    """A pipeline with another field replaces the running one; the samples of before are not made again."""
+    stream = Stream(spec, CLOCK.now_ms())
+    first = run(spec)
+    old = first.await_ready()["job_id"]
+    sent = send(stream, range(100))
+    stream.until(lambda: {row["sample_id"] for row in stream.samples} >= sent, "every verdict", READY_S)
+    # What the slack does not reach must not come again.
+    CLOCK.wait(threading.Event(), 2 * spec.flink.checkpoint_interval.seconds + spec.join.out_of_orderness.seconds)
+    before = len(stream.samples)
+    first.leave()
+
+    fields = [*spec.events.impressions.fields, EventField(name="colour")]
+    impressions = spec.events.impressions.model_copy(update={"fields": tuple(fields)})
+    changed = spec.model_copy(update={"events": spec.events.model_copy(update={"impressions": impressions})})
+    second = run(changed, stop_job=True, upgrade=True)
+    more = threading.Event()
+    new: set[str] = set()
+
+    def traffic() -> None:
+        for number in itertools.count(100, 5):
+            if more.is_set():
+                return
+            new.update(send(stream, range(number, number + 5), colour="red"))
+            CLOCK.wait(more, 0.2)
+
+    thread = threading.Thread(target=traffic)
+    thread.start()
+    try:
+        with FlinkRest(spec.flink.rest) as cluster:
+
+            def replaced() -> bool:
+                job = cluster.job(old)
+                return job is not None and job.ended
+
+            await_true(replaced, "the old job cancelled", READY_S)
+            assert second.await_ready()["job_id"] != old
+    finally:
+        more.set()
+        thread.join()
+    stream.until(lambda: {row["sample_id"] for row in stream.samples} >= sent | new, "every verdict", READY_S)
+    assert not {row["sample_id"] for row in stream.samples[before:]} & sent
+    verdicts = [(row["sample_id"], row["kind"], row["known_ts"]) for row in stream.samples]
+    assert len({name for name, _, _ in verdicts}) == len(set(verdicts))
+    assert any(row.get("colour") == "red" for row in stream.samples)
+    second.leave()
     stream.close()
 
 
@@ -279,11 +330,11 @@ def bucket(stack: LocalStack) -> Store:
     )
 
 
-def send(stream: Stream, numbers: range) -> set[str]:
+def send(stream: Stream, numbers: range, **fields: Any) -> set[str]:
     """Impressions now, every fifth of them clicked; returns the verdicts they must have."""
     seconds = (CLOCK.now_ms() - stream.base_ms) / 1000
     for number in numbers:
-        stream.impression(f"k{number}", seconds)
+        stream.impression(f"k{number}", seconds, **fields)
         if number % 5 == 0:
             stream.click(f"k{number}", seconds + 0.1)
     stream.producer.flush()

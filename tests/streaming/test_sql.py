@@ -57,6 +57,34 @@ def test_what_does_not_change_the_output_keeps_the_job() -> None:
     assert sql.plan(changed).job_name == sql.plan(pipeline()).job_name
 
 
+def test_a_cut_over_reads_back_and_is_no_new_plan() -> None:
+    """The longest correction window, twice the disorder and the clocks' difference before it."""
+    wanted = pipeline(join={"window": "1m", "correction_window": "2m", "out_of_orderness": "5s", "skew": "1s"})
+    plan = sql.plan(wanted, cutover_ms=1_700_000_000_000)
+    assert plan.job_name == sql.plan(wanted).job_name
+    begin = 1_700_000_000_000 - 120_000 - 2 * 6_000 - 60_000
+    sources = [text for text in plan.definitions if "'scan.startup.mode'" in text]
+    assert len(sources) == 6
+    assert all(f"'scan.startup.timestamp-millis' = '{begin}'" in text for text in sources)
+    assert "`#known` >= TO_TIMESTAMP_LTZ(CAST(1700000000000 AS BIGINT), 3)" in plan.insert
+
+
+def test_exactly_once_names_its_transactions_after_the_plan_and_leaves_none_open_for_long() -> None:
+    wanted = pipeline(samples={"delivery": "exactly_once"})
+    plan = sql.plan(wanted)
+    sink = plan.definitions[-1]
+    assert f"'sink.transactional-id-prefix' = 'springtide.model.{plan.plan_hash}'" in sink
+    assert "'sink.transaction-naming-strategy' = 'POOLING'" in sink
+    assert "'properties.transaction.timeout.ms' = '900000'" in sink
+    assert plan.plan_hash != sql.plan(pipeline()).plan_hash
+
+
+def test_an_attribute_cannot_be_an_object_and_a_text() -> None:
+    fields = [{"name": "user"}, {"name": "city", "path": "user.city"}]
+    with pytest.raises(Invalid, match=r"`user\.city`.*cannot be both"):
+        sql.plan(pipeline(impressions={"fields": fields}, features=[{"name": "f", "source": "user", "table": "items"}]))
+
+
 def test_certificates_travel_by_content(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----")
     kafka = {"bootstrap": "b:1", "security": "ssl", "tls": {"ca": str(tmp_path / "ca.pem")}}

@@ -1,0 +1,295 @@
+"""How fast the join is against a bare one, how soon a click is a sample, what state costs; run by `make bench-join`."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import itertools
+import statistics
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from benchmarks.figures import Figure, report
+from infra.clock import SystemClock, iso
+from infra.kafka import KafkaAdmin, PartitionReader, Producer, TopicSettings
+from infra.local.jars import flink_kafka_connector
+from infra.local.stack import LocalStack
+from infra.spec import Pipeline
+from streaming import heartbeat, kafka_options, sql, topics
+from streaming.flink_rest import FlinkRest
+from streaming.planner import Planner
+from streaming.sql import JoinPlan
+from streaming.sql_text import create_table, identifier, interval
+
+IMPRESSIONS = 200_000
+CLICKED = 4  # every so-manieth impression
+ROUNDS = 3
+STATE_IMPRESSIONS = 50_000
+EVENTS_PER_SECOND = 2000
+STEADY_SECONDS, WARM_UP_SECONDS = 20.0, 15.0
+DEADLINE_S = 240.0
+FIELDS = ("user", "item", "place", "device", "category", "campaign")
+CLOCK = SystemClock()
+
+
+def pipeline(name: str, stack: LocalStack, **join: str) -> Pipeline:
+    """Six text features, windows of ten minutes and an hour."""
+    topic = {"key": "id", "time": "ts"}
+    return Pipeline.model_validate(
+        {
+            "name": name,
+            "kafka": {"bootstrap": stack.kafka.bootstrap},
+            "events": {
+                "impressions": {**topic, "topic": f"{name}.impressions", "fields": [{"name": each} for each in FIELDS]},
+                "feedback": [{**topic, "name": "click", "topic": f"{name}.clicks"}],
+            },
+            "join": join,
+            "flink": {"rest": stack.flink.rest, "checkpoint_interval": "5s"},
+            "features": [{"name": "item", "source": "item", "table": "items"}],
+            "tables": [{"name": "items", "dim": 8}],
+            "store": {"url": "memory://bench"},
+        }
+    )
+
+
+def create_topics(spec: Pipeline) -> None:
+    admin = KafkaAdmin(spec.kafka)
+    admin.ensure_topics([TopicSettings(name) for name in (*topics.user_topics(spec), f"{spec.name}.bare")])
+    admin.ensure_topics(topics.own_topics(spec))
+
+
+def impression(number: int, ms: int) -> bytes:
+    fields = {name: f"{name}-{number * 7919 % (1000 * (place + 1))}" for place, name in enumerate(FIELDS)}
+    return orjson.dumps({"id": f"impression-{number}", "ts": iso(ms), **fields})
+
+
+def click(number: int, ms: int) -> bytes:
+    return orjson.dumps({"id": f"impression-{number}", "ts": iso(ms)})
+
+
+def fill(spec: Pipeline, count: int, begin_ms: int, step_ms: int) -> None:
+    """Impressions in the order of time, and their clicks three seconds later."""
+    producer = Producer(spec.kafka)
+    shown, clicked = topics.user_topics(spec)
+    for number in range(count):
+        producer.send(shown, impression(number, begin_ms + number * step_ms))
+        if number % CLICKED == 0:
+            producer.send(clicked, click(number, begin_ms + number * step_ms + 3000))
+    producer.flush()
+
+
+def beat(spec: Pipeline, ms: int) -> None:
+    """Moves event time to ``ms`` less the out-of-orderness."""
+    producer = Producer(spec.kafka)
+    for topic in topics.heartbeats(spec):
+        producer.send(topic, heartbeat.body(ms))
+    producer.flush()
+
+
+def bare(spec: Pipeline) -> JoinPlan:
+    """What a person would write first: one interval left join, no repeats, nothing late, no dead letters."""
+    connection = {**kafka_options.connection(spec.kafka, reveal=True), "scan.startup.mode": "earliest-offset"}
+    json = {"format": "json", "json.timestamp-format.standard": "ISO-8601", "json.ignore-parse-errors": "true"}
+
+    def source(name: str, topic: str, fields: tuple[str, ...]) -> str:
+        columns = ["`id` STRING", *(f"{identifier(each)} STRING" for each in fields), "`ts` TIMESTAMP_LTZ(3)"]
+        columns.append(f"WATERMARK FOR `ts` AS `ts` - {interval(spec.join.out_of_orderness)}")
+        return create_table(name, columns, {**connection, **json, "topic": topic})
+
+    shown, clicked = topics.user_topics(spec)
+    texts = "".join(f"{identifier(each)} STRING, " for each in FIELDS)
+    sink = create_table(
+        "samples",
+        [f"`id` STRING, {texts}`label` INT, `its` TIMESTAMP_LTZ(3), `cts` TIMESTAMP_LTZ(3)"],
+        {
+            **kafka_options.connection(spec.kafka, reveal=True),
+            **{key: value for key, value in json.items() if "ignore" not in key},
+            "topic": f"{spec.name}.bare",
+            "properties.linger.ms": "5",
+        },
+    )
+    fields = "".join(f"i.{identifier(each)}, " for each in FIELDS)
+    insert = (
+        f"INSERT INTO samples SELECT i.`id`, {fields}CASE WHEN c.`id` IS NULL THEN 0 ELSE 1 END,"
+        " CAST(i.`ts` AS TIMESTAMP_LTZ(3)), CAST(c.`ts` AS TIMESTAMP_LTZ(3))\n"
+        "FROM impressions AS i LEFT JOIN clicks AS c ON i.`id` = c.`id`\n"
+        f"  AND c.`ts` BETWEEN i.`ts` AND i.`ts` + {interval(spec.join.window)}"
+    )
+    definitions = (source("impressions", shown, FIELDS), source("clicks", clicked, ()), sink)
+    return replace(sql.plan(spec), definitions=definitions, insert=insert, plan_hash="bare")
+
+
+@contextmanager
+def running(plan: JoinPlan, spec: Pipeline, planner: Planner) -> Iterator[tuple[FlinkRest, str]]:
+    """The job while it runs."""
+    with FlinkRest(spec.flink.rest) as cluster:
+        job = planner.submit(plan, cluster)
+        try:
+            yield cluster, job
+        finally:
+            cluster.cancel(job)
+            until(lambda: (found := cluster.job(job)) is None or found.ended, "the job's end")
+
+
+def until(condition: Any, what: str) -> None:
+    deadline = CLOCK.monotonic() + DEADLINE_S
+    while not condition():
+        if CLOCK.monotonic() > deadline:
+            raise SystemExit(f"not within {DEADLINE_S:.0f} s: {what}")
+        CLOCK.sleep(0.02)
+
+
+def rows_per_second(plan: JoinPlan, spec: Pipeline, topic: str, planner: Planner) -> float:
+    """Output between a quarter and three quarters of what the topics lead to without anything after them."""
+    with PartitionReader(spec.kafka, topic) as reader:
+
+        def written() -> int:
+            return sum(marks.high for marks in reader.watermarks().values())
+
+        before = written()
+        # The last window stays open: its negatives do not come.
+        held = round(IMPRESSIONS * 0.5)
+        moments = []
+        with running(plan, spec, planner):
+            for share in (0.25, 0.75):
+                until(lambda share=share: written() - before >= share * (IMPRESSIONS - held), f"{share:.0%} of {topic}")
+                moments.append((CLOCK.monotonic(), written()))
+    (began, first), (ended, last) = moments
+    return (last - first) / (ended - began)
+
+
+def throughput(stack: LocalStack, planner: Planner) -> list[Figure]:
+    """The full join and the bare one, by turns, over the same topics."""
+    spec = pipeline("throughput", stack)
+    create_topics(spec)
+    # An hour of events: six windows, so that negatives leave while impressions come.
+    fill(spec, IMPRESSIONS, CLOCK.now_ms() - 2 * 3_600_000, 3_600_000 // IMPRESSIONS)
+    beat(spec, CLOCK.now_ms())
+    full_rates, bare_rates = [], []
+    for number in range(ROUNDS):
+        bare_rates.append(rows_per_second(bare(spec), spec, f"{spec.name}.bare", planner))
+        full_rates.append(rows_per_second(sql.plan(spec), spec, topics.samples(spec.name), planner))
+        print(f"round {number + 1}: bare {bare_rates[-1]:,.0f}/s, full {full_rates[-1]:,.0f}/s", file=sys.stderr)
+    full, plain = statistics.median(full_rates), statistics.median(bare_rates)
+    load = f"{IMPRESSIONS:,} impressions, every {CLICKED}th clicked, parallelism 1, medians of {ROUNDS} by turns"
+    ratio = statistics.median(ours / theirs for ours, theirs in zip(full_rates, bare_rates, strict=True))
+    return [
+        Figure("full_vs_bare_join", ratio, "", 0.5, ">=", f"one interval left join, {load}"),
+        Figure("full_join_rows_per_s", full, "/s", None, ">=", load),
+        Figure("bare_join_rows_per_s", plain, "/s", None, ">=", load),
+    ]
+
+
+def latency(stack: LocalStack, planner: Planner) -> list[Figure]:
+    """From Kafka's timestamp of a click to that of its sample, under steady traffic."""
+    spec = pipeline("latency", stack)
+    create_topics(spec)
+    shown, clicked = topics.user_topics(spec)
+    producer = Producer(spec.kafka)
+    stop = threading.Event()
+    per_tick = EVENTS_PER_SECOND * CLICKED // (CLICKED + 1) // 50
+
+    def traffic() -> None:
+        begin = CLOCK.monotonic()
+        for tick in itertools.count():
+            now = CLOCK.now_ms()
+            for number in range(tick * per_tick, (tick + 1) * per_tick):
+                producer.send(shown, impression(number, now))
+                if number % CLICKED == 0 and number >= 50 * per_tick:
+                    producer.send(clicked, click(number - 50 * per_tick, now))
+            if tick % 50 == 0:
+                beat(spec, now)
+            if CLOCK.wait(stop, max(0.0, begin + (tick + 1) / 50 - CLOCK.monotonic())):
+                return
+
+    with (
+        running(sql.plan(spec), spec, planner),
+        PartitionReader(spec.kafka, topics.samples(spec.name)) as reader,
+    ):
+        thread = threading.Thread(target=traffic)
+        thread.start()
+        try:
+            CLOCK.sleep(WARM_UP_SECONDS)
+            reader.assign(reader.positions_at("end"))
+            delays = []
+            deadline = CLOCK.monotonic() + STEADY_SECONDS
+            while CLOCK.monotonic() < deadline:
+                batch = reader.poll_batch(10_000, 0.1)
+                for value, sampled in zip(batch.values, batch.timestamps_ms.tolist(), strict=True):
+                    row = orjson.loads(value or b"{}")
+                    if row.get("kind") == "click":
+                        delays.append((sampled - received_ms(row["received_ts"])) / 1000)
+        finally:
+            stop.set()
+            thread.join()
+    if len(delays) < 100:
+        raise SystemExit(f"{len(delays)} clicks came back, wanted 100")
+    p50, p99 = statistics.median(delays), statistics.quantiles(delays, n=100)[98]
+    load = f"{EVENTS_PER_SECOND:,} events/s for {STEADY_SECONDS:.0f} s, {len(delays):,} clicks, the stack beside it"
+    return [
+        Figure("click_to_sample_p99_s", p99, "s", 0.5, "<=", load),
+        Figure("click_to_sample_p50_s", p50, "s", None, "<=", load),
+    ]
+
+
+def received_ms(text: str) -> int:
+    from datetime import datetime
+
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+def state(stack: LocalStack, planner: Planner) -> list[Figure]:
+    """The size of a checkpoint over the impressions in it, before and after their window closes."""
+    spec = pipeline("state", stack, idle_timeout="1s")
+    create_topics(spec)
+    begin = CLOCK.now_ms() - 2 * 3_600_000
+    fill(spec, STATE_IMPRESSIONS, begin, 1)
+    with running(sql.plan(spec), spec, planner) as (cluster, job):
+        until(lambda: written(spec) >= STATE_IMPRESSIONS // CLICKED, "every click")
+        inside = settled(cluster, job) / STATE_IMPRESSIONS
+        beat(spec, begin + spec.join.window.ms + STATE_IMPRESSIONS + 2 * spec.join.out_of_orderness.ms)
+        until(lambda: written(spec) >= STATE_IMPRESSIONS, "every negative")
+        after = settled(cluster, job) / STATE_IMPRESSIONS
+    load = f"{STATE_IMPRESSIONS:,} impressions of {len(impression(1, begin))} bytes of JSON, state on the heap"
+    return [
+        Figure("state_bytes_per_impression_window", inside, "B", None, "<=", load),
+        Figure("state_bytes_per_impression_correction_window", after, "B", None, "<=", load),
+    ]
+
+
+def written(spec: Pipeline) -> int:
+    with PartitionReader(spec.kafka, topics.samples(spec.name)) as reader:
+        return sum(marks.high for marks in reader.watermarks().values())
+
+
+def settled(cluster: FlinkRest, job: str) -> float:
+    """The size of a checkpoint that began after this call."""
+    now = CLOCK.now_ms()
+
+    def size() -> int | None:
+        return cluster.state_bytes(job, since_ms=now)
+
+    until(lambda: size() is not None, "a checkpoint")
+    return float(size() or 0)
+
+
+def main() -> int:
+    """Runs the benchmark; returns the exit code."""
+    with (
+        tempfile.TemporaryDirectory(prefix="springtide-bench-") as folder,
+        LocalStack(Path(folder) / "stack") as stack,
+        Planner(flink_kafka_connector(), clock=CLOCK) as planner,
+    ):
+        figures = [*throughput(stack, planner), *latency(stack, planner), *state(stack, planner)]
+    return report("join", figures)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

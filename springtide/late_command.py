@@ -1,0 +1,57 @@
+"""What `springtide late` prints; knows rows, not why the join could not use them."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import orjson
+import typer
+
+from infra.clock import SystemClock, iso
+from infra.pipeline_file import load_pipeline
+from infra.units import Duration
+from streaming.late_rows import Unused, counts, original, unused
+
+WIDEST = 100
+
+
+def list_late(path: Path, *, since: Duration | None, reason: str | None, limit: int, as_json: bool) -> None:
+    """Prints how many events became no sample and why, and the newest of them with their bytes.
+
+    Raises:
+        Unavailable: No broker answers, or the join has not made its topics yet.
+    """
+    pipeline = load_pipeline(path)
+    since_ms = SystemClock().now_ms() - since.ms if since is not None else 0
+    rows = [row for row in unused(pipeline, since_ms=since_ms) if reason is None or row.reason == reason]
+    newest = sorted(rows, key=lambda row: row.told_ms)[-limit:] if limit else []
+    shown = [(row, original(pipeline, row)) for row in newest]
+    if as_json:
+        for row, body in shown:
+            typer.echo(orjson.dumps(_as_row(row, body)).decode())
+        return
+    if not rows:
+        typer.echo("every event became a sample")
+        return
+    for (why, topic, kind), count in sorted(counts(rows).items()):
+        typer.echo(f"{count:>10,}  {why:<16}  {topic}{f'  for {kind}' if kind else ''}")
+    typer.echo("")
+    for row, body in shown:
+        text = "(its topic keeps it no longer, or it is empty)" if body is None else body.decode(errors="replace")
+        place = f"{row.topic}[{row.partition}]@{row.offset}"
+        typer.echo(f"{iso(row.told_ms)}  {row.reason:<16}  {place}  {text[:WIDEST]}")
+
+
+def _as_row(row: Unused, body: bytes | None) -> dict[str, object]:
+    return {
+        "reason": row.reason,
+        "feedback": row.feedback,
+        "key": row.key,
+        "topic": row.topic,
+        "partition": row.partition,
+        "offset": row.offset,
+        "told_ts": iso(row.told_ms),
+        "body": base64.b64encode(body).decode() if body is not None else None,
+    }
