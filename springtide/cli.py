@@ -174,20 +174,40 @@ def demo(
     run(command)
 
 
-@app.command(rich_help_panel=WATCH)
-def late(
+late = typer.Typer(no_args_is_help=True, help="The events that became no sample.")
+app.add_typer(late, name="late", rich_help_panel=WATCH)
+
+
+@late.command("list")
+def late_list(
     pipeline: PipelineFile = DEFAULT_FILE,
     since: SinceOption = None,
     reason: Annotated[str | None, typer.Option(help="Only this reason, such as orphan or malformed.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="How many of the newest are shown with their bytes.")] = 20,
     output: OutputOption = Output.text,
 ) -> None:
-    """List the events that became no sample: late, repeated, unreadable, each with its place and bytes."""
+    """List late, repeated and unreadable events, each with its place and bytes."""
 
     def command() -> None:
         from springtide.late_command import list_late
 
         list_late(pipeline, since=_span(since), reason=reason, limit=limit, as_json=output is Output.json)
+
+    run(command)
+
+
+@late.command("replay")
+def late_replay(
+    pipeline: PipelineFile = DEFAULT_FILE,
+    since: SinceOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be joined again.")] = False,
+) -> None:
+    """Join late impressions and orphans again, as far as the topics still hold both sides."""
+
+    def command() -> None:
+        from springtide.late_command import replay_late
+
+        replay_late(pipeline, since=_span(since), dry_run=dry_run)
 
     run(command)
 

@@ -10,9 +10,11 @@ import orjson
 import typer
 
 from infra.clock import SystemClock, iso
+from infra.local.jars import flink_kafka_connector
 from infra.pipeline_file import load_pipeline
 from infra.units import Duration
-from streaming.late_rows import Unused, counts, original, unused
+from streaming.late_rows import Unused, counts, original, replay, unused, wanted
+from streaming.planner import Planner
 
 WIDEST = 100
 
@@ -42,6 +44,33 @@ def list_late(path: Path, *, since: Duration | None, reason: str | None, limit: 
         text = "(its topic keeps it no longer, or it is empty)" if body is None else body.decode(errors="replace")
         place = f"{row.topic}[{row.partition}]@{row.offset}"
         typer.echo(f"{iso(row.told_ms)}  {row.reason:<16}  {place}  {text[:WIDEST]}")
+
+
+def replay_late(path: Path, *, since: Duration | None, dry_run: bool) -> None:
+    """Joins again what was late and can be joined now, and says how many samples of which kind came of it.
+
+    Raises:
+        Unavailable: Kafka or Flink do not answer.
+    """
+    clock = SystemClock()
+    pipeline = load_pipeline(path)
+    since_ms = clock.now_ms() - since.ms if since is not None else 0
+    jobs = wanted(pipeline, unused(pipeline, since_ms=since_ms))
+    if not jobs:
+        typer.echo("nothing was late that is not answered by now")
+        return
+    for name, each in sorted(jobs.items()):
+        typer.echo(f"{name}: {len(each.keys):,} keys, {len(each.without_verdict):,} of them without a verdict")
+    if dry_run:
+        return
+    with Planner(flink_kafka_connector(), clock=clock) as planner:
+        replay(pipeline, jobs, planner, clock=clock)
+    left = wanted(pipeline, unused(pipeline, since_ms=since_ms))
+    for name, each in sorted(jobs.items()):
+        rest = left[name].keys if name in left else frozenset()
+        verdicts = len(each.without_verdict) - len(left[name].without_verdict if name in left else ())
+        positives = len(each.keys) - len(rest)
+        typer.echo(f"{name}: {positives:,} became positive, {verdicts:,} have a verdict now, {len(rest):,} stay late")
 
 
 def _as_row(row: Unused, body: bytes | None) -> dict[str, object]:

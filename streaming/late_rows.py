@@ -1,22 +1,30 @@
-"""What the join could not use: late, repeated and unreadable events, counted and with their original bytes."""
+"""What the join could not use: late, repeated and unreadable events, listed, and what was late joined again."""
 
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
 from infra import spec
+from infra.clock import Clock
+from infra.errors import Unavailable
 from infra.kafka import PartitionReader
-from streaming import topics
+from streaming import sample, topics
+from streaming.flink_rest import FlinkRest
+from streaming.planner import Planner
+from streaming.sql_replay import Wanted, replay_plan
 from streaming.topic_tail import TopicTail
 
+# Keys stand in the SQL as they are.
+KEYS_PER_JOB: Final = 2000
 _FETCH_S: Final = 5.0
+_POLL_S: Final = 0.2
 
 
 @dataclass(frozen=True)
@@ -96,3 +104,60 @@ def original(pipeline: spec.Pipeline, row: Unused) -> bytes | None:
     if not len(batch.values) or int(batch.offsets[0]) != row.offset:
         return None
     return batch.values[0]
+
+
+def wanted(pipeline: spec.Pipeline, rows: Iterable[Unused]) -> dict[str, Wanted]:
+    """What of ``rows`` can be joined again, per kind of feedback: late impressions, and orphans.
+
+    A key that is positive already is left out, for it would become so twice.
+
+    Raises:
+        Unavailable: No broker answers.
+    """
+    late: dict[str, set[str]] = {}
+    for row in rows:
+        if row.reason in topics.LATE_REASONS[:2] and row.feedback is not None and row.key is not None:
+            late.setdefault(row.feedback, set()).add(row.key)
+    answered: dict[str, set[str]] = {name: set() for name in late}
+    positive: dict[str, set[str]] = {name: set() for name in late}
+    topic, group = topics.samples(pipeline.name), f"springtide.{pipeline.name}.late"
+    with TopicTail(pipeline.kafka, topic, group=group) as tail:
+        for record in tail.read():
+            row_of = orjson.loads(record.value)
+            key, _, end = str(row_of["sample_id"]).rpartition("#")
+            name = end.rpartition(".")[0]
+            if key in late.get(name, ()):
+                answered[name].add(key)
+                if row_of[sample.label(name)] == 1:
+                    positive[name].add(key)
+    left = {name: keys - positive[name] for name, keys in late.items()}
+    return {name: Wanted(frozenset(keys), frozenset(keys - answered[name])) for name, keys in left.items() if keys}
+
+
+def replay(pipeline: spec.Pipeline, jobs: Mapping[str, Wanted], planner: Planner, *, clock: Clock) -> None:
+    """Joins the keys wanted again and returns when their samples are written.
+
+    Raises:
+        Unavailable: The cluster does not answer, or the job failed.
+    """
+    for part in _parts(jobs):
+        with FlinkRest(pipeline.flink.rest) as cluster:
+            job_id = planner.submit(replay_plan(pipeline, part), cluster)
+            while (job := cluster.job(job_id)) is not None and not job.ended:
+                clock.sleep(_POLL_S)
+            if job is None or job.state != "FINISHED":
+                cause = cluster.cause(job_id) if job is not None else None
+                raise Unavailable(
+                    f"flink: the replay {job_id} failed: {cause or 'the cluster lost it'}",
+                    cure="run it again: its samples bear the same ids",
+                    where=pipeline.flink.rest,
+                )
+
+
+def _parts(jobs: Mapping[str, Wanted]) -> Iterator[dict[str, Wanted]]:
+    """Jobs of so many keys that their SQL stays small."""
+    for name, each in jobs.items():
+        keys = sorted(each.keys)
+        for begin in range(0, len(keys), KEYS_PER_JOB):
+            part = frozenset(keys[begin : begin + KEYS_PER_JOB])
+            yield {name: Wanted(part, part & each.without_verdict)}

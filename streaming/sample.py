@@ -15,6 +15,8 @@ from infra import spec
 # The emission number behind the last dot of a sample id.
 VERDICT = 0
 CORRECTION = 1
+# Added to both in a replay of what was late.
+REPLAY = 2
 
 # The values of the column `kind`.
 CLICK = "click"

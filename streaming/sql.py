@@ -20,7 +20,7 @@ _STATE_FACTOR = 2
 # A transaction that is left open hides everything behind it from its readers for so long.
 _TRANSACTION_TIMEOUT = Duration("15m")
 
-_OUTPUT = "output"
+OUTPUT = "output"
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,13 @@ def plan(pipeline: spec.Pipeline, *, cutover_ms: int = 0, checkpoints: str | Non
         Invalid: Fields, names or topics exclude each other, or a secret cannot be read.
     """
     masked, insert = _statements(pipeline, reveal=False, cutover_ms=0, unique="")
-    settings = _settings(pipeline)
-    counted = "\n".join([str(_GENERATION), *masked, insert, settings["parallelism.default"]])
+    job = settings(pipeline)
+    counted = "\n".join([str(_GENERATION), *masked, insert, job["parallelism.default"]])
     plan_hash = hashlib.sha256(counted.encode()).hexdigest()[:12]
     if checkpoints is not None:
-        settings["execution.checkpointing.dir"] = checkpoints
+        job["execution.checkpointing.dir"] = checkpoints
     definitions, insert = _statements(pipeline, reveal=True, cutover_ms=cutover_ms, unique=plan_hash)
-    return JoinPlan(model=pipeline.name, plan_hash=plan_hash, definitions=definitions, insert=insert, settings=settings)
+    return JoinPlan(model=pipeline.name, plan_hash=plan_hash, definitions=definitions, insert=insert, settings=job)
 
 
 def read_back(pipeline: spec.Pipeline) -> Duration:
@@ -89,17 +89,12 @@ def read_back(pipeline: spec.Pipeline) -> Duration:
 def _statements(pipeline: spec.Pipeline, *, reveal: bool, cutover_ms: int, unique: str) -> tuple[tuple[str, ...], str]:
     connection = kafka_options.connection(pipeline.kafka, reveal=reveal)
     start = _start(pipeline, cutover_ms)
-    impressions = _impressions(pipeline)
+    impressions = impressions_source(pipeline)
     sources = [impressions]
     joins: list[sql_join.Join] = []
     for kind in pipeline.events.feedback:
-        feedback = sql_sources.Source(
-            name=f"feedback {kind.name}",
-            topic=kind,
-            heartbeat=topics.feedback_heartbeat(pipeline.name, kind.name),
-            when=kind.when,
-            tells_dead=all(kind.topic != source.topic.topic for source in sources),
-        )
+        shared = any(kind.topic == source.topic.topic for source in sources)
+        feedback = feedback_source(pipeline, kind, tells_dead=not shared)
         joins.append(sql_join.Join(impressions, feedback, kind, pipeline, tells_repeats=not joins))
         sources.append(feedback)
     definitions = [
@@ -108,11 +103,12 @@ def _statements(pipeline: spec.Pipeline, *, reveal: bool, cutover_ms: int, uniqu
     definitions += sql_inputs.number_impressions(impressions)
     for join in joins:
         definitions += [*sql_inputs.order_feedback(join.feedback), *sql_join.views(join)]
-    definitions.append(_output_table(pipeline, connection, unique))
+    definitions.append(output_table(pipeline, connection, unique))
     return tuple(definitions), _insert(pipeline, joins, [each for each in sources if each.tells_dead], cutover_ms)
 
 
-def _impressions(pipeline: spec.Pipeline) -> sql_sources.Source:
+def impressions_source(pipeline: spec.Pipeline, *, keys: frozenset[str] | None = None) -> sql_sources.Source:
+    """The impressions; of some keys only, then without dead letters."""
     events = pipeline.events.impressions
     return sql_sources.Source(
         name="impressions",
@@ -120,6 +116,22 @@ def _impressions(pipeline: spec.Pipeline) -> sql_sources.Source:
         heartbeat=topics.impressions_heartbeat(pipeline.name),
         fields=events.fields,
         weight=events.weight,
+        keys=keys,
+        tells_dead=keys is None,
+    )
+
+
+def feedback_source(
+    pipeline: spec.Pipeline, kind: spec.Feedback, *, keys: frozenset[str] | None = None, tells_dead: bool = True
+) -> sql_sources.Source:
+    """One kind of feedback; of some keys only, then without dead letters."""
+    return sql_sources.Source(
+        name=f"feedback {kind.name}",
+        topic=kind,
+        heartbeat=topics.feedback_heartbeat(pipeline.name, kind.name),
+        when=kind.when,
+        keys=keys,
+        tells_dead=tells_dead and keys is None,
     )
 
 
@@ -131,7 +143,7 @@ def _start(pipeline: spec.Pipeline, cutover_ms: int) -> dict[str, str]:
     return {"scan.startup.mode": "timestamp", "scan.startup.timestamp-millis": str(begin)}
 
 
-def _output_table(pipeline: spec.Pipeline, connection: Mapping[str, str], unique: str) -> str:
+def output_table(pipeline: spec.Pipeline, connection: Mapping[str, str], unique: str) -> str:
     """One sink for every topic of Springtide's: the row says which. Values are JSON already."""
     name = pipeline.name
     delivery = {"sink.delivery-guarantee": "at-least-once"}
@@ -145,7 +157,7 @@ def _output_table(pipeline: spec.Pipeline, connection: Mapping[str, str], unique
             "properties.transaction.timeout.ms": str(_TRANSACTION_TIMEOUT.ms),
         }
     return create_table(
-        _OUTPUT,
+        OUTPUT,
         ["`#topic` STRING NOT NULL METADATA FROM 'topic'", "`#key` STRING", "`#value` STRING"],
         {
             **connection,
@@ -178,10 +190,11 @@ def _insert(
     both = "\nUNION ALL\n".join(branches)
     # Always there, so that a job without a cut-over goes on from the state of one that had it.
     since = f"`#known` >= TO_TIMESTAMP_LTZ(CAST({cutover_ms} AS BIGINT), 3)"
-    return f"INSERT INTO {identifier(_OUTPUT)}\nSELECT `#topic`, `#key`, `#value` FROM (\n{both}\n) WHERE {since}"
+    return f"INSERT INTO {identifier(OUTPUT)}\nSELECT `#topic`, `#key`, `#value` FROM (\n{both}\n) WHERE {since}"
 
 
-def _settings(pipeline: spec.Pipeline) -> dict[str, str]:
+def settings(pipeline: spec.Pipeline) -> dict[str, str]:
+    """Flink's settings for the job."""
     flink = pipeline.flink
     state_ttl = max(_RETRY_HORIZON.ms, _STATE_FACTOR * read_back(pipeline).ms)
     found = {

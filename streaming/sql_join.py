@@ -25,6 +25,7 @@ class Join:
         kind: The feedback as the pipeline describes it.
         pipeline: Windows, label mode, and the sample's columns.
         tells_repeats: Whether this join reports repeated impressions; of several kinds of feedback one does.
+        first_emission: Added to the number at the end of every sample id.
     """
 
     impressions: Source
@@ -32,6 +33,7 @@ class Join:
     kind: spec.Feedback
     pipeline: spec.Pipeline
     tells_repeats: bool = True
+    first_emission: int = 0
 
     @cached_property
     def window(self) -> Duration:
@@ -246,7 +248,7 @@ def _immediate(join: Join) -> str:
         join.kind,
         kind=sample.IMPRESSION,
         label=0,
-        emission=sample.VERDICT,
+        emission=join.first_emission + sample.VERDICT,
         received="`#ireceived`",
         known="`#its`",
     )
@@ -271,7 +273,7 @@ def _primary_outcomes(join: Join) -> str:
         join.kind,
         kind=sample.TIMEOUT,
         label=0,
-        emission=sample.VERDICT,
+        emission=join.first_emission + sample.VERDICT,
         received="`#ireceived`",
         known=end,
     )
@@ -315,7 +317,7 @@ def _positive(join: Join, kind: str, emission: int, known: str = "`#fts`") -> st
         join.kind,
         kind=kind,
         label=1,
-        emission=emission,
+        emission=join.first_emission + emission,
         received="GREATEST(`#ireceived`, `#freceived`)",
         known=known,
     )

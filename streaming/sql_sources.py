@@ -52,6 +52,7 @@ class Source:
         fields: The attributes to read, beside key and time.
         weight: The attribute that holds the weight, if any.
         when: Which events of the topic are meant, if not all.
+        keys: Only events of these keys, if not all.
         tells_dead: Whether this source reports the topic's dead letters; of several over one topic one does.
     """
 
@@ -61,6 +62,7 @@ class Source:
     fields: tuple[spec.EventField, ...] = ()
     weight: str | None = None
     when: spec.Condition | None = None
+    keys: frozenset[str] | None = None
     tells_dead: bool = True
 
     @property
@@ -172,6 +174,8 @@ def _events_view(source: Source, pipeline: spec.Pipeline) -> str:
     beats = ["`id` AS `#key`", "`#ts`", *_PLACE]
     beats += [f"CAST(NULL AS {wanted.type_of(name)}) AS {identifier(name)}" for name in source.columns]
     valid = f"{_good_key(key)} AND `#ts` >= {_EPOCH} AND NOT {_future('`#ts`', pipeline.join)} AND {wanted.meant()}"
+    if source.keys is not None:
+        valid += f" AND {key} IN ({', '.join(map(literal, sorted(source.keys)))})"
     both = (
         f"  SELECT {', '.join(events)}\n  FROM {identifier(source.name + ' json')}\n  WHERE {valid}\n"
         f"  UNION ALL\n"

@@ -43,7 +43,7 @@ def output(spec: Pipeline, folder: Path, *words: str) -> str:
 
 
 def test_late_lists_reasons_places_and_the_bytes_of_the_users_topic(spec: Pipeline, tmp_path: Path) -> None:
-    assert "every event became a sample" in output(spec, tmp_path, "late", "")
+    assert "every event became a sample" in output(spec, tmp_path, "late", "list", "")
     clicks = topics.user_topics(spec)[1]
     producer = Producer(spec.kafka)
     for body in (b'{"id":"a"}', b'{"id":"b"}', b"not json"):
@@ -56,10 +56,10 @@ def test_late_lists_reasons_places_and_the_bytes_of_the_users_topic(spec: Pipeli
     dead["body"] = base64.b64encode(b"not json").decode()
     producer.send(topics.dead(spec.name), orjson.dumps(dead))
     producer.flush()
-    rows = [orjson.loads(line) for line in output(spec, tmp_path, "late", "-o json").splitlines()]
+    rows = [orjson.loads(line) for line in output(spec, tmp_path, "late", "list", "-o json").splitlines()]
     found = {(each["reason"], each["offset"]): each["body"] and base64.b64decode(each["body"]) for each in rows}
     assert found == {("orphan", 1): b'{"id":"b"}', ("repeat", 99): None, ("malformed", 2): b"not json"}
-    text = output(spec, tmp_path, "late", "--reason orphan")
+    text = output(spec, tmp_path, "late", "list", "--reason orphan")
     assert f"1  orphan            {clicks}  for click" in text and '{"id":"b"}' in text and "malformed" not in text
 
 
