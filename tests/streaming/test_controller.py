@@ -7,6 +7,7 @@ import itertools
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -163,11 +164,14 @@ def test_one_job_from_its_refusal_to_its_end(spec: Pipeline, run: type[Running])
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
 def test_traffic_survives_a_killed_worker_and_a_cluster_that_forgets(
-    spec: Pipeline, local_stack: LocalStack, run: type[Running]
+    spec: Pipeline, local_stack: LocalStack, run: type[Running], delivery: str
 ) -> None:
-    """Flink restarts what a TaskManager lost; what a JobManager lost, only the names of the checkpoints tell. The last
-    of them is spoilt, so that the last but one must do."""
+    """Flink restarts what a TaskManager lost; what a JobManager lost, only the names of the checkpoints tell. Where
+    samples may come twice, the last of them is spoilt, so that the last but one must do."""
+    spec = spec.model_copy(update={"samples": spec.samples.model_copy(update={"delivery": delivery})})
+    once = delivery == "exactly_once"
     stream = Stream(spec, CLOCK.now_ms())
     running = run(spec)
     job_id = running.await_ready()["job_id"]
@@ -194,17 +198,20 @@ def test_traffic_survives_a_killed_worker_and_a_cluster_that_forgets(
     local_stack.flink.start()
     newest, older, *others = folder.kept() or []
     assert len(others) >= KEPT_CHECKPOINTS - 2
-    key = newest.path.removeprefix(f"s3://{local_stack.s3.bucket}/")
-    open_store(bucket(local_stack)).put(f"{key}/_metadata", b"spoilt")
+    if not once:
+        key = newest.path.removeprefix(f"s3://{local_stack.s3.bucket}/")
+        open_store(bucket(local_stack)).put(f"{key}/_metadata", b"spoilt")
     again = run(spec, stop_job=True)
     new_id = again.await_ready()["job_id"]
     assert new_id != job_id
     with FlinkRest(spec.flink.rest) as cluster:
-        assert cluster.restored(new_id) == older.path
+        assert cluster.restored(new_id) == (newest if once else older).path
     sent |= send(stream, range(400, 420))
     stream.until(lambda: {row["sample_id"] for row in stream.samples} >= sent, "every verdict", READY_S)
     assert len(stream.samples) - before < 200
     assert repeats(stream) <= 1
+    if once:
+        assert max(Counter(row["sample_id"] for row in stream.samples).values()) == 1
     again.leave()
     stream.close()
 
