@@ -38,6 +38,7 @@ def test_every_command_of_the_readme_exists(command: str) -> None:
     from springtide.cli import app
 
     names = {entry.name or (entry.callback and entry.callback.__name__) for entry in app.registered_commands}
+    names |= {group.name for group in app.registered_groups}
     assert command in names
 
 
