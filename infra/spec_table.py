@@ -103,6 +103,8 @@ class Table(Part):
     initializer: Initializer = Initializer()
     optimizer: Optimizer = Optimizer()
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    # What replicas download; the learner's own rows and their restore stay as they are.
+    serving_precision: Literal["float32", "bfloat16", "int8"] = "float32"
     ladder: tuple[Rung, ...] = ()
     admission: Admission = Admission()
     eviction: Eviction = Eviction()

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from checkpointing.content import Content
 from checkpointing.manifest import Graph, Manifest, Position
+from checkpointing.precision import Precision
 from checkpointing.writer import Writer
 from infra.clock import Clock
 from infra.errors import Unavailable
@@ -69,11 +70,13 @@ class Constants:
         feature_spec_hash: Hash of the features that make this state.
         environment: What a bit-identical replay needs.
         graph: The dense program, for the run's first version; None where the store has it as the newest already.
+        precision: How replicas get a table's values; float32 where a table is not named.
     """
 
     feature_spec_hash: str
     environment: dict[str, Any]
     graph: Graph | None
+    precision: Mapping[str, Precision] = field(default_factory=dict)
 
 
 @dataclass
@@ -228,5 +231,6 @@ class Committer:
             gate=gate,
             environment=self._constants.environment,
             graph=graph,
+            precision=self._constants.precision,
             feature_spec_hash=self._constants.feature_spec_hash,
         )

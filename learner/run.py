@@ -146,7 +146,8 @@ def _start(
     report.version = writer.version
 
     graph = _graph(pipeline, trainer, writer, state)
-    constants = Constants(spec_hash, training_environment(pipeline), graph)
+    precision = {table.name: table.serving_precision for table in pipeline.tables}
+    constants = Constants(spec_hash, training_environment(pipeline), graph, precision)
     committer = Committer(writer, gate, constants, clock)
     cleanup.callback(committer.close)
     manifest = state.manifest

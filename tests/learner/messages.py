@@ -39,7 +39,11 @@ PIPELINE: dict[str, Any] = {
         {"kind": "id", "name": "genres", "source": "genres", "table": "genre"},
         {"kind": "number", "name": "age", "source": "age", "scaling": "standard"},
     ],
-    "tables": [{"name": "user", "dim": 8}, {"name": "item", "dim": 8}, {"name": "genre", "dim": 8}],
+    "tables": [
+        {"name": "user", "dim": 8},
+        {"name": "item", "dim": 8},
+        {"name": "genre", "dim": 8, "serving_precision": "int8"},
+    ],
     "model": {"name": "deepfm", "hidden": [8]},
     "learner": {"commit_interval": "100ms", "heartbeat_interval": "1s", "max_batch": 64, "port": 0},
     "store": {"url": "memory://shop"},

@@ -109,6 +109,7 @@ def test_the_manifest_says_what_the_version_knows(local_kafka: Any, unique: Uniq
     known = [json.loads(message(number)) for number in range(20)]
     state = restore(store, pipeline.name)
     assert newest.gate.servable and newest.graph is None
+    assert newest.ranges()["rows", "genre"].dtype == "int8" and newest.ranges()["rows", "user"].dtype == "float32"
     assert (
         newest.newest_known_ts == newest.learned_through == max(known_ms(each["known_ts"]) for each in [*known, probe])
     )
