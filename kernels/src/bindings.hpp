@@ -26,6 +26,7 @@ nb::ndarray<nb::numpy, U> to_numpy(Array<T>&& array, std::initializer_list<std::
   return nb::ndarray<nb::numpy, U>(static_cast<void*>(owned->data()), shape, owner);
 }
 
+void bind_bench(nb::module_& module);
 void bind_hashing(nb::module_& module);
 void bind_settings(nb::module_& module);
 void bind_tables(nb::module_& module);

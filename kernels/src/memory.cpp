@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <mutex>
 
 namespace springtide {
 namespace {
@@ -26,13 +27,69 @@ void count_allocation() {
 
 std::size_t rounded_up(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
 
+constexpr std::size_t kLarge = kHugePage / 2;
+// Two captures of a million rows of usual size.
+constexpr std::size_t kMostKept = std::size_t{320} << 20;
+constexpr std::size_t kMostPieces = 64;
+
+// Large pieces come in quarters of powers of two, so that one capture's fit the next one's.
+std::size_t piece_size(std::size_t bytes) {
+  std::size_t step = kCacheLine;
+  while (step * 8 < bytes) step *= 2;
+  return rounded_up(bytes, step);
+}
+
+class Recycler {
+ public:
+  void* take(std::size_t bytes) noexcept {
+    const std::size_t size = piece_size(bytes);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (std::size_t i = count_; i-- > 0;) {
+      if (pieces_[i].size != size) continue;
+      void* memory = pieces_[i].memory;
+      pieces_[i] = pieces_[--count_];
+      kept_ -= size;
+      return memory;
+    }
+    return nullptr;
+  }
+  bool keep(void* memory, std::size_t bytes) noexcept {
+    const std::size_t size = piece_size(bytes);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (count_ == kMostPieces || kept_ + size > kMostKept) return false;
+    pieces_[count_++] = Piece{memory, size};
+    kept_ += size;
+    return true;
+  }
+
+ private:
+  struct Piece {
+    void* memory;
+    std::size_t size;
+  };
+  std::mutex mutex_;
+  Piece pieces_[kMostPieces];
+  std::size_t count_ = 0;
+  std::size_t kept_ = 0;
+};
+
+// Never destroyed: arrays that numpy owns may outlive everything else.
+Recycler& recycler() {
+  static auto* const one = new Recycler;
+  return *one;
+}
+
 }  // namespace
 
 void* allocate(std::size_t bytes) {
   count_allocation();
-  const bool large = bytes >= kHugePage / 2;
+  const bool large = bytes >= kLarge;
+  if (large) {
+    void* kept = recycler().take(bytes);
+    if (kept != nullptr) return kept;
+  }
   const std::size_t alignment = large ? kHugePage : kCacheLine;
-  const std::size_t rounded = rounded_up(bytes, kCacheLine);
+  const std::size_t rounded = large ? piece_size(bytes) : rounded_up(bytes, kCacheLine);
   if (rounded < bytes) throw std::bad_alloc();
   void* memory = nullptr;
   if (posix_memalign(&memory, alignment, rounded == 0 ? kCacheLine : rounded) != 0) throw std::bad_alloc();
@@ -41,7 +98,9 @@ void* allocate(std::size_t bytes) {
   return memory;
 }
 
-void release(void* memory) noexcept { std::free(memory); }
+void release(void* memory, std::size_t bytes) noexcept {
+  if (bytes < kLarge || !recycler().keep(memory, bytes)) std::free(memory);
+}
 
 void* map_pages(std::size_t bytes, bool huge) {
   count_allocation();

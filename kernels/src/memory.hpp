@@ -12,9 +12,10 @@ namespace springtide {
 constexpr std::size_t kCacheLine = 64;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
-// Cache-line aligned memory, from 1 MiB on in huge pages where the kernel has them; throws std::bad_alloc.
+// Cache-line aligned memory, from 1 MiB on in huge pages where the kernel has them; throws std::bad_alloc. Large pieces that
+// are released serve the next such requests: a capture that had to clear fresh pages took several times as long.
 void* allocate(std::size_t bytes);
-void release(void* memory) noexcept;
+void release(void* memory, std::size_t bytes) noexcept;
 
 // Fresh zero pages from the kernel, aligned to a huge page if `huge`; a page costs nothing before its first write. Throws
 // std::bad_alloc.
@@ -34,7 +35,7 @@ struct Allocator {
     if (n > static_cast<std::size_t>(-1) / sizeof(T)) throw std::bad_alloc();
     return static_cast<T*>(springtide::allocate(n * sizeof(T)));
   }
-  void deallocate(T* memory, std::size_t) noexcept { springtide::release(memory); }
+  void deallocate(T* memory, std::size_t n) noexcept { springtide::release(memory, n * sizeof(T)); }
   // resize() leaves new elements as they are: every user writes them first, and zeroing was a visible cost.
   template <class U>
   void construct(U* place) noexcept {
