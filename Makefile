@@ -38,18 +38,21 @@ format:  ## lay the code out as `check` wants it
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
 
-sanitize:  ## the kernels' tests with the address and undefined-behaviour sanitizers; builds for a minute
+sanitize: sanitize-address,undefined sanitize-thread  ## the kernels' tests under address, undefined-behaviour and thread sanitizers
+
+sanitize-%:
 	$(SETUP)
-	@mkdir -p $(SANITIZED)/kernels .springtide/logs
+	@mkdir -p $(SANITIZED)/$*/kernels .springtide/logs
 	@export PATH="$(abspath .venv/bin):$$PATH" && log=.springtide/logs/sanitize.log && \
-	  { cmake -S . -B $(SANITIZED) -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DSPRINGTIDE_SANITIZE=address,undefined \
-	      -DPython_EXECUTABLE=$(abspath $(PY)) && cmake --build $(SANITIZED); } >$$log 2>&1 || { tail -n 20 $$log; exit 1; }
-	@cp kernels/*.py $(SANITIZED)/_core*.so $(SANITIZED)/kernels/
+	  { cmake -S . -B $(SANITIZED)/$* -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DSPRINGTIDE_SANITIZE=$* \
+	      -DPython_EXECUTABLE=$(abspath $(PY)) && cmake --build $(SANITIZED)/$*; } >$$log 2>&1 || { tail -n 20 $$log; exit 1; }
+	@cp kernels/*.py $(SANITIZED)/$*/_core*.so $(SANITIZED)/$*/kernels/
 	@# Without `site` (-S) the installed module is out of sight; the sanitizer's library must be loaded before Python.
-	@LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
+	@LD_PRELOAD="$$(g++ -print-file-name=lib$(if $(filter thread,$*),tsan,asan).so) $$(g++ -print-file-name=libstdc++.so)" \
 	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-	  PYTHONPATH=$(SANITIZED):.:.venv/lib/python3.11/site-packages $(PY) -P -S -m pytest -q --noconftest \
-	  --import-mode=append -p no:cacheprovider -o pythonpath= tests/kernels $(ARGS)
+	  TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 \
+	  PYTHONPATH=$(SANITIZED)/$*:.:.venv/lib/python3.11/site-packages $(PY) -P -S -m pytest -q --noconftest \
+	  --import-mode=append -p no:cacheprovider -o pythonpath= -m "not long" tests/kernels $(ARGS)
 
 bench-%:  ## run benchmarks/NAME.py, as in `make bench-freshness`; ARGS are passed on
 	$(SETUP)

@@ -6,12 +6,12 @@
 namespace springtide {
 namespace {
 
-// A shard splits between 12k and 16k keys: rehashing one is a fraction of a millisecond.
-constexpr std::uint32_t kSmallestSplit = 12 * 1024;
-constexpr std::uint32_t kSplitJitter = 4 * 1024;
+// A shard splits between 3k and 5k keys: rehashing one takes a tenth of a millisecond.
+constexpr std::uint32_t kSmallestSplit = 3 * 1024;
+constexpr std::uint32_t kSplitJitter = 2 * 1024;
 // The directory has an entry per prefix of the deepest shard. Integer ids are keys as they are and the hash can be
 // inverted, so that ids could be made that share many leading bits: from here on a shard grows. Evenly spread keys come
-// here at twelve thousand million.
+// here at three thousand million.
 constexpr unsigned kDeepest = 20;
 
 // The largest number of keys in `buckets`: 86 % of the places. Above it, searches run over several lines.
@@ -23,7 +23,7 @@ std::size_t buckets_for(std::size_t keys) {
   return buckets;
 }
 
-// Shards have one of these sizes, so that what one leaves behind fits another: 1, 2, 3, ... each a sixth more.
+// Shards grow by a sixth: little room stands empty, and what one leaves behind is of a size that another will want.
 std::size_t next_size(std::size_t buckets) { return buckets + std::max<std::size_t>(1, buckets / 6); }
 
 std::size_t size_for(std::size_t keys) {
@@ -36,21 +36,25 @@ std::size_t size_for(std::size_t keys) {
 }  // namespace
 
 BucketIndex::BucketIndex(const RowStore& store) : store_(store) {
+  directory_.resize(1);
   shards_.emplace_back();
   shards_[0].buckets = take(1);
   shards_[0].count = 1;
-  directory_.resize(1);
   publish(0);
 }
 
+BucketIndex::~BucketIndex() {
+  for (const Shard& shard : shards_) give_back(shard);
+}
+
 Bucket* BucketIndex::take(std::size_t count) {
-  unsigned char* memory = arena_.take(count * sizeof(Bucket));
+  void* memory = allocate(count * sizeof(Bucket));
   std::memset(memory, 0, count * sizeof(Bucket));
-  return reinterpret_cast<Bucket*>(memory);
+  return static_cast<Bucket*>(memory);
 }
 
 void BucketIndex::give_back(const Shard& shard) noexcept {
-  arena_.give_back(reinterpret_cast<unsigned char*>(shard.buckets), shard.count * sizeof(Bucket));
+  release(shard.buckets, shard.count * sizeof(Bucket));
 }
 
 void BucketIndex::place(Bucket* buckets, std::size_t count, std::uint64_t hash, std::uint32_t row) noexcept {
@@ -231,7 +235,9 @@ void BucketIndex::reserve(const std::uint64_t* hashes, std::size_t count) {
 }
 
 std::size_t BucketIndex::bytes() const noexcept {
-  return directory_.capacity() * sizeof(Entry) + shards_.capacity() * sizeof(Shard) + arena_.bytes();
+  std::size_t total = directory_.capacity() * sizeof(Entry) + shards_.capacity() * sizeof(Shard);
+  for (const Shard& shard : shards_) total += shard.count * sizeof(Bucket);
+  return total;
 }
 
 }  // namespace springtide

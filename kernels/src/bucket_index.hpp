@@ -38,6 +38,9 @@ static_assert(sizeof(Bucket) == kCacheLine, "a probe reads one cache line");
 class BucketIndex {
  public:
   explicit BucketIndex(const RowStore& store);
+  ~BucketIndex();
+  BucketIndex(const BucketIndex&) = delete;
+  BucketIndex& operator=(const BucketIndex&) = delete;
 
   std::uint32_t find(std::uint64_t hash, std::int64_t key) const noexcept {
     const Entry& entry = directory_[slot(hash)];
@@ -110,8 +113,8 @@ class BucketIndex {
   static void place(Bucket* buckets, std::size_t count, std::uint64_t hash, std::uint32_t row) noexcept;
   template <class Visit>
   void each_row(const Shard& shard, Visit visit) const;
-  Bucket* take(std::size_t count);
-  void give_back(const Shard& shard) noexcept;
+  static Bucket* take(std::size_t count);
+  static void give_back(const Shard& shard) noexcept;
   std::uint32_t* place_of(std::uint64_t hash, std::uint32_t row, std::uint8_t** tag_place, std::uint32_t* at) noexcept;
   std::uint32_t split_size(std::uint32_t shard) const noexcept;
   void grow(std::uint32_t shard, std::size_t needed);
@@ -121,7 +124,6 @@ class BucketIndex {
   const RowStore& store_;
   unsigned depth_ = 0;
   Array<Entry> directory_;
-  Arena arena_;
   std::vector<Shard, Allocator<Shard>> shards_;
   Array<std::uint32_t> affected_;
 };

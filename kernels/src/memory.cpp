@@ -131,16 +131,6 @@ Arena::~Arena() {
 
 unsigned char* Arena::take(std::size_t bytes) {
   bytes = rounded_up(bytes, kCacheLine);
-  // Giving back must not fail: there is room for a note on every piece.
-  reserve_more(spare_, pieces_ + 1);
-  for (Spare& spare : spare_) {
-    if (spare.bytes != bytes) continue;
-    unsigned char* piece = spare.piece;
-    spare = spare_.back();
-    spare_.pop_back();
-    ++pieces_;
-    return piece;
-  }
   if (left_ < bytes) {
     reserve_more(regions_, 1);
     std::size_t size = regions_.empty() ? kFirstRegion : std::min(kLargestRegion, regions_.back().bytes * 2);
@@ -152,15 +142,7 @@ unsigned char* Arena::take(std::size_t bytes) {
   const Region& region = regions_.back();
   unsigned char* piece = region.memory + (region.bytes - left_);
   left_ -= bytes;
-  used_ += bytes;
-  ++pieces_;
   return piece;
-}
-
-void Arena::give_back(unsigned char* piece, std::size_t bytes) noexcept {
-  bytes = rounded_up(bytes, kCacheLine);
-  --pieces_;
-  spare_.push_back(Spare{bytes, piece});
 }
 
 }  // namespace springtide

@@ -74,8 +74,7 @@ void reserve_more(Array<T>& array, std::size_t extra) {
   if (needed > array.capacity()) array.reserve(needed + needed / 2);
 }
 
-// Zeroed pieces of a few large mappings, which huge pages fill without gaps. A piece given back serves the next request of
-// its size; nothing returns to the kernel before the end.
+// Zeroed pieces of a few large mappings, which huge pages fill without gaps; nothing is given back before the end.
 class Arena {
  public:
   Arena() = default;
@@ -83,26 +82,16 @@ class Arena {
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  // A multiple of a cache line, aligned to one; zeroed if it was never used. Throws std::bad_alloc.
+  // A multiple of a cache line, aligned to one. Throws std::bad_alloc.
   unsigned char* take(std::size_t bytes);
-  void give_back(unsigned char* piece, std::size_t bytes) noexcept;
-  // Bytes ever handed out, those given back included: what was never handed out was never written and costs nothing.
-  std::size_t bytes() const noexcept { return used_; }
 
  private:
   struct Region {
     unsigned char* memory;
     std::size_t bytes;
   };
-  struct Spare {
-    std::size_t bytes;
-    unsigned char* piece;
-  };
   Array<Region> regions_;
-  Array<Spare> spare_;
-  std::size_t left_ = 0;    // in the last region
-  std::size_t used_ = 0;
-  std::size_t pieces_ = 0;  // handed out now
+  std::size_t left_ = 0;  // in the last region
 };
 
 }  // namespace springtide
