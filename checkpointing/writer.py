@@ -188,7 +188,12 @@ class Writer:
             weights=tuple(weights),
             labels=tuple(labels),
         )
-        if self._graph is not None and self._graph.model_copy(update={"key": graph.key}) == graph:
+        # While a commit is pending, the newest graph may be another one by the time that this reference is used.
+        if (
+            self._pending is None
+            and self._graph is not None
+            and self._graph.model_copy(update={"key": graph.key}) == graph
+        ):
             return self._graph
         self._graphs[graph.key] = data
         return graph
