@@ -149,7 +149,7 @@ class Collector:
         young = {v for v, entry in documents.items() if entry.modified_ms > now_ms - self._grace_ms}
         # A file without a manifest or base may be on its way to one, until the boundary has passed its number.
         named = {file.key for v in living | young if v in bases for files in bases[v].parts for file in files}
-        named |= {graph.key for v in living if v in bases and (graph := bases[v].graph) is not None}
+        named |= {graph.key for v in living | young if v in bases and (graph := bases[v].graph) is not None}
         named |= {key for version, key in self._graphs.items() if version >= floor}
         for prefix, version_of in ((paths.COMPACTED, paths.base_pack_version), (paths.GRAPHS, paths.graph_version)):
             dead += [
