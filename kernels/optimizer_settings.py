@@ -30,6 +30,11 @@ OPTIMIZER_KINDS: Final[tuple[OptimizerKind, ...]] = get_args(OptimizerKind)
 SCHEDULE_KINDS: Final[tuple[ScheduleKind, ...]] = get_args(ScheduleKind)
 # Their state holds sums of steps divided by the rate, which mean nothing once the rate is another.
 CONSTANT_RATE: Final[frozenset[OptimizerKind]] = frozenset({"ftrl", "group_ftrl", "group_adam"})
+# The smallest float32 that is not subnormal: processors may be told to take those for 0.
+SMALLEST_EPSILON: Final = 1.1754943508222875e-38
+# Kinds that divide by epsilon alone where no gradient came yet, and those that also have the accumulator there.
+_DIVIDES: Final[frozenset[OptimizerKind]] = frozenset({"adam", "adamw", "adam_async", "rmsprop_async", "group_adam"})
+_ACCUMULATES: Final[frozenset[OptimizerKind]] = frozenset({"adagrad", "rowwise_adagrad", "adagrad_decay"})
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,15 @@ class OptimizerSettings:
                 raise ValueError(f"optimizer {name} {value!r}; wanted at least 0 and below 1")
         if self.decay_steps < 1:
             raise ValueError(f"optimizer decay_steps {self.decay_steps!r}; wanted at least 1")
+        if self.kind in _DIVIDES and self.epsilon < SMALLEST_EPSILON:
+            raise ValueError(
+                f"optimizer epsilon {self.epsilon!r}; {self.kind} divides by it, wanted at least {SMALLEST_EPSILON:.3g}"
+            )
+        if self.kind in _ACCUMULATES and max(self.epsilon, self.initial_accumulator) < SMALLEST_EPSILON:
+            raise ValueError(
+                f"optimizer epsilon {self.epsilon!r} with initial_accumulator {self.initial_accumulator!r}; {self.kind}"
+                f" divides by both together, wanted one of at least {SMALLEST_EPSILON:.3g}"
+            )
         if self.kind in CONSTANT_RATE:
             if self.learning_rate == 0:
                 raise ValueError(f"optimizer learning_rate 0; {self.kind} divides by it, wanted more than 0")

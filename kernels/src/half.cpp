@@ -76,8 +76,9 @@ std::uint16_t by_chance(float value, std::uint32_t chance, Precision precision) 
   const std::uint32_t bits = bits_of(value);
   if (precision == Precision::kBfloat16) return bfloat16(bits, chance >> 16);
   const unsigned dropped = dropped_bits(bits & 0x7fffffffU);
+  if (dropped > 40) return binary16(bits, 0, dropped);
   const std::uint64_t extra = dropped <= 32 ? chance >> (32 - dropped) : static_cast<std::uint64_t>(chance) << (dropped - 32);
-  return binary16(bits, dropped > 40 ? 0 : extra, dropped);
+  return binary16(bits, extra, dropped);
 }
 
 void widen(const std::uint16_t* values, std::size_t count, Precision precision, float* out) noexcept {

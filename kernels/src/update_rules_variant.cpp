@@ -97,20 +97,20 @@ struct RowWiseAdagrad {
 };
 
 // Adagrad whose accumulator is discounted once per period, a <- max(a0, decay a); periods that a row missed count at its
-// next update. The row keeps the period of its last one.
+// next update. The row keeps the period of its last one, which lies ahead where a period has come to have more steps.
 struct AdagradDecay {
   template <std::size_t kDim>
   static void row(SPRINGTIDE_ROW) {
     float& period = s[n];
-    if (period != with.period) {
+    if (with.period > period) {
       const auto by =
           static_cast<float>(whole_power(with.decay_rate, static_cast<std::uint64_t>(with.period - period)));
       for (std::size_t d = 0; d < n; ++d) {
         const float decayed = by * s[d];
         s[d] = decayed > with.floor ? decayed : with.floor;
       }
-      period = with.period;
     }
+    period = with.period;
     Adagrad::row<kDim>(n, g, w, s, with);
   }
 };

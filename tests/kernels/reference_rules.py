@@ -133,10 +133,10 @@ def update(w: Floats, s: Floats, g: Floats, optimizer: OptimizerSettings, step: 
     elif kind in ("adagrad", "adagrad_decay"):
         if kind == "adagrad_decay":
             period = f32(step // optimizer.decay_steps)
-            if s[n] != period:
+            if period > s[n]:
                 by = f32(whole_power(optimizer.decay_rate, int(period - s[n])))
                 s[:n] = np.maximum(by * s[:n], f32(optimizer.initial_accumulator))
-                s[n] = period
+            s[n] = period
         s[:n] = s[:n] + g * g
         w[:] = w - rate * g / (np.sqrt(s[:n]) + epsilon)
     elif kind in ("adam", "adamw", "adam_async", "rmsprop_async"):

@@ -12,7 +12,13 @@ import pytest
 from numpy.typing import NDArray
 
 from kernels.batch import EncodedBatch
-from kernels.optimizer_settings import OPTIMIZER_KINDS, OptimizerKind, OptimizerSettings, ScheduleSettings
+from kernels.optimizer_settings import (
+    OPTIMIZER_KINDS,
+    SMALLEST_EPSILON,
+    OptimizerKind,
+    OptimizerSettings,
+    ScheduleSettings,
+)
 from kernels.tables import ColumnSettings, EmbeddingTables, InitializerSettings, TableSettings
 
 Array = NDArray[np.float64]
@@ -143,6 +149,32 @@ def test_missed_periods_of_adagrad_decay_count_at_once() -> None:
     assert state.tolist() == pytest.approx([64.1 * 0.5**5, 5.0])
 
 
+def test_a_longer_period_of_adagrad_decay_keeps_the_accumulators() -> None:
+    """A learner that restarts with more steps per period counts fewer periods than its rows have seen."""
+
+    def build(decay_steps: int) -> EmbeddingTables:
+        rule = OptimizerSettings("adagrad_decay", 0.1, decay_rate=0.5, decay_steps=decay_steps)
+        return EmbeddingTables([TableSettings("t", 1, 1, optimizer=rule)], [ColumnSettings("c", "t", "sum")], 0, 1)
+
+    def step(tables: EmbeddingTables, gradient: float) -> list[float]:
+        tables.prepare(EncodedBatch(1, (np.array([1]),), (None,), np.empty((1, 0), np.float32)))
+        tables.lookup()
+        tables.apply(np.full((1, tables.stride), gradient, np.float32), 0)
+        state: list[float] = tables.export("t").slots[0].tolist()
+        return state
+
+    before = build(1)
+    for _ in range(6):
+        step(before, 8.0)
+    kept = before.export("t").slots[0, 0]
+    after = build(4)
+    after.import_rows(before.export("t"))
+    after.restore(before.state())
+    assert step(after, 0.0) == pytest.approx([kept, 1.0])
+    assert step(after, 0.0) == pytest.approx([kept, 1.0])
+    assert step(after, 0.0) == pytest.approx([kept / 2, 2.0])
+
+
 SCHEDULES: list[tuple[ScheduleSettings, Callable[[int], float]]] = [
     (ScheduleSettings(), lambda s: 1.0),
     (ScheduleSettings("constant", warmup=4), lambda s: min(1.0, (s + 1) / 4)),
@@ -161,6 +193,16 @@ def test_the_rate_follows_its_schedule(schedule: ScheduleSettings, factor: Calla
     np.testing.assert_allclose(steps, [0.1 * factor(s) for s in range(7)], rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize("kind", OPTIMIZER_KINDS)
+def test_a_zero_gradient_with_the_smallest_settings_leaves_finite_values(kind: OptimizerKind) -> None:
+    accumulates = kind in ("adagrad", "rowwise_adagrad", "adagrad_decay")
+    for smallest in (
+        OptimizerSettings(kind, epsilon=SMALLEST_EPSILON, initial_accumulator=0.0),
+        OptimizerSettings(kind, epsilon=0.0 if accumulates else SMALLEST_EPSILON),
+    ):
+        assert np.all(np.isfinite(list(trained(smallest, np.zeros((3, DIM))))))
+
+
 def test_settings_that_cannot_work_are_refused_with_the_reason() -> None:
     with pytest.raises(ValueError, match="ftrl with schedule 'cosine'; its state is made of steps at one rate"):
         OptimizerSettings("ftrl", schedule=ScheduleSettings("cosine", steps=10, factor=0.1))
@@ -168,5 +210,11 @@ def test_settings_that_cannot_work_are_refused_with_the_reason() -> None:
         OptimizerSettings("group_adam", learning_rate=0.0)
     with pytest.raises(ValueError, match="optimizer l21 -1"):
         OptimizerSettings(l21=-1.0)
+    for kind in ("adam", "adamw", "adam_async", "rmsprop_async", "group_adam"):
+        with pytest.raises(ValueError, match=f"optimizer epsilon 1e-39; {kind} divides by it"):
+            OptimizerSettings(kind, epsilon=1e-39)
+    for kind in ("adagrad", "rowwise_adagrad", "adagrad_decay"):
+        with pytest.raises(ValueError, match=r"epsilon 0\.0 with initial_accumulator 0\.0"):
+            OptimizerSettings(kind, epsilon=0.0, initial_accumulator=0.0)
     with pytest.raises(ValueError, match="schedule factor 2"):
         ScheduleSettings(factor=2.0)
