@@ -10,11 +10,12 @@ import hashlib
 import json
 from typing import Any
 
-from infra.spec import Pipeline, Table
+from infra.spec import Optimizer, Pipeline, Table
+from infra.spec_table import CONSTANT_RATE
 
 
 def feature_spec_hash(pipeline: Pipeline) -> str:
-    """Digest of all that gives a state its shape and meaning; learning rates may change, this must not."""
+    """Digest of all that gives a state its shape and meaning; most rules' learning rates may change, this must not."""
     sources = {feature.source for feature in pipeline.features}
     meaning: dict[str, Any] = {
         # `7` and `"7"` are different ids.
@@ -25,19 +26,26 @@ def feature_spec_hash(pipeline: Pipeline) -> str:
                 "name": table.name,
                 "dim": table.dim,
                 "initializer": table.initializer.model_dump(mode="json"),
-                "optimizer": table.optimizer.kind,
+                **_rule(table.optimizer),
                 **_shape(table),
             }
             for table in pipeline.tables
         ],
         "model": {
             **pipeline.model.model_dump(mode="json", exclude={"optimizer"}),
-            "optimizer": pipeline.model.optimizer.kind,
+            **_rule(pipeline.model.optimizer),
         },
         "labels": [feedback.name for feedback in pipeline.events.feedback],
         "seed": pipeline.learner.seed,
     }
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
+
+
+def _rule(optimizer: Optimizer) -> dict[str, Any]:
+    """What a rule's state means, with the rate where it is made of that."""
+    if optimizer.kind in CONSTANT_RATE:
+        return {"optimizer": optimizer.kind, "learning_rate": optimizer.learning_rate}
+    return {"optimizer": optimizer.kind}
 
 
 def _shape(table: Table) -> dict[str, Any]:

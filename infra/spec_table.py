@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -26,6 +26,8 @@ OptimizerKind = Literal[
     "group_adam",
     "lion",
 ]
+# The state of these is made of steps at one rate, and means nothing at another.
+CONSTANT_RATE: Final[frozenset[OptimizerKind]] = frozenset({"ftrl", "group_ftrl", "group_adam"})
 
 
 class Schedule(Part):
@@ -45,7 +47,7 @@ class Optimizer(Part):
     initial_accumulator: float = Field(default=0.1, ge=0)
     beta1: float = Field(default=0.9, ge=0, lt=1)
     beta2: float = Field(default=0.999, ge=0, lt=1)
-    epsilon: float = Field(default=1e-8, gt=0)
+    epsilon: float = Field(default=1e-8, ge=1.1754943508222875e-38)  # no less than the smallest normal float32
     weight_decay: float = Field(default=0.0, ge=0)
     l1: float = Field(default=0.0, ge=0)
     l2: float = Field(default=0.0, ge=0)

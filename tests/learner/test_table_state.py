@@ -3,18 +3,20 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from checkpointing.content import Content
 from checkpointing.writer import Writer
-from infra import spec
+from infra import spec, spec_table
 from infra.clock import SystemClock
 from infra.errors import Invalid
 from infra.feature_spec import feature_spec_hash
 from infra.object_store import open_store
+from kernels.optimizer_settings import CONSTANT_RATE, OPTIMIZER_KINDS, SMALLEST_EPSILON, OptimizerSettings
 from learner.gate import QualityGate
 from learner.restore import WINDOW, restore_trainer
 from learner.table_state import counts_to_arrays, table_state
@@ -104,3 +106,25 @@ def test_what_shapes_a_table_is_part_of_the_feature_spec_and_a_rate_is_not() -> 
     faster = [{"name": name, "dim": 4, "optimizer": {"learning_rate": 0.5}} for name in ("user", "item", "genre")]
     slower = [{"name": name, "dim": 4} for name in ("user", "item", "genre")]
     assert feature_spec_hash(pipeline(tables=faster)) == feature_spec_hash(pipeline(tables=slower))
+
+
+@pytest.mark.parametrize("kind", sorted(CONSTANT_RATE))
+def test_a_rate_that_the_state_is_made_of_is_part_of_the_feature_spec(kind: str) -> None:
+    def of(rate: float) -> list[str]:
+        optimizer = {"kind": kind, "learning_rate": rate}
+        rows = [{"name": name, "dim": 4, "optimizer": optimizer} for name in ("user", "item", "genre")]
+        return [
+            feature_spec_hash(pipeline(tables=rows)),
+            feature_spec_hash(pipeline(model={"name": "deepfm", "hidden": [8], "optimizer": optimizer})),
+        ]
+
+    rows, weights = zip(of(0.1), of(0.2), strict=True)
+    assert rows[0] != rows[1] and weights[0] != weights[1]
+
+
+def test_the_spec_and_the_kernels_know_the_same_rules() -> None:
+    assert get_args(spec_table.OptimizerKind) == OPTIMIZER_KINDS
+    assert spec_table.CONSTANT_RATE == CONSTANT_RATE
+    with pytest.raises(ValidationError, match="epsilon"):
+        spec_table.Optimizer(epsilon=SMALLEST_EPSILON / 2)
+    assert OptimizerSettings.of(spec_table.Optimizer(epsilon=SMALLEST_EPSILON).model_dump())
