@@ -32,7 +32,9 @@ class Places {
 };
 
 unsigned halvings(std::int64_t now, std::int64_t then) noexcept {
-  return now <= then ? 0U : static_cast<unsigned>(std::min<std::int64_t>(now - then, 8));
+  if (now <= then) return 0;
+  // Modulo 2^64, as the difference of two periods may be more than an int64 holds.
+  return static_cast<unsigned>(std::min<std::uint64_t>(static_cast<std::uint64_t>(now) - static_cast<std::uint64_t>(then), 8));
 }
 
 }  // namespace
@@ -97,6 +99,7 @@ void Admission::reserve(const std::int64_t* keys, const std::uint64_t* hashes, s
   }
   rows_->reserve(0, missing_.data(), missing_.size());
   rows_->reserve_touches(count);
+  admitted_ = admitted;
   rows_->reserve_erased(admitted);
 }
 
@@ -159,7 +162,7 @@ std::size_t Admission::count_in(std::uint32_t first, std::uint32_t last) const n
 void Admission::reserve_expiry(std::size_t count) {
   if (settings_.kind != AdmissionKind::kCounter) return;
   ensure(expired_, count);
-  rows_->reserve_erased(count);
+  rows_->reserve_erased(admitted_ + count);
 }
 
 void Admission::expire(std::uint32_t first, std::uint32_t last, std::int64_t oldest_ms) noexcept {
@@ -229,7 +232,7 @@ void Admission::import(const AdmissionBlockView& block) {
       if (r != kNoRow) rows_->remove(r, hash);
       continue;
     }
-    if (r == kNoRow) r = rows_->take(0, block.keys[i], hash);
+    if (r == kNoRow) r = rows_->take_unchanged(0, block.keys[i], hash);
     const std::size_t width = counter_width();
     if (width != 0) std::memcpy(rows_->store.row(r), block.counters + i * width, width);
     rows_->store.set_metadata(r, block.occurrences[i], block.last_seen[i]);

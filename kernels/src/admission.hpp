@@ -54,7 +54,7 @@ class Admission {
 
   // Makes room to count `count` refused and to forget `admitted` keys; throws std::bad_alloc.
   void reserve(const std::int64_t* keys, const std::uint64_t* hashes, std::size_t count, std::size_t admitted);
-  // Remembers a refused key's occurrences. Room must be reserved.
+  // Remembers a refused key's occurrences; the clock is that of the step, its own events included. Room must be reserved.
   void count(std::int64_t key, std::uint64_t hash, std::uint32_t occurrences, std::int64_t clock_ms,
              std::int64_t event_ms) noexcept;
   // The key has a row now, and counts from nothing should it lose that. Room must be reserved.
@@ -62,6 +62,7 @@ class Admission {
 
   // Counted keys in the slice [first, last] of the sweep order whose newest event lies before `oldest_ms` are forgotten.
   std::size_t count_in(std::uint32_t first, std::uint32_t last) const noexcept;
+  // After reserve() of the same step: makes room to forget `count` more; throws std::bad_alloc.
   void reserve_expiry(std::size_t count);
   void expire(std::uint32_t first, std::uint32_t last, std::int64_t oldest_ms) noexcept;
 
@@ -86,6 +87,7 @@ class Admission {
   std::unique_ptr<KeyedRows> rows_;  // null where nothing is remembered
   Array<std::uint64_t> missing_;
   Array<std::uint32_t> expired_;
+  std::size_t admitted_ = 0;  // that this step's reserve() made room for
 };
 
 }  // namespace springtide

@@ -31,6 +31,7 @@ std::uint32_t KeyedRows::move(std::uint32_t r, std::uint64_t hash, unsigned rung
   const std::uint32_t to = store.take(rung, store.key(r));
   store.set_metadata(to, store.frequency(r), store.last_seen(r));
   index.replace(hash, r, to);
+  store.clear_touched(to);  // of the row that had this place before
   if (store.touched(r)) touch(to);
   store.give_back(r);
   removed_ = true;
@@ -69,9 +70,14 @@ KeyedRows::Changes KeyedRows::changes() {
     return changed;
   }
   changed.rows.reserve(touched_.size());
-  for (const std::uint32_t r : touched_)
-    // A removed row that nobody has taken again is still in the list, and the index does not know it.
-    if (find(store.key(r)) == r) changed.rows.push_back(r);
+  for (const std::uint32_t r : touched_) {
+    // A removed row that nobody has taken again is still in the list, and the index does not know it. A row that an import
+    // has taken has lost its mark; if a step then touched it, it is in the list twice.
+    if (!store.touched(r) || find(store.key(r)) != r) continue;
+    changed.rows.push_back(r);
+    store.clear_touched(r);
+  }
+  for (const std::uint32_t r : changed.rows) store.mark_touched(r);
   return changed;
 }
 

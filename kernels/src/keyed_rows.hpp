@@ -36,11 +36,17 @@ class KeyedRows {
     index.insert(hash, r);
     return r;
   }
+  // The same for a row that is nobody's change, although the one that had its place before may have been.
+  std::uint32_t take_unchanged(unsigned rung, std::int64_t key, std::uint64_t hash) noexcept {
+    const std::uint32_t r = take(rung, key, hash);
+    store.clear_touched(r);
+    return r;
+  }
   // A row of another size for the same key, its bytes unwritten, metadata and mark those of `r`; room must be reserved, for
   // the mark as well.
   std::uint32_t move(std::uint32_t r, std::uint64_t hash, unsigned rung) noexcept;
   void remove(std::uint32_t r, std::uint64_t hash) noexcept {
-    // A touched row keeps its mark, so that whoever takes it next does not enter the touched list twice.
+    // A touched row keeps its mark, so that the next key of a step in its place does not enter the list again.
     removed_ = true;
     index.erase(hash, r);
     store.give_back(r);
@@ -73,9 +79,9 @@ class KeyedRows {
   }
 
  private:
-  Array<std::uint32_t> touched_;  // in order of first touch; may name rows erased since
+  Array<std::uint32_t> touched_;  // in order of first touch; may name rows erased since, or a row twice or in vain
   Array<std::int64_t> erased_;    // may repeat, may name keys that came back
-  bool removed_ = false;          // whether touched_ may name rows that are gone
+  bool removed_ = false;          // whether touched_ may name more than the live rows that bear a mark, each once
 };
 
 }  // namespace springtide

@@ -235,7 +235,7 @@ void Table::import(const RowBlockView& rows) {
       // Absent before this chunk, or moved since: an equal key earlier in the chunk may have done that.
       if (r == kNoRow || format_.dims.size() > 1) r = rows_.index.find(hashes[i], rows.keys[i]);
       if (r == kNoRow) {
-        r = rows_.take(rung, rows.keys[i], hashes[i]);
+        r = rows_.take_unchanged(rung, rows.keys[i], hashes[i]);
       } else if (rows_.store.rung(r) != rung) {
         r = rows_.move(r, hashes[i], rung);
       }

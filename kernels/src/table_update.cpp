@@ -176,8 +176,9 @@ void Table::evict(const EvictionPlan& plan, std::uint64_t step, std::int64_t clo
 
 void Table::update(UniqueKeys& unique, const StepTime& now, std::int64_t event_ms) noexcept {
   create(unique);
+  const std::int64_t clock_ms = std::max(now.clock_ms, event_ms);
   for (const std::uint32_t i : unique.refused)
-    admission_.count(unique.keys[i], unique.hashes[i], unique.counts[i], now.clock_ms, event_ms);
+    admission_.count(unique.keys[i], unique.hashes[i], unique.counts[i], clock_ms, event_ms);
   if (format_.plain()) {
     update_plain(unique, now.step);
   } else {
@@ -195,7 +196,7 @@ void Table::update(UniqueKeys& unique, const StepTime& now, std::int64_t event_m
     rows_.touch(r);
   }
   if (!settings_.thresholds.empty()) promote(unique);
-  evict(unique.eviction, now.step + 1, std::max(now.clock_ms, event_ms));
+  evict(unique.eviction, now.step + 1, clock_ms);
 }
 
 }  // namespace springtide

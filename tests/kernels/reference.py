@@ -113,7 +113,7 @@ class ReferenceTable:
             self.rows[key] = self.fresh(key)
             self.counts.keys.pop(key, None)
         for key in refused:
-            self.counts.count(key, counts[key], clock, event_ms)
+            self.counts.count(key, counts[key], max(clock, event_ms), event_ms)
         for key, gradient in sums.items():
             row = self.rows.get(key)
             if row is None:

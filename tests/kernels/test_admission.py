@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -74,9 +76,32 @@ def test_the_filter_is_as_small_as_the_formula_lets_it_be() -> None:
 def test_three_views_in_three_periods_do_not_admit() -> None:
     tables = build(AdmissionSettings("bloom", 3, period_ms=1000))
     key = np.array([5])
-    # The clock is that of the steps before: each view sees the period of the one before it.
+    # A lookup knows the clock of the steps before it alone: each view is judged in the period of the one before it.
     assert [step(tables, key, event_ms=5000 * i)[0] for i in range(6)] == [0] * 6
     assert [step(tables, key, event_ms=25_000)[0] for _ in range(3)] == [0, 0, 1]
+
+
+def test_the_first_batch_of_a_period_counts_in_it() -> None:
+    tables = build(AdmissionSettings("bloom", 3, period_ms=1000))
+    step(tables, np.array([8]), event_ms=0)
+    # The step that begins a period is part of it: its counts are not halved by the next one.
+    assert [step(tables, np.array([5]), event_ms=5000 + i)[0] for i in range(3)] == [0, 0, 1]
+
+
+def test_counts_of_the_very_first_batch_stand_with_the_shortest_period() -> None:
+    tables = build(AdmissionSettings("bloom", 3, period_ms=1))
+    now = 1_700_000_000_000
+    assert [step(tables, np.array([5]), event_ms=now)[0] for _ in range(3)] == [0, 0, 1]
+
+
+def test_counts_from_before_all_time_are_gone_and_not_shifted_by_a_negative_number() -> None:
+    tables = build(AdmissionSettings("bloom", 2, period_ms=1))
+    step(tables, np.array([5]), event_ms=0)
+    counts = tables.export("t").counts
+    assert counts is not None
+    tables.import_counts(replace(counts, last_seen=np.full_like(counts.last_seen, np.iinfo(np.int64).min)))
+    step(tables, np.array([8]), event_ms=1000)
+    assert step(tables, np.array([5]), event_ms=1000)[0] == 0
 
 
 def test_chance_admits_its_share_whatever_the_batch() -> None:

@@ -10,9 +10,11 @@ import pytest
 
 from kernels import _core
 from kernels.batch import EncodedBatch
-from kernels.rows import TableRows
+from kernels.lifecycle_settings import AdmissionSettings, EvictionSettings
+from kernels.rows import AdmissionCounts, TableRows
 from kernels.sample_window import SampleIdWindow
 from kernels.tables import ColumnSettings, EmbeddingTables, TableSettings
+from tests.kernels.reference_lifecycle import hash_key
 
 NUMBERS = np.empty((64, 0), np.float32)
 
@@ -97,6 +99,32 @@ def test_apply_creates_and_updates_all_rows_or_none() -> None:
     wanted.apply(gradient, 9)
     assert state(tables) == state(wanted)
     assert tables.row_count("a") == tables.row_count("b") == 74 + 64
+
+
+def test_a_step_that_admits_and_forgets_many_counts_reserves_room_for_both() -> None:
+    """Both note erased counts: room for the larger of the two is not enough."""
+    table = TableSettings(
+        "a",
+        1,
+        admission=AdmissionSettings("counter", 2),
+        eviction=EvictionSettings(time_ttl_ms=1000, rows_per_step=3000),
+    )
+    tables = EmbeddingTables([table], [ColumnSettings("x", "a")], 0, 6000)
+
+    keys, zeros = np.arange(6000), np.zeros(6000, np.int64)
+    tables.import_counts(AdmissionCounts("a", keys, np.zeros((6000, 0), np.uint8), np.ones(6000, np.uint32), zeros))
+    # The step sweeps the lower half of the hashes, and admits the keys of the upper one.
+    admitted = np.array([key for key in range(6000) if hash_key(key) % 2**32 >= 2**31])
+    tables.prepare(EncodedBatch(len(admitted), (admitted,), (None,), np.empty((len(admitted), 0), np.float32)))
+    tables.lookup()
+    gradient = np.zeros((len(admitted), tables.stride), np.float32)
+    # What fails after the reserve ends the process.
+    until_it_succeeds(lambda: tables.apply(gradient, 5000), same_as(tables), least=3)
+    assert tables.row_count("a") == len(admitted)
+    counts = tables.capture()[0].counts
+    assert counts is not None
+    assert sorted(counts.keys.tolist()) == list(range(6000))
+    assert not np.any(counts.occurrences)
 
 
 def test_prepare_can_be_repeated() -> None:

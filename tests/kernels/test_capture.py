@@ -3,10 +3,14 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from kernels.batch import EncodedBatch
+from kernels.lifecycle_settings import AdmissionSettings
+from kernels.rows import TableRows
 from kernels.tables import ColumnSettings, EmbeddingTables, InitializerSettings, OptimizerSettings, TableSettings
 
 
@@ -167,3 +171,42 @@ def test_unknown_tables_and_wrong_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"table 'b': slots have shape \[1, 3\]; wanted \[1, 7\]: .*another optimizer"):
         tables.import_rows(type(b)("b", b.keys, b.values, b.slots[:, :3], b.frequency, b.last_seen, b.tombstones))
     assert tables.row_count("b") == 1
+
+
+def test_an_imported_row_is_nobodys_change_even_in_the_place_of_a_changed_one() -> None:
+    tables = build()
+    step(tables, [1], [1])
+    tables.capture()
+    rows = tables.export("a")
+    step(tables, [2], [1])
+    # The changed row leaves, and the imported one takes its place.
+    nothing = (rows.values[:0], rows.slots[:0], rows.frequency[:0], rows.last_seen[:0])
+    tables.import_rows(TableRows("a", rows.keys[:0], *nothing, np.array([1, 2])))
+    tables.import_rows(rows)
+    assert tables.capture()[0].keys.tolist() == []
+    tables.import_rows(TableRows("a", rows.keys[:0], *nothing, np.array([1])))
+    step(tables, [2], [1])
+    tables.import_rows(TableRows("a", rows.keys[:0], *nothing, np.array([2])))
+    tables.import_rows(rows)
+    # Once it does change, it is told once.
+    step(tables, [1], [1])
+    assert tables.capture()[0].keys.tolist() == [1]
+
+
+def test_imported_counts_are_nobodys_change_even_in_the_place_of_a_changed_one() -> None:
+    table = TableSettings("t", 1, 1, admission=AdmissionSettings("counter", 9))
+    tables = EmbeddingTables([table], [ColumnSettings("c", "t")], 0, 8)
+
+    def count(key: int) -> None:
+        tables.prepare(EncodedBatch(1, (np.array([key]),), (None,), np.empty((1, 0), np.float32)))
+        tables.lookup()
+        tables.apply(np.zeros((1, tables.stride), np.float32), 0)
+
+    count(1)
+    counts = tables.export("t").counts
+    assert counts is not None
+    tables.import_counts(replace(counts, occurrences=np.zeros(1, np.uint32)))
+    tables.import_counts(replace(counts, keys=np.array([5])))
+    captured = tables.capture()[0].counts
+    assert captured is not None
+    assert captured.keys.tolist() == []
