@@ -210,10 +210,12 @@ def test_settings_that_cannot_work_are_refused_with_the_reason() -> None:
         OptimizerSettings("group_adam", learning_rate=0.0)
     with pytest.raises(ValueError, match="optimizer l21 -1"):
         OptimizerSettings(l21=-1.0)
-    for kind in ("adam", "adamw", "adam_async", "rmsprop_async", "group_adam"):
+    divides: list[OptimizerKind] = ["adam", "adamw", "adam_async", "rmsprop_async", "group_adam"]
+    for kind in divides:
         with pytest.raises(ValueError, match=f"optimizer epsilon 1e-39; {kind} divides by it"):
             OptimizerSettings(kind, epsilon=1e-39)
-    for kind in ("adagrad", "rowwise_adagrad", "adagrad_decay"):
+    accumulates: list[OptimizerKind] = ["adagrad", "rowwise_adagrad", "adagrad_decay"]
+    for kind in accumulates:
         with pytest.raises(ValueError, match=r"epsilon 0\.0 with initial_accumulator 0\.0"):
             OptimizerSettings(kind, epsilon=0.0, initial_accumulator=0.0)
     with pytest.raises(ValueError, match="schedule factor 2"):

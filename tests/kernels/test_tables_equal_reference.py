@@ -106,8 +106,15 @@ def run(data: st.DataObject) -> None:  # noqa: PLR0912
                 table.touched.discard(key)
             # Half of them come back, under other row numbers than before, perhaps of rows that changed.
             back = np.arange(0, half, 2)[::-1]
-            parts = (block.keys, block.values, block.slots, block.frequency, block.last_seen)
-            returned = TableRows(name, *(part[back] for part in parts), block.tombstones[:0])  # type: ignore[arg-type]
+            returned = TableRows(
+                name,
+                block.keys[back],
+                block.values[back],
+                block.slots[back],
+                block.frequency[back],
+                block.last_seen[back],
+                block.tombstones[:0],
+            )
             for tables_of in (engine, follower):
                 tables_of.import_rows(returned)
             for key in returned.keys.tolist():
