@@ -127,7 +127,6 @@ Counts = tuple[
     NDArray[np.uint8],
     NDArray[np.uint32],
     NDArray[np.int64],
-    NDArray[np.int64],
 ]
 Block = tuple[
     NDArray[np.int64],
@@ -180,6 +179,10 @@ class Group:
         frequency: NDArray[np.uint32],
         last_seen: NDArray[np.int64],
         tombstones: NDArray[np.int64],
+        count_keys: NDArray[np.int64],
+        counters: NDArray[np.uint8],
+        occurrences: NDArray[np.uint32],
+        counts_last_seen: NDArray[np.int64],
     ) -> None: ...
     def import_counts(
         self,

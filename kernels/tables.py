@@ -201,6 +201,11 @@ class EmbeddingTables:
             MemoryError: No room; nothing was changed.
         """
         position = self._table(rows.table)
+        counts = rows.counts
+        if counts is None or not self.trainable:
+            counts = self._nothing_counted(position)
+        elif counts.table != rows.table:
+            raise ValueError(f"rows of table {rows.table!r} with counts of {counts.table!r}; wanted one table's")
         self._group.import_rows(
             position,
             np.ascontiguousarray(rows.keys),
@@ -209,9 +214,11 @@ class EmbeddingTables:
             np.ascontiguousarray(rows.frequency),
             np.ascontiguousarray(rows.last_seen),
             np.ascontiguousarray(rows.tombstones),
+            np.ascontiguousarray(counts.keys),
+            np.ascontiguousarray(counts.counters),
+            np.ascontiguousarray(counts.occurrences),
+            np.ascontiguousarray(counts.last_seen),
         )
-        if rows.counts is not None and self.trainable:
-            self.import_counts(rows.counts)
 
     def import_counts(self, counts: AdmissionCounts) -> None:
         """Takes over what admission remembers, entry by entry: later ones win, those of 0 occurrences are forgotten.
@@ -281,16 +288,18 @@ class EmbeddingTables:
     def _rows(self, position: int, name: str, block: _core.Block) -> TableRows:
         remembered: AdmissionCounts | None = None
         if self.trainable and self.tables[position].admission.kind in ("counter", "bloom"):
-            keys, counters, occurrences, last_seen, forgotten = block[6]
-            gone = len(forgotten)
-            remembered = AdmissionCounts(
-                name,
-                np.concatenate([forgotten, keys]),
-                np.concatenate([np.zeros((gone, counters.shape[1]), np.uint8), counters]),
-                np.concatenate([np.zeros(gone, np.uint32), occurrences]),
-                np.concatenate([np.zeros(gone, np.int64), last_seen]),
-            )
+            # Nothing is copied here: what was captured is forgotten, and a copy may find no room.
+            remembered = AdmissionCounts(name, *block[6])
         return TableRows(name, *block[:6], counts=remembered)
+
+    def _nothing_counted(self, position: int) -> AdmissionCounts:
+        return AdmissionCounts(
+            self.tables[position].name,
+            np.empty(0, np.int64),
+            np.empty((0, self._group.counter_width(position)), np.uint8),
+            np.empty(0, np.uint32),
+            np.empty(0, np.int64),
+        )
 
     def _table(self, name: str) -> int:
         try:

@@ -178,27 +178,33 @@ void Admission::expire(std::uint32_t first, std::uint32_t last, std::int64_t old
   }
 }
 
-AdmissionBlock Admission::copy(const Array<std::uint32_t>& rows, Array<std::int64_t>&& tombstones) const {
+AdmissionBlock Admission::copy(const Array<std::uint32_t>& rows, const Array<std::int64_t>& tombstones) const {
   AdmissionBlock block;
   const std::size_t width = counter_width();
-  block.tombstones = std::move(tombstones);
-  block.keys.resize(rows.size());
-  block.counters.resize(rows.size() * width);
-  block.occurrences.resize(rows.size());
-  block.last_seen.resize(rows.size());
+  const std::size_t gone = tombstones.size();
+  const std::size_t count = gone + rows.size();
+  block.keys.resize(count);
+  block.counters.resize(count * width);
+  block.occurrences.resize(count);
+  block.last_seen.resize(count);
+  std::copy(tombstones.begin(), tombstones.end(), block.keys.begin());
+  std::fill_n(block.counters.begin(), gone * width, std::uint8_t{0});
+  std::fill_n(block.occurrences.begin(), gone, 0U);
+  std::fill_n(block.last_seen.begin(), gone, 0);
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    block.keys[i] = rows_->store.key(rows[i]);
-    if (width != 0) std::memcpy(block.counters.data() + i * width, rows_->store.row(rows[i]), width);
-    block.occurrences[i] = rows_->store.frequency(rows[i]);
-    block.last_seen[i] = rows_->store.last_seen(rows[i]);
+    const std::size_t at = gone + i;
+    block.keys[at] = rows_->store.key(rows[i]);
+    if (width != 0) std::memcpy(block.counters.data() + at * width, rows_->store.row(rows[i]), width);
+    block.occurrences[at] = rows_->store.frequency(rows[i]);
+    block.last_seen[at] = rows_->store.last_seen(rows[i]);
   }
   return block;
 }
 
 AdmissionBlock Admission::changes() {
   if (rows_ == nullptr) return {};
-  KeyedRows::Changes changed = rows_->changes();
-  return copy(changed.rows, std::move(changed.tombstones));
+  const KeyedRows::Changes changed = rows_->changes();
+  return copy(changed.rows, changed.tombstones);
 }
 
 void Admission::forget_changes() noexcept {
@@ -218,13 +224,17 @@ void Admission::mark_changed(const std::int64_t* keys, std::size_t count, const 
   if (rows_ != nullptr) rows_->mark_changed(keys, count, tombstones, tombstone_count);
 }
 
-void Admission::import(const AdmissionBlockView& block) {
+void Admission::reserve_import(const AdmissionBlockView& block) {
   if (rows_ == nullptr) return;
   missing_.clear();
   reserve_more(missing_, block.count);
   for (std::size_t i = 0; i < block.count; ++i)
     if (rows_->find(block.keys[i]) == kNoRow) missing_.push_back(hash_key(block.keys[i]));
   rows_->reserve(0, missing_.data(), missing_.size());
+}
+
+void Admission::import(const AdmissionBlockView& block) noexcept {
+  if (rows_ == nullptr) return;
   for (std::size_t i = 0; i < block.count; ++i) {
     const std::uint64_t hash = hash_key(block.keys[i]);
     std::uint32_t r = rows_->index.find(hash, block.keys[i]);

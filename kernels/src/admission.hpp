@@ -29,9 +29,8 @@ constexpr std::size_t kFilterBlock = 64;
 struct AdmissionBlock {
   Array<std::int64_t> keys;          // [n]
   Array<std::uint8_t> counters;      // [n, width]
-  Array<std::uint32_t> occurrences;  // [n], never 0
+  Array<std::uint32_t> occurrences;  // [n], 0 = a tombstone; those come first
   Array<std::int64_t> last_seen;     // [n]: counter: newest event time in ms; bloom: the period that the counters belong to
-  Array<std::int64_t> tombstones;    // [m]
 };
 
 struct AdmissionBlockView {
@@ -70,8 +69,10 @@ class Admission {
   void forget_changes() noexcept;
   AdmissionBlock all() const;
   void mark_changed(const std::int64_t* keys, std::size_t count, const std::int64_t* tombstones, std::size_t tombstone_count);
-  // Later entries win; marks nothing as changed. Throws std::bad_alloc and changes nothing.
-  void import(const AdmissionBlockView& block);
+  // Makes room for import() of the same entries; throws std::bad_alloc and changes nothing that can be seen.
+  void reserve_import(const AdmissionBlockView& block);
+  // Later entries win; marks nothing as changed.
+  void import(const AdmissionBlockView& block) noexcept;
 
   std::size_t counter_width() const noexcept { return settings_.kind == AdmissionKind::kBloom ? kFilterBlock : 0; }
   std::size_t size() const noexcept { return rows_ == nullptr ? 0 : rows_->store.size(); }
@@ -80,7 +81,7 @@ class Admission {
  private:
   std::int64_t block_of(std::uint64_t mixed) const noexcept;
   std::int64_t period(std::int64_t clock_ms) const noexcept;
-  AdmissionBlock copy(const Array<std::uint32_t>& rows, Array<std::int64_t>&& tombstones) const;
+  AdmissionBlock copy(const Array<std::uint32_t>& rows, const Array<std::int64_t>& tombstones) const;
 
   AdmissionSettings settings_;
   std::uint64_t stream_;

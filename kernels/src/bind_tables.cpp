@@ -50,34 +50,38 @@ nb::tuple block_to_numpy(RowBlock&& block, const Table& table) {
   const std::size_t tombstones = block.tombstones.size();
   AdmissionBlock& counts = block.admission;
   const std::size_t counted = counts.keys.size();
-  const std::size_t forgotten = counts.tombstones.size();
   return nb::make_tuple(
       to_numpy(std::move(block.keys), {n}), to_numpy(std::move(block.values), {n, table.dim()}),
       to_numpy(std::move(block.slots), {n, table.slot_width()}), to_numpy(std::move(block.frequency), {n}),
       to_numpy(std::move(block.last_seen), {n}), to_numpy(std::move(block.tombstones), {tombstones}),
       nb::make_tuple(to_numpy(std::move(counts.keys), {counted}),
                      to_numpy(std::move(counts.counters), {counted, table.counter_width()}),
-                     to_numpy(std::move(counts.occurrences), {counted}), to_numpy(std::move(counts.last_seen), {counted}),
-                     to_numpy(std::move(counts.tombstones), {forgotten})));
+                     to_numpy(std::move(counts.occurrences), {counted}), to_numpy(std::move(counts.last_seen), {counted})));
 }
 
-void import_counts(Group& group, std::size_t at, const Vector<std::int64_t>& keys, const Matrix<std::uint8_t>& counters,
-                   const Vector<std::uint32_t>& occurrences, const Vector<std::int64_t>& last_seen) {
-  const Table& table = group.table(at);
+AdmissionBlockView view_counts(const Table& table, const Vector<std::int64_t>& keys, const Matrix<std::uint8_t>& counters,
+                               const Vector<std::uint32_t>& occurrences, const Vector<std::int64_t>& last_seen) {
   const std::size_t n = keys.shape(0);
   if (counters.shape(0) != n || counters.shape(1) != table.counter_width() || occurrences.shape(0) != n ||
       last_seen.shape(0) != n)
     throw std::invalid_argument("table '" + table.name() + "': counts of " + std::to_string(counters.shape(1)) +
                                 " bytes per key; wanted " + std::to_string(table.counter_width()) +
                                 " and as many of everything as keys: was another admission set?");
-  const AdmissionBlockView view{keys.data(), counters.data(), occurrences.data(), last_seen.data(), n};
+  return AdmissionBlockView{keys.data(), counters.data(), occurrences.data(), last_seen.data(), n};
+}
+
+void import_counts(Group& group, std::size_t at, const Vector<std::int64_t>& keys, const Matrix<std::uint8_t>& counters,
+                   const Vector<std::uint32_t>& occurrences, const Vector<std::int64_t>& last_seen) {
+  const AdmissionBlockView view = view_counts(group.table(at), keys, counters, occurrences, last_seen);
   const nb::gil_scoped_release released;
   group.import_counts(at, view);
 }
 
 void import_rows(Group& group, std::size_t at, const Vector<std::int64_t>& keys, const Matrix<float>& values,
                  const Matrix<float>& slots, const Vector<std::uint32_t>& frequency,
-                 const Vector<std::int64_t>& last_seen, const Vector<std::int64_t>& tombstones) {
+                 const Vector<std::int64_t>& last_seen, const Vector<std::int64_t>& tombstones,
+                 const Vector<std::int64_t>& count_keys, const Matrix<std::uint8_t>& counters,
+                 const Vector<std::uint32_t>& occurrences, const Vector<std::int64_t>& counts_last_seen) {
   const Table& table = group.table(at);
   const std::size_t n = keys.shape(0);
   const std::string where = "table '" + table.name() + "': ";
@@ -97,8 +101,9 @@ void import_rows(Group& group, std::size_t at, const Vector<std::int64_t>& keys,
     view.frequency = frequency.data();
     view.last_seen = last_seen.data();
   }
+  const AdmissionBlockView counts = view_counts(table, count_keys, counters, occurrences, counts_last_seen);
   const nb::gil_scoped_release released;
-  group.import(at, view);
+  group.import(at, view, counts);
 }
 
 using Buffer = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
@@ -191,7 +196,8 @@ void bind_group(nb::module_& module) {
           nb::arg("table"), nb::arg("keys").noconvert())
       .def("import_rows", &import_rows, nb::arg("table"), nb::arg("keys").noconvert(), nb::arg("values").noconvert(),
            nb::arg("slots").noconvert(), nb::arg("frequency").noconvert(), nb::arg("last_seen").noconvert(),
-           nb::arg("tombstones").noconvert())
+           nb::arg("tombstones").noconvert(), nb::arg("count_keys").noconvert(), nb::arg("counters").noconvert(),
+           nb::arg("occurrences").noconvert(), nb::arg("counts_last_seen").noconvert())
       .def("row_count", &Group::row_count, nb::arg("table"), nb::call_guard<nb::gil_scoped_release>())
       .def("memory_bytes", &Group::bytes, nb::call_guard<nb::gil_scoped_release>());
 }

@@ -198,15 +198,18 @@ std::size_t Group::erase(std::size_t table, const std::int64_t* keys, std::size_
   return tables_[table]->erase(keys, count);
 }
 
-void Group::import(std::size_t table, const RowBlockView& rows) {
+void Group::import(std::size_t table, const RowBlockView& rows, const AdmissionBlockView& counts) {
   const std::lock_guard<std::mutex> lock(mutex_);
   looked_up_ = false;
+  tables_[table]->admission().reserve_import(counts);
   tables_[table]->import(rows);
+  tables_[table]->admission().import(counts);
 }
 
 void Group::import_counts(std::size_t table, const AdmissionBlockView& counts) {
   const std::lock_guard<std::mutex> lock(mutex_);
   looked_up_ = false;
+  tables_[table]->admission().reserve_import(counts);
   tables_[table]->admission().import(counts);
 }
 

@@ -74,7 +74,8 @@ class Group {
   void mark_counts_changed(std::size_t table, const std::int64_t* keys, std::size_t count, const std::int64_t* tombstones,
                            std::size_t tombstone_count);
   std::size_t erase(std::size_t table, const std::int64_t* keys, std::size_t count);
-  void import(std::size_t table, const RowBlockView& rows);
+  // Rows and counts, or neither; throws std::bad_alloc.
+  void import(std::size_t table, const RowBlockView& rows, const AdmissionBlockView& counts);
   void import_counts(std::size_t table, const AdmissionBlockView& counts);
   // What beside rows and counts decides how training goes on: steps, newest event time, and where each table's sweeps stand.
   Array<std::int64_t> state();

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -152,6 +153,74 @@ def test_an_import_writes_everything_or_nothing() -> None:
     exported = tables.export("b")
     assert len(exported.keys) == n
     assert np.all(exported.values == 1)
+
+
+def counting() -> EmbeddingTables:
+    """A table with rows, counts, and both gone and changed ones since its last capture."""
+    table = TableSettings("a", 3, admission=AdmissionSettings("bloom", 2, capacity=100))
+    other = TableSettings("b", 16, admission=AdmissionSettings("counter", 2))
+    tables = EmbeddingTables([table, other], [ColumnSettings("x", "a"), ColumnSettings("y", "b")], 0, 64)
+    step(tables, np.arange(64))
+    tables.capture()
+    step(tables, np.arange(40, 104))
+    return tables
+
+
+def all_of(blocks: list[TableRows]) -> list[bytes]:
+    parts = []
+    for rows in blocks:
+        parts += [rows.keys.tobytes(), rows.values.tobytes(), rows.slots.tobytes(), rows.tombstones.tobytes()]
+        counts = rows.counts
+        assert counts is not None
+        parts += [counts.keys.tobytes(), counts.counters.tobytes(), counts.occurrences.tobytes()]
+    return parts
+
+
+def test_an_import_writes_rows_and_counts_or_neither() -> None:
+    tables, source = counting(), counting()
+    for begin in range(1000, 30_000, 32):
+        step(source, np.repeat(np.arange(begin, begin + 32), 2) if begin % 64 else np.arange(begin, begin + 64))
+    for name in ("a", "b"):
+        rows = source.export(name)
+        before = [all_of([tables.export(each)]) for each in ("a", "b")]
+
+        def unchanged(before: list[list[bytes]] = before) -> None:
+            assert [all_of([tables.export(each)]) for each in ("a", "b")] == before
+
+        until_it_succeeds(lambda rows=rows: tables.import_rows(rows), unchanged, least=8)  # type: ignore[misc]
+        counts, wanted = tables.export(name).counts, rows.counts
+        assert counts is not None and wanted is not None
+        assert set(wanted.keys.tolist()) <= set(counts.keys.tolist())
+
+
+def test_an_import_of_counts_that_do_not_fit_writes_no_rows() -> None:
+    tables = counting()
+    rows = counting().export("b")
+    before = all_of([tables.export("b")])
+    assert rows.counts is not None
+    wrong = replace(rows.counts, counters=np.zeros((len(rows.counts.keys), 64), np.uint8))
+    with pytest.raises(ValueError, match="counts of 64 bytes per key; wanted 0"):
+        tables.import_rows(replace(rows, values=rows.values + 1, counts=wrong))
+    with pytest.raises(ValueError, match="rows of table 'b' with counts of 'a'"):
+        tables.import_rows(replace(rows, values=rows.values + 1, counts=replace(rows.counts, table="a")))
+    assert all_of([tables.export("b")]) == before
+
+
+def test_a_capture_of_counts_that_fails_forgets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(*_: object) -> None:
+        raise MemoryError
+
+    tables, wanted = counting(), counting()
+    # numpy has no failing allocator; whatever it copied would stand in for it.
+    for name in ("concatenate", "array", "copy"):
+        monkeypatch.setattr(np, name, no_room)
+    captured: list[TableRows] = []
+    until_it_succeeds(lambda: captured.extend(tables.capture()), same_as(tables), least=10)
+    monkeypatch.undo()
+    assert all_of(captured) == all_of(wanted.capture())
+    gone = captured[1].counts
+    assert gone is not None
+    assert gone.keys[gone.occurrences == 0].tolist() == list(range(-63, -39))
 
 
 def test_a_capture_that_fails_forgets_nothing() -> None:
