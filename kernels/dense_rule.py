@@ -23,9 +23,9 @@ class DenseRule:
     def __init__(self, settings: OptimizerSettings) -> None:
         self._rule = _core.DenseRule(core_optimizer(settings))
 
-    def begin(self, size: int) -> Floats:
-        """State float32 [n] of a weight of ``size`` elements that was never updated."""
-        return self._rule.begin(size)
+    def begin(self, values: Floats) -> Floats:
+        """State float32 [n] of a weight with these values, float32 [size], that was never updated."""
+        return self._rule.begin(np.ascontiguousarray(values, np.float32))
 
     def update(self, values: Floats, state: Floats, gradient: Floats, step: int) -> tuple[Floats, Floats]:
         """One step; returns new values and state.

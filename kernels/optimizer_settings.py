@@ -69,6 +69,9 @@ class ScheduleSettings:
 class OptimizerSettings:
     """How a row or a dense weight learns; each rule reads its own settings. Formulas: ``update_rules_variant.cpp``.
 
+    FTRL and group FTRL take initial values up as if they were learned, and ``l1`` and ``l21`` then shrink them: with
+    either, ids that nothing speaks for become zeros. Group FTRL cannot with neither ``initial_accumulator`` nor ``l2``.
+
     Attributes:
         kind: The rule.
         learning_rate: Its step size.

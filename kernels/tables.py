@@ -312,7 +312,8 @@ class EmbeddingTables:
 class TableReader:
     """Answers batches with a buffer of its own; several readers may run on several threads while nobody writes.
 
-    A key without a row reads as the initial row that the learner would give it.
+    A key without a row reads as the initial row that the learner would give it; as ``not_admitted``, where its table's
+    admission is not ``always``.
     """
 
     def __init__(self, group: _core.Group) -> None:

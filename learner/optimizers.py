@@ -33,7 +33,7 @@ class DenseOptimizer:
     def __init__(self, variables: Sequence[tf.Variable], settings: spec.Optimizer) -> None:
         self._variables = list(variables)
         self._rule = DenseRule(OptimizerSettings.of(settings.model_dump()))
-        self._slots = [self._rule.begin(int(np.prod(variable.shape))) for variable in self._variables]
+        self._slots = [self._rule.begin(variable.numpy().reshape(-1)) for variable in self._variables]
         self._step = 0
 
     def apply(self, gradients: Sequence[Floats]) -> None:

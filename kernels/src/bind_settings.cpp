@@ -77,13 +77,14 @@ void bind_settings(nb::module_& module) {
   nb::class_<Optimizer>(module, "DenseRule")
       .def(nb::init<OptimizerSettings>(), nb::arg("settings"))
       .def("begin",
-           [](const Optimizer& self, std::size_t size) {
+           [](const Optimizer& self, const Vector<float>& values) {
+             const std::size_t size = values.shape(0);
              const std::size_t width = self.slots().width(size);
              Array<float> slots(width, 0.0F);
-             self.fill_initial_slots(slots.data(), size);
+             self.fill_initial_slots(slots.data(), values.data(), size);
              return to_numpy(std::move(slots), {width});
            },
-           nb::arg("size"))
+           nb::arg("values").noconvert())
       .def("update",
            [](const Optimizer& self, nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu> row,
               const Vector<float>& gradient, std::uint64_t step) {

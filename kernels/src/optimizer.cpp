@@ -85,7 +85,16 @@ SlotLayout Optimizer::slots() const noexcept {
   return {0, 0};
 }
 
-void Optimizer::fill_initial_slots(float* slots, std::size_t dim) const noexcept {
+void Optimizer::fill_initial_linear(float* z, const float* values, std::size_t count) const noexcept {
+  const auto root = std::sqrt(static_cast<float>(settings_.initial_accumulator));
+  const auto rate = static_cast<float>(settings_.learning_rate);
+  const bool group = settings_.kind == OptimizerKind::kGroupFtrl;
+  const float by = group ? root / rate + static_cast<float>(2 * settings_.l2)
+                         : (static_cast<float>(settings_.beta) + root) / rate + static_cast<float>(settings_.l2);
+  for (std::size_t d = 0; d < count; ++d) z[d] = -(by * values[d]);
+}
+
+void Optimizer::fill_initial_slots(float* slots, const float* values, std::size_t dim) const noexcept {
   std::fill(slots, slots + this->slots().width(dim), 0.0F);
   const auto accumulator = static_cast<float>(settings_.initial_accumulator);
   switch (settings_.kind) {
@@ -98,6 +107,7 @@ void Optimizer::fill_initial_slots(float* slots, std::size_t dim) const noexcept
       return;
     case OptimizerKind::kFtrl:
     case OptimizerKind::kGroupFtrl:
+      fill_initial_linear(slots, values, dim);
       std::fill(slots + dim, slots + 2 * dim, accumulator);
       return;
     default:
@@ -105,18 +115,20 @@ void Optimizer::fill_initial_slots(float* slots, std::size_t dim) const noexcept
   }
 }
 
-void Optimizer::widen(float* row, std::size_t from, std::size_t to) const noexcept {
+void Optimizer::widen(float* row, const float* added, std::size_t from, std::size_t to) const noexcept {
   const SlotLayout layout = slots();
   // From the end, as every part moves up.
   std::copy_backward(row + from + layout.wide * from, row + from + layout.width(from), row + to + layout.width(to));
-  const bool fills = settings_.kind == OptimizerKind::kAdagrad || settings_.kind == OptimizerKind::kAdagradDecay ||
-                     settings_.kind == OptimizerKind::kFtrl || settings_.kind == OptimizerKind::kGroupFtrl;
+  const bool linear = settings_.kind == OptimizerKind::kFtrl || settings_.kind == OptimizerKind::kGroupFtrl;
+  const bool fills = linear || settings_.kind == OptimizerKind::kAdagrad || settings_.kind == OptimizerKind::kAdagradDecay;
   for (std::size_t part = layout.wide; part > 0; --part) {
     float* place = row + part * to;
     std::copy_backward(row + part * from, row + (part + 1) * from, place + from);
     // The accumulator is the last array of all rules that have one.
     std::fill(place + from, place + to, fills && part == layout.wide ? static_cast<float>(settings_.initial_accumulator) : 0.0F);
   }
+  std::copy_n(added, to - from, row + from);
+  if (linear) fill_initial_linear(row + to + from, added, to - from);
 }
 
 void Optimizer::update(float* const* rows, const float* gradients, std::size_t count, std::size_t dim,

@@ -109,17 +109,20 @@ class Optimizer {
   explicit Optimizer(OptimizerSettings settings);
 
   SlotLayout slots() const noexcept;
-  // State [width] of a row that was never updated.
-  void fill_initial_slots(float* slots, std::size_t dim) const noexcept;
+  // State [width] of a row with these values [dim] that was never updated.
+  void fill_initial_slots(float* slots, const float* values, std::size_t dim) const noexcept;
   // A row of `from` coordinates becomes one of `to`: values and state move apart in place of `row` [to + width(to)], whose
-  // first floats hold the old row. New values are the caller's to write; new state begins as a fresh row's.
-  void widen(float* row, std::size_t from, std::size_t to) const noexcept;
+  // first floats hold the old row. `added` [to - from] are the new values; their state begins as a fresh row's.
+  void widen(float* row, const float* added, std::size_t from, std::size_t to) const noexcept;
   // Updates `count` rows (values, then slots) by their summed gradients [count, dim]; `step` counts the updates before.
   void update(float* const* rows, const float* gradients, std::size_t count, std::size_t dim,
               std::uint64_t step) const noexcept;
   std::size_t bytes() const noexcept { return corrections_.capacity() * sizeof(BiasCorrection); }
 
  private:
+  // FTRL's z for values that were never updated; see update_rules_variant.cpp.
+  void fill_initial_linear(float* z, const float* values, std::size_t count) const noexcept;
+
   OptimizerSettings settings_;
   Array<BiasCorrection> corrections_;
 };

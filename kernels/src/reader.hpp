@@ -14,7 +14,8 @@ class Reader {
   // `group` must outlive the reader.
   explicit Reader(const Group& group);
 
-  // Fills the buffer and returns the number of rows; an absent key reads as its initial row.
+  // Fills the buffer and returns the number of rows; an absent key reads as its initial row or, where not every key is
+  // admitted, as the value for that.
   std::size_t lookup(const BatchView& batch);
   float* buffer() noexcept { return buffer_.data(); }
   // Unique keys of the last lookup that had no row.

@@ -38,13 +38,11 @@ Table::Table(TableSettings settings, bool trainable)
 
 std::size_t Table::bytes() const noexcept { return rows_.bytes() + admission_.bytes() + optimizer_.bytes(); }
 
-// What the table will store: rounded to its precision, zeros beyond the first rung.
-void Table::fill_initial_values(std::int64_t key, float* values) const noexcept {
-  const std::size_t own = format_.dims.front();
-  initializer_.fill(key, values, 0, own);
-  std::fill(values + own, values + dim(), 0.0F);
+// What the table will store of coordinates [begin, end): rounded to its precision.
+void Table::fill_initial_values(std::int64_t key, float* values, std::size_t begin, std::size_t end) const noexcept {
+  initializer_.fill(key, values, begin, end);
   if (format_.precision == Precision::kFloat32) return;
-  for (std::size_t d = 0; d < own; ++d) {
+  for (std::size_t d = begin; d < end; ++d) {
     const std::uint16_t half = to_nearest(values[d], format_.precision);
     widen(&half, 1, format_.precision, values + d);
   }
@@ -57,7 +55,8 @@ void Table::read_absent(UniqueKeys& unique, std::size_t at, const StepTime* now)
                      : admission_.admits(unique.keys[at], unique.hashes[at], unique.counts[at], now->step, now->clock_ms);
   (admitted ? unique.created : unique.refused).push_back(static_cast<std::uint32_t>(at));
   if (admitted) {
-    fill_initial_values(unique.keys[at], values);
+    fill_initial_values(unique.keys[at], values, 0, format_.dims.front());
+    std::fill(values + format_.dims.front(), values + dim(), 0.0F);
   } else {
     std::fill(values, values + dim(), settings_.admission.not_admitted);
   }

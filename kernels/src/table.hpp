@@ -121,7 +121,7 @@ class Table {
   template <std::size_t kDim>
   void read_rows(UniqueKeys& unique, const StepTime* now) const;
   void read_absent(UniqueKeys& unique, std::size_t at, const StepTime* now) const;
-  void fill_initial_values(std::int64_t key, float* values) const noexcept;
+  void fill_initial_values(std::int64_t key, float* values, std::size_t begin, std::size_t end) const noexcept;
   void create(UniqueKeys& unique) noexcept;
   void update_plain(UniqueKeys& unique, std::uint64_t step) noexcept;
   void update_formatted(UniqueKeys& unique, std::uint64_t step) noexcept;

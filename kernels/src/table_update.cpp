@@ -63,7 +63,8 @@ void Table::create(UniqueKeys& unique) noexcept {
     const std::uint32_t r = rows_.take(0, unique.keys[i], unique.hashes[i]);
     unsigned char* row = rows_.store.row(r);
     format_.write_values(row, 0, unique.values.data() + i * dim());
-    optimizer_.fill_initial_slots(reinterpret_cast<float*>(row + format_.value_part(0)), format_.dims[0]);
+    optimizer_.fill_initial_slots(reinterpret_cast<float*>(row + format_.value_part(0)), unique.values.data() + i * dim(),
+                                  format_.dims[0]);
     admission_.forget(unique.keys[i], unique.hashes[i]);
     unique.rows[i] = r;
   }
@@ -141,8 +142,9 @@ void Table::promote(UniqueKeys& unique) noexcept {
     float* row = scratch_.data();
     format_.read_values(old, from, row);
     std::memcpy(row + format_.dims[from], old + format_.value_part(from), format_.state_width(from) * sizeof(float));
-    optimizer_.widen(row, format_.dims[from], format_.dims[to]);
-    initializer_.fill(unique.keys[i], row, format_.dims[from], format_.dims[to]);
+    float* initial = row + dim() + format_.slot_width();
+    fill_initial_values(unique.keys[i], initial, format_.dims[from], format_.dims[to]);
+    optimizer_.widen(row, initial + format_.dims[from], format_.dims[from], format_.dims[to]);
     const std::uint32_t step = format_.stamped ? format_.stamp(old, from) : 0;
     const std::uint32_t moved = rows_.move(r, unique.hashes[i], to);
     unsigned char* place = store.row(moved);

@@ -173,7 +173,8 @@ struct RmsPropAsync {
 };
 
 // FTRL-Proximal (McMahan et al., KDD 2013, algorithm 1): z <- z + g - sigma w with sigma = (sqrt(n + g^2) - sqrt(n)) / rate;
-// w = 0 if |z| <= l1, else -(z - sign(z) l1) / ((beta + sqrt(n)) / rate + l2)
+// w = 0 if |z| <= l1, else -(z - sign(z) l1) / ((beta + sqrt(n)) / rate + l2). z begins at -w times that divisor, so that the
+// initial w is kept but for what l1 takes; with z = 0 the first update would forget it. GroupFtrl alike.
 struct Ftrl {
   template <std::size_t kDim>
   static void row(SPRINGTIDE_ROW) {

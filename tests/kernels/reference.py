@@ -64,7 +64,7 @@ class ReferenceTable:
         """The row that a key begins with."""
         dim = self.settings.dims[0]
         values = nearest(initial_row(self.settings, key)[:dim], self.settings.precision)
-        return Row(values, rules.initial_slots(self.settings.optimizer, dim))
+        return Row(values, rules.initial_slots(self.settings.optimizer, values))
 
     def full(self, row: Row) -> tuple[Floats, Floats]:
         """Values and state as they stand outside the table."""
@@ -92,7 +92,7 @@ class ReferenceTable:
         optimizer = self.settings.optimizer
         tail = nearest(initial_row(self.settings, key)[own:to], self.settings.precision)
         wide = rules.WIDE[optimizer.kind]
-        begin = rules.initial_slots(optimizer, to)
+        begin = rules.initial_slots(optimizer, np.concatenate([row.values, tail]))
         parts = [
             np.concatenate([row.slots[i * own : (i + 1) * own], begin[i * to + own : (i + 1) * to]])
             for i in range(wide)

@@ -75,13 +75,20 @@ def slot_width(optimizer: OptimizerSettings, dim: int) -> int:
     return WIDE[optimizer.kind] * dim + SINGLE.get(optimizer.kind, 0)
 
 
-def initial_slots(optimizer: OptimizerSettings, dim: int) -> Floats:
+def initial_slots(optimizer: OptimizerSettings, values: Floats) -> Floats:
     """The state of a row that was never updated."""
+    dim = len(values)
     slots = np.zeros(slot_width(optimizer, dim), f32)
     if optimizer.kind in ("adagrad", "adagrad_decay", "rowwise_adagrad"):
         slots[: max(WIDE[optimizer.kind] * dim, 1)] = optimizer.initial_accumulator
     elif optimizer.kind in ("ftrl", "group_ftrl"):
         slots[dim:] = optimizer.initial_accumulator
+        root, rate = np.sqrt(f32(optimizer.initial_accumulator)), f32(optimizer.learning_rate)
+        if optimizer.kind == "ftrl":
+            by = (f32(optimizer.beta) + root) / rate + f32(optimizer.l2)
+        else:
+            by = root / rate + f32(2 * optimizer.l2)
+        slots[:dim] = -(by * values)
     return slots
 
 

@@ -46,6 +46,11 @@ def textbook(o: OptimizerSettings) -> Iterator[Array]:  # noqa: PLR0912
     a, b1, b2, eps = o.learning_rate, o.beta1, o.beta2, o.epsilon
     m, v, z, n = np.zeros(DIM), np.zeros(DIM), np.zeros(DIM), np.full(DIM, o.initial_accumulator)
     q_before, row_n = np.zeros(DIM), o.initial_accumulator
+    # As if the initial values had been learned.
+    if o.kind == "ftrl":
+        z = -w * ((o.beta + np.sqrt(n)) / a + o.l2)
+    elif o.kind == "group_ftrl":
+        z = -w * (np.sqrt(n) / a + 2 * o.l2)
     for t, g in enumerate(GRADIENTS, start=1):
         m_hat = (b1 * m + (1 - b1) * g) / (1 - b1**t)
         v_hat = (b2 * v + (1 - b2) * g**2) / (1 - b2**t)
@@ -118,6 +123,13 @@ def test_ftrl_takes_the_sign_and_the_threshold_right(gradient: float, wanted: fl
     tables = next(trained(optimizer, np.array([[gradient]]), begin=0.0))
     scale = (1 + math.sqrt(max(4.0, gradient**2))) / (1 + 2.0)
     assert tables[0] == pytest.approx(wanted / scale, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["ftrl", "group_ftrl"])
+def test_an_ftrl_rule_keeps_initial_values_that_nothing_speaks_against(kind: OptimizerKind) -> None:
+    rule = OptimizerSettings(kind, 0.1, l2=0.3)
+    np.testing.assert_allclose(list(trained(rule, np.zeros((2, DIM)))), BEGIN, rtol=1e-6)
+    assert not np.any(list(trained(replace(rule, l1=100.0), np.zeros((1, DIM)))))
 
 
 def test_group_adam_without_regularisation_is_adam() -> None:
