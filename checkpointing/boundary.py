@@ -8,6 +8,7 @@ from typing import Literal
 from checkpointing.packfile import Int64, Number, Part
 from checkpointing.paths import BOUNDARY_KEY
 from checkpointing.signed import from_signed_json, to_signed_json
+from infra.errors import Corrupt, Invalid
 from infra.object_store import NotFound, ObjectStore
 
 
@@ -53,3 +54,11 @@ def read_boundary(store: ObjectStore) -> Boundary:
 def first_version(store: ObjectStore) -> int:
     """The lowest number from which on the line has no gap; raises as :func:`read_boundary`."""
     return read_boundary(store).version
+
+
+def is_collected(store: ObjectStore, version: int) -> bool:
+    """Whether ``version`` lies below the boundary; not where that is wrong, which whoever needs it is told."""
+    try:
+        return read_boundary(store).version > version
+    except (Corrupt, Invalid):
+        return False

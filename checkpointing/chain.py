@@ -10,7 +10,11 @@ from checkpointing.base import Base, base_versions, read_base
 from checkpointing.history import ancestors, read_manifest
 from checkpointing.link import Link
 from checkpointing.manifest import Manifest
+from infra.errors import Corrupt
+from infra.logs import logger
 from infra.object_store import ObjectStore
+
+_log = logger()
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,11 @@ class Chain:
     def deltas(self) -> tuple[Link, ...]:
         """The links after the base."""
         return self.links[0 if self.base is None else len(self.base.parts) :]
+
+    def servable_before(self, broken: int, promoted: Collection[int]) -> int:
+        """The newest version on the way, before ``broken``, that replicas may answer from; 0 if there is none."""
+        servable = (link.version for link in self.links if link.servable or link.version in promoted)
+        return max((version for version in servable if version < broken), default=0)
 
 
 def plan(store: ObjectStore, model: str, target: int, *, without: Collection[int] = ()) -> Chain:
@@ -79,9 +88,14 @@ def plan(store: ObjectStore, model: str, target: int, *, without: Collection[int
 def _base_of(store: ObjectStore, model: str, version: int) -> tuple[Base | None, Manifest | None]:
     """The base of ``version`` and the version's manifest; None where the base is gone or of another line.
 
-    A store that was rewound may hold bases of versions that it has lost since and that were committed anew.
+    A store that was rewound may hold bases of versions that it has lost since and that were committed anew. A base that
+    is wrong is passed over, too: the deltas before it may be there still.
     """
-    base = read_base(store, model, version)
+    try:
+        base = read_base(store, model, version)
+    except Corrupt as error:
+        _log.error("base_passed_over", version=version, error=error)
+        return None, None
     if base is None:
         return None, None
     manifest = read_manifest(store, model, version)

@@ -19,6 +19,8 @@ from infra.object_store import AlreadyExists, NotFound, ObjectStore
 DecisionKind = Literal["pin", "unpin", "promote", "pause", "resume", "revert-learner"]
 OF_A_VERSION: Final = frozenset({"pin", "promote", "revert-learner"})
 MOST_RACES: Final = 50
+# How often a watch looks; replicas obey within a second.
+CONTROL_EVERY_S: Final = 0.5
 
 
 class Decision(Part):
@@ -112,7 +114,7 @@ class ControlLog:
         found: list[Decision] = []
         if not self._started:
             numbers = [paths.decision_number(key) or 0 for key in self._store.list(paths.CONTROL)]
-            found += map(self._taken, ahead(self._read, range(1, max(numbers, default=0) + 1)))
+            found += map(self._taken, ahead(self._read, range(self.entries + 1, max(numbers, default=0) + 1)))
             self._started = True
         while (entry := self._read(self.entries + 1)) is not None:
             found.append(self._taken(entry))
@@ -173,3 +175,41 @@ class ControlLog:
         if entry.model != self._model:
             raise Invalid(f"the store holds model `{entry.model}`", wanted=f"`{self._model}`", where=key)
         return entry
+
+
+class ControlWatch:
+    """Looks at the log twice a second for one that obeys it; a wrong entry is told, and those before it hold.
+
+    Attributes:
+        problem: What is wrong with the log; None where nothing is.
+    """
+
+    def __init__(self, store: ObjectStore, model: str, clock: Clock) -> None:
+        """Makes no request yet."""
+        self._log = ControlLog(store, model)
+        self._clock = clock
+        self._not_before = 0.0
+        self.problem: Corrupt | Invalid | None = None
+
+    @property
+    def decisions(self) -> Decisions:
+        """What held at the last look."""
+        return self._log.decisions
+
+    def look(self) -> bool:
+        """Whether there are new decisions.
+
+        Raises:
+            Unavailable: The store does not answer; the next call looks again.
+        """
+        now = self._clock.monotonic()
+        if now < self._not_before:
+            return False
+        known = self._log.entries
+        try:
+            self._log.poll()
+            self.problem = None
+        except (Corrupt, Invalid) as error:
+            self.problem = error
+        self._not_before = now + CONTROL_EVERY_S
+        return self._log.entries > known

@@ -8,23 +8,20 @@ from dataclasses import dataclass
 from typing import Final
 
 from checkpointing import lease
-from checkpointing.boundary import read_boundary
-from checkpointing.chain import Chain
+from checkpointing.boundary import is_collected
 from checkpointing.content import ServingContent
-from checkpointing.control import ControlLog, Decision
+from checkpointing.control import ControlWatch, Decision
 from checkpointing.history import check_succession, manifests, newest_version, read_manifest
 from checkpointing.lease import Lease, plan_held
 from checkpointing.manifest import Manifest
 from checkpointing.servable import newest_servable
 from checkpointing.switching import Broken, Loader
 from infra.clock import Clock
-from infra.errors import Corrupt, Invalid
+from infra.errors import Corrupt, Invalid, Unavailable
 from infra.object_store import ObjectStore
 
 # A wrong file is tried again this often; a wrong manifest at every poll, which costs what a poll costs.
 RETRY_AFTER_S: Final = 1.0
-# How often the control log is looked at; replicas obey within a second.
-CONTROL_EVERY_S: Final = 0.5
 # Manifests read in one poll at most, so that a replica far behind switches on its way; and reported after a start.
 MOST_STEPS: Final = 256
 # Refused versions that wait for a servable one; beyond this it is cheaper to begin with a base.
@@ -62,8 +59,9 @@ class Follower:
         self._store = store
         self._model = model
         self._clock = clock
-        self._control = ControlLog(store, model)
-        self._control_at = 0.0
+        self._control = ControlWatch(store, model, clock)
+        # By decision, when `_goal` was found.
+        self._promoted: frozenset[int] = frozenset()
         self._looked = False
         self._seen: Manifest | None = None
         self._heard = 0.0
@@ -93,7 +91,7 @@ class Follower:
     @property
     def problem(self) -> Corrupt | Invalid | None:
         """What keeps the follower on its version now; None where nothing does."""
-        return self._problem
+        return self._problem or self._control.problem
 
     @property
     def pin(self) -> Decision | None:
@@ -106,39 +104,31 @@ class Follower:
         Raises:
             Unavailable: The store does not answer; nothing is lost, poll again.
         """
-        known = self._problem
+        known = self.problem
         problem: Corrupt | Invalid | None = None
         due = self._clock.monotonic() >= self._not_before
         read = len(self._unreported)
         switch = None
+        decided = self._control.look()
         try:
-            decided = self._look_at_control()
             if self._looked:
                 self._step()
             elif due:
                 self._start()
         except (Corrupt, Invalid) as error:
-            problem, decided = error, False
+            problem = error
         if due or decided or len(self._unreported) > read:
             switch, broken = self._switch()
             problem = problem or broken
             if problem is not None:
                 self._not_before = self._clock.monotonic() + RETRY_AFTER_S
         else:
-            problem = problem or known  # what was wrong is not due for another look
+            problem = problem or self._problem  # what was wrong is not due for another look
         self._problem = problem
         reported = tuple(self._unreported)
         self._unreported.clear()
-        news = problem if problem is not None and str(problem) != str(known) else None
+        news = self.problem if self.problem is not None and str(self.problem) != str(known) else None
         return Update(reported, switch, news)
-
-    def _look_at_control(self) -> bool:
-        now = self._clock.monotonic()
-        if now < self._control_at:
-            return False
-        decided = bool(self._control.poll())
-        self._control_at = now + CONTROL_EVERY_S
-        return decided
 
     def _servable(self, manifest: Manifest) -> bool:
         return manifest.gate.servable or manifest.version in self._control.decisions.promoted
@@ -148,10 +138,11 @@ class Follower:
         newest = newest_version(self._store)
         if newest is not None:
             tail: deque[Manifest] = deque(maxlen=MOST_STEPS)
-            goal = newest_servable(self._store, self._model, newest, self._control.decisions.promoted, tail.appendleft)
+            promoted = self._control.decisions.promoted
+            goal = newest_servable(self._store, self._model, newest, promoted, tail.appendleft)
             self._seen = read_manifest(self._store, self._model, newest)
             self._unreported.extend(tail)
-            self._goal = goal or 0
+            self._goal, self._promoted = goal or 0, promoted
             self._covered = newest
         self._looked = True
 
@@ -175,7 +166,7 @@ class Follower:
         now = self._clock.monotonic()
         if self.seen and now - self._heard > lease.GRACE_S / 4:
             self._heard = now
-            if read_boundary(self._store).version > self.seen + 1:
+            if is_collected(self._store, self.seen + 1):
                 self._looked = False
                 self._ahead.clear()
 
@@ -185,15 +176,17 @@ class Follower:
         try:
             if pin is not None:
                 return self._to_pinned(pin.version or 0)
-            if self._detached or len(self._ahead) > MOST_AHEAD:
+            if self._detached or (self._covered > self._version and self._promoted != self._control.decisions.promoted):
                 self._reattach()
         except (Corrupt, Invalid) as error:
             return None, error
         servable = [manifest for manifest in self._ahead if self._servable(manifest)]
-        if self._version > 0 and self._covered <= self._version:
+        if self._version > 0 and self._covered <= self._version and len(self._ahead) <= MOST_AHEAD:
             return self._extend(servable)
-        goal = servable[-1].version if servable else self._goal
-        return (None, None) if goal in (0, self._version) else self._to(goal)
+        self._goal = servable[-1].version if servable else self._goal
+        if len(self._ahead) > MOST_AHEAD:
+            self._look_away()
+        return (None, None) if self._goal in (0, self._version) else self._to(self._goal)
 
     def _extend(self, servable: list[Manifest]) -> tuple[ServingContent | None, Corrupt | Invalid | None]:
         """The switch that adds what is ahead to what the replica has."""
@@ -212,7 +205,7 @@ class Follower:
             try:
                 switch = self._loader.load(target, links, full=False)
             except Broken as error:
-                if read_boundary(self._store).version > error.version:
+                if is_collected(self._store, error.version):
                     return self._to(target.version)  # collected while nothing servable followed: begin with a base
                 broken.add(error.version)
                 problem = problem or error.problem
@@ -240,29 +233,36 @@ class Follower:
                     if chain.base is not None and error.version == chain.base.version:
                         without.add(chain.base.version)
                     else:
-                        target = 0 if exactly else self._before(chain, error.version)
+                        promoted = self._control.decisions.promoted
+                        target = 0 if exactly else chain.servable_before(error.version, promoted)
                     continue
-                self._arrive(target)
-                return switch, problem
+                return switch, problem or self._arrive(target)
         return None, problem
 
-    def _before(self, chain: Chain, broken: int) -> int:
-        promoted = self._control.decisions.promoted
-        good = [link.version for link in chain.links if link.version < broken]
-        servable = {link.version for link in chain.links if link.servable or link.version in promoted}
-        return max(servable.intersection(good), default=0)
+    def _arrive(self, version: int) -> Corrupt | Invalid | None:
+        """The replica has ``version``; returns what is wrong with the line after it."""
+        self._version, self._goal = version, 0
+        self._ahead = [manifest for manifest in self._ahead if manifest.version > version]
+        if self._detached or version >= self._covered:
+            return None
+        problem = None
+        try:
+            if self.seen - version <= MOST_AHEAD:
+                line = manifests(self._store, self._model, version + 1, self.seen)
+                self._ahead = [manifest.for_folding() for manifest in line if manifest.changes]
+                self._covered = version
+                return None
+        except (Corrupt, Invalid) as error:
+            problem = error
+        except Unavailable:
+            pass  # the switch is good, and must not be lost
+        self._look_away()
+        return problem
 
-    def _arrive(self, version: int) -> None:
-        self._version = version
-        self._goal = 0
-        if self._detached:
-            return
-        if version < self._covered and self.seen > version:
-            line = manifests(self._store, self._model, version + 1, self.seen)
-            self._ahead = [manifest.for_folding() for manifest in line if manifest.changes]
-            self._covered = version
-        else:
-            self._ahead = [manifest for manifest in self._ahead if manifest.version > version]
+    def _look_away(self) -> None:
+        """The next servable version is reached by a full switch: what lies before it need not be known."""
+        self._ahead.clear()
+        self._covered = self.seen
 
     def _to_pinned(self, version: int) -> tuple[ServingContent | None, Corrupt | Invalid | None]:
         self._detached = True
@@ -286,14 +286,12 @@ class Follower:
         return switch, None
 
     def _reattach(self) -> None:
-        """After a pin, or too many refused versions: what is newest now is found as at a start."""
-        newest = self.seen
+        """After a pin, or where one that was not kept is promoted: what is newest now is found as at a start."""
         promoted = self._control.decisions.promoted
-        goal = newest_servable(self._store, self._model, newest, promoted) or 0 if newest else 0
-        self._ahead.clear()
-        self._covered = newest
-        self._detached = False
-        if goal == self._version:
+        goal = newest_servable(self._store, self._model, self.seen, promoted) or 0 if self.seen else 0
+        self._look_away()
+        self._detached, self._promoted = False, promoted
+        if goal == self._version > 0:
             self._arrive(goal)
         else:
             self._goal = goal
