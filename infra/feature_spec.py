@@ -32,7 +32,8 @@ def feature_spec_hash(pipeline: Pipeline) -> str:
             for table in pipeline.tables
         ],
         "model": {
-            **pipeline.model.model_dump(mode="json", exclude={"optimizer"}),
+            **pipeline.model.model_dump(mode="json", exclude={"optimizer", "loss"}),
+            "loss": pipeline.model.loss.kind,
             **_rule(pipeline.model.optimizer),
         },
         "labels": [feedback.name for feedback in pipeline.events.feedback],

@@ -18,7 +18,7 @@ from infra.spec_checks import (
     window_findings,
 )
 from infra.spec_events import Condition, EventField, Events, Feedback, Impressions, Join, Samples, Topic
-from infra.spec_model import ModelName, Widths, unused_settings
+from infra.spec_model import Loss, ModelName, Widths, loss_findings, unused_settings
 from infra.spec_part import FieldName, FieldType, Name, Part, Secret, Span, refuse
 from infra.spec_table import Admission, DenseOptimizer, Eviction, Initializer, Optimizer, Rung, Schedule, Table
 from infra.units import ByteSize, Duration
@@ -37,6 +37,7 @@ __all__ = [
     "Impressions",
     "Initializer",
     "Join",
+    "Loss",
     "Name",
     "Optimizer",
     "Part",
@@ -120,6 +121,7 @@ class Model(Part):
     experts: int = Field(default=4, ge=1, le=256)
     tower: Widths = (16,)
     settings: dict[str, JsonValue] = Field(default={})
+    loss: Loss = Loss()
     optimizer: DenseOptimizer = DenseOptimizer()
 
     @model_validator(mode="after")
@@ -227,7 +229,7 @@ class Pipeline(Part):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         parts = _parts(self)
-        refuse([*findings(parts), *window_findings(parts, self.join)])
+        refuse([*findings(parts), *window_findings(parts, self.join), *loss_findings(self.model.loss, self.join)])
         return self
 
 

@@ -7,12 +7,14 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
+
+from infra.spec_part import Part, refuse
 
 if TYPE_CHECKING:
-    from infra.spec import Model, Table
+    from infra.spec import Join, Model, Table
     from infra.spec_part import Place
 
 # Which settings each built-in model reads beside `hidden`; any other must keep its default.
@@ -47,6 +49,31 @@ def _model_name(name: str) -> str:
 
 ModelName = Annotated[str, AfterValidator(_model_name)]
 Widths = tuple[Annotated[int, Field(ge=1, le=65536)], ...]
+
+
+class Loss(Part):
+    """What a sample teaches (docs/models.md). The delayed-feedback losses want a stream of their own kind."""
+
+    kind: Literal["log_loss", "weighted", "fnw", "fnc", "es_dfm"] = "log_loss"
+    positive_weight: float = Field(default=1.0, gt=0, le=1e6)
+    down_sampling: Literal["weight", "log_odds"] = "weight"
+
+    @model_validator(mode="after")
+    def _uses_what_is_set(self) -> Self:
+        if self.kind != "weighted" and self.positive_weight != 1:
+            refuse([(("positive_weight",), f"unused while `kind` is {self.kind}; set weighted, or leave it out")])
+        return self
+
+
+def loss_findings(loss: Loss, join: Join) -> Iterator[tuple[Place, str]]:
+    """A loss that expects another stream than the join makes; places are those of the whole pipeline."""
+    immediate = join.labels == "immediate"
+    if loss.kind in {"fnw", "fnc"} and not immediate:
+        text = f"{loss.kind} expects every impression as a negative at once; wanted `join.labels: immediate`"
+        yield ("model", "loss", "kind"), text
+    if loss.kind == "es_dfm" and immediate:
+        text = "es_dfm expects a window before each verdict; wanted `join.labels: after_window` or `aligned`"
+        yield ("model", "loss", "kind"), text
 
 
 def unused_settings(model: Model) -> Iterator[tuple[Place, str]]:

@@ -47,7 +47,14 @@ def build_trainer(
         encoder=encoder,
         statistics=RunningStatistics(encoder.features),
         tables=tables,
-        step=TrainingStep(model, layout.stride, len(labels), pipeline.model.optimizer),
+        step=TrainingStep(
+            model,
+            layout.stride,
+            len(labels),
+            pipeline.model.optimizer,
+            pipeline.model.loss,
+            pipeline.join.keep_negatives,
+        ),
         metrics=ProgressiveMetrics(pipeline.learner.quality_bucket.ms),
         timer=timer,
     )

@@ -18,6 +18,9 @@ from streaming import sample
 # A sample that counts for more than a million others tells of a broken producer.
 LARGEST_WEIGHT: Final = 1e6
 
+# The inverse of a rate is a weight.
+SMALLEST_RATE: Final = 1e-6
+
 _LONGEST_REASON = 200
 
 _REQUIRED = ("sample_id", "kind", "impression_ts", "received_ts", "known_ts", "weight")
@@ -48,6 +51,7 @@ class Samples:
         kinds: ``[n]`` Arrow strings.
         labels: ``[n, labels]`` float32, 0 or 1, NaN where null.
         weights: ``[n]`` float32.
+        log_rates: ``[n]`` float32, ln of the rate at which samples like it were kept; 0 where all were.
         impression_ms: ``[n]`` int64, event time of the impression.
         received_ms: ``[n]`` int64, Kafka's time of the sample's newest event.
         known_ms: ``[n]`` int64, when the label could be known.
@@ -59,6 +63,7 @@ class Samples:
     kinds: pa.Array
     labels: npt.NDArray[np.float32]
     weights: npt.NDArray[np.float32]
+    log_rates: npt.NDArray[np.float32]
     impression_ms: npt.NDArray[np.int64]
     received_ms: npt.NDArray[np.int64]
     known_ms: npt.NDArray[np.int64]
@@ -76,6 +81,7 @@ class Samples:
             kinds=self.kinds.take(taken),
             labels=self.labels[rows],
             weights=self.weights[rows],
+            log_rates=self.log_rates[rows],
             impression_ms=self.impression_ms[rows],
             received_ms=self.received_ms[rows],
             known_ms=self.known_ms[rows],
@@ -165,6 +171,9 @@ class SampleDecoder:
         weights = table["weight"].to_numpy()
         if not np.all((weights >= 0) & (weights <= LARGEST_WEIGHT)):
             raise _NotASample("`weight` is negative or too large")
+        rates = _rates(table)
+        if not np.all((rates >= SMALLEST_RATE) & (rates <= 1)):
+            raise _NotASample(f"`{_RATE}` is not between {SMALLEST_RATE:g} and 1")
         for name in self._labels:
             label = table[name]
             if pc.all(pc.or_(pc.equal(label, 0), pc.equal(label, 1))).as_py() not in (True, None):
@@ -183,6 +192,7 @@ class SampleDecoder:
             kinds=_array(table, "kind"),
             labels=labels,
             weights=table["weight"].to_numpy().astype(np.float32),
+            log_rates=np.log(_rates(table)).astype(np.float32),
             impression_ms=_milliseconds(table, "impression_ts"),
             received_ms=_milliseconds(table, "received_ts"),
             known_ms=_milliseconds(table, "known_ts"),
@@ -202,6 +212,16 @@ def is_feedback(kinds: pa.Array) -> npt.NDArray[np.bool_]:
     """Which samples hold something a user did; the others are verdicts for want of it."""
     feedback = pc.is_in(kinds, value_set=pa.array([sample.CLICK, sample.CORRECTED]))
     return np.asarray(feedback.to_numpy(zero_copy_only=False), np.bool_)
+
+
+def is_late(kinds: pa.Array) -> npt.NDArray[np.bool_]:
+    """Which samples hold feedback that came after the verdict of none."""
+    return np.asarray(pc.equal(kinds, sample.CORRECTED).to_numpy(zero_copy_only=False), np.bool_)
+
+
+def _rates(table: pa.Table) -> npt.NDArray[np.float64]:
+    """The rates of down-sampling; one that is null or absent is 1."""
+    return np.asarray(table[_RATE].fill_null(1.0).to_numpy(), np.float64)
 
 
 def _array(table: pa.Table, name: str) -> pa.Array:

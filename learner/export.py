@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 from checkpointing.dense_operations import ALLOWED
@@ -14,7 +15,7 @@ _INPUT = "input"
 _OUTPUT = "prediction"
 
 
-def export_graph(model: Any, stride: int) -> bytes:
+def export_graph(model: Any, stride: int, serve: Callable[[Any], Any] = tf.sigmoid) -> bytes:
     """Serialises the forward pass for the replicas.
 
     Placeholders ``input`` ``[None, stride]`` and ``weight_<i>`` in the order of ``model.weights`` (that of the
@@ -26,6 +27,7 @@ def export_graph(model: Any, stride: int) -> bytes:
     Args:
         model: A built Keras model ``[B, stride]`` to logits.
         stride: Columns of the input.
+        serve: Logits to probabilities (:meth:`learner.losses.Loss.serve`).
 
     Returns:
         A serialised ``GraphDef``.
@@ -46,7 +48,7 @@ def export_graph(model: Any, stride: int) -> bytes:
             inputs,
             training=False,
         )
-        tf.sigmoid(logits, name=_OUTPUT)
+        tf.identity(serve(logits), name=_OUTPUT)
     definition = graph.as_graph_def()
     _refuse_foreign(definition)
     _rename(definition, keep={_INPUT, _OUTPUT} | {f"weight_{index}" for index in range(len(weights))})

@@ -180,7 +180,7 @@ class Learner:
         capture = Capture(
             tables=rows,
             dense=trainer.step.dense(),
-            dense_optimizer=trainer.step.optimizer.state() | table_state(trainer.tables),
+            dense_optimizer=trainer.step.own_state() | table_state(trainer.tables),
             statistics=trainer.statistics.state(),
             sample_ids={WINDOW: np.ascontiguousarray(trainer.window.capture()), **counts_to_arrays(rows)},
             positions=self._positions.current(),

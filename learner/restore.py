@@ -66,7 +66,7 @@ def restore_trainer(
         dense_optimizer = restore_table_state(trainer.tables, state.dense_optimizer)
         if state.dense:
             trainer.step.load(state.dense)
-            trainer.step.optimizer.load(dense_optimizer)
+            trainer.step.load_own(dense_optimizer)
         if state.statistics:
             trainer.statistics = RunningStatistics.from_state(trainer.encoder.features, state.statistics)
     except (KeyError, ValueError) as error:

@@ -189,7 +189,7 @@ def _claim(
 
 def _graph(pipeline: spec.Pipeline, trainer: Trainer, writer: Writer, state: LearnerState) -> Graph | None:
     """The dense program's reference, if the newest version has another one or none."""
-    graph = export_graph(trainer.step.model, trainer.tables.stride)
+    graph = export_graph(trainer.step.model, trainer.tables.stride, trainer.step.loss.serve)
     if state.graph is not None and state.graph.sha256 == digest(graph):
         return None
     return writer.put_graph(graph, weights=list(trainer.step.dense()), labels=label_columns(pipeline))

@@ -15,7 +15,7 @@ from infra.kafka.batch import Batch
 from kernels.features import FeatureEncoder, RunningStatistics
 from kernels.sample_window import SampleIdWindow
 from kernels.tables import EmbeddingTables, EncodedBatch
-from learner.decode import Rejected, SampleDecoder, Samples
+from learner.decode import Rejected, SampleDecoder, Samples, is_late
 from learner.progress import ProgressiveMetrics
 from learner.step import TrainingStep
 
@@ -155,7 +155,8 @@ class Trainer:
             self.tables.prepare(scaled)
             rows = self.tables.lookup()
         with self._timer("dense"):
-            result = self.step(self.tables.buffer[:rows], labels, weights)
+            late = is_late(samples.kinds)[part]
+            result = self.step(self.tables.buffer[:rows], labels, weights, samples.log_rates[part], late)
         with self._timer("apply"):
             if result.exploded:
                 # A loss that is no number would spoil its bucket's sums, too.
@@ -185,7 +186,7 @@ def _out_of_range(encoded: EncodedBatch) -> npt.NDArray[np.bool_]:
 def state_of(trainer: Trainer) -> dict[str, Any]:
     """Every array that decides what the trainer does next, by name; for comparing two of them bit for bit."""
     state: dict[str, Any] = {f"dense/{name}": value for name, value in trainer.step.dense().items()}
-    state |= {f"optimizer/{name}": value for name, value in trainer.step.optimizer.state().items()}
+    state |= {f"optimizer/{name}": value for name, value in trainer.step.own_state().items()}
     state |= {f"statistics/{name}": value for name, value in trainer.statistics.state().items()}
     state["window"] = trainer.window.export()
     for table in trainer.tables.tables:

@@ -95,7 +95,7 @@ def test_restored_it_goes_on_bit_for_bit(case: Case) -> None:
     one, settings = case.trainer, settings_of(case.name)
     other = make_trainer(settings)
     other.step.load(one.step.dense())
-    other.step.optimizer.load(one.step.optimizer.state())
+    other.step.load_own(one.step.own_state())
     other.statistics = type(one.statistics).from_state(one.encoder.features, one.statistics.state())
     for table in one.tables.tables:
         other.tables.import_rows(one.tables.export(table.name))

@@ -94,7 +94,7 @@ def test_a_restored_step_goes_on_bit_for_bit() -> None:
         first(*batch(5, DEEP, seed))
     second = fresh()
     second.load(first.dense())
-    second.optimizer.load(first.optimizer.state())
+    second.load_own(first.own_state())
     for seed in range(2, 4):
         second(*batch(5, DEEP, seed))
     for name, weight in through.dense().items():
