@@ -117,6 +117,27 @@ def learn(
 
 
 @app.command(rich_help_panel=RUN)
+def replay(
+    pipeline: PipelineFile = DEFAULT_FILE,
+    first: Annotated[int, typer.Option("--from", min=0, help="Begin at this version; 0: before any sample.")] = 0,
+    last: Annotated[
+        int | None, typer.Option("--to", min=1, help="Rebuild this version; without it the newest.")
+    ] = None,
+    output: OutputOption = Output.text,
+) -> None:
+    """Rebuild a version from its samples and compare it with the stored one: exit 1 if a bit differs."""
+
+    def command() -> None:
+        from springtide.replay_command import run_replay
+
+        code = run_replay(pipeline, first, last, as_json=output is Output.json)
+        if code:
+            raise typer.Exit(code)
+
+    run(command)
+
+
+@app.command(rich_help_panel=RUN)
 def serve(
     pipeline: PipelineFile = DEFAULT_FILE,
     name: Annotated[str, typer.Option(help="Name of this replica.")] = "replica-0",

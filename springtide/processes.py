@@ -12,16 +12,22 @@ from infra.clock import SystemClock
 from infra.logs import configure
 from infra.object_store import open_store
 from infra.pipeline_file import load_pipeline
+from infra.spec import Pipeline
 from infra.spec_model import is_own
+
+
+def find_own_model(pipeline: Pipeline, path: Path) -> None:
+    """Lets a model of the user's own be imported from the folder of the pipeline.yaml."""
+    if is_own(pipeline.model.name):
+        # Last, so that it hides nothing of the platform's.
+        sys.path.append(str(path.resolve().parent))
 
 
 def learn(path: Path, *, identity: str, takeover: bool, stop: threading.Event) -> None:
     """Runs the learner until ``stop`` is set; ``identity`` defaults to the host's name."""
     pipeline = load_pipeline(path)
     configure("learner", pipeline.name)
-    if is_own(pipeline.model.name):
-        # The user's module stands beside the file; last, so that it hides nothing of the platform's.
-        sys.path.append(str(path.resolve().parent))
+    find_own_model(pipeline, path)
     from learner.run import run_learner
     from springtide.wiring import build_encoder, build_tables
 

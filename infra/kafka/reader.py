@@ -158,6 +158,14 @@ class PartitionReader:
         self._client.assign([TopicPartition(self.topic, partition, at) for partition, at in positions.items()])
         self._heard = self._clock.monotonic()
 
+    def pause(self, partition: int) -> None:
+        """Stops fetching an assigned partition; nothing of it is returned or lost until :meth:`resume`."""
+        self._client.pause([TopicPartition(self.topic, partition)])
+
+    def resume(self, partition: int) -> None:
+        """Goes on with a paused partition at its position."""
+        self._client.resume([TopicPartition(self.topic, partition)])
+
     def positions(self) -> dict[int, int]:
         """Per assigned partition the offset of the next message that :meth:`poll_batch` would return."""
         return dict(self._positions)
