@@ -30,7 +30,7 @@ def outage(stack: LocalStack, server: Server) -> tuple[Callable[[], None], Calla
 def learned(prober: Prober) -> bool:
     """Whether a probe sent now is learned; while topics come back one after the other it may come too late to be."""
     try:
-        prober.probe(timeout=15)
+        prober.probe(timeout=6)
     except Unavailable:
         return False
     return True
