@@ -23,7 +23,7 @@ from streaming import topics
 
 State = Literal["ok", "warn", "FAIL"]
 CLOCK_WARN_MS = 500
-# What the whole platform takes on one machine beside the servers: learner, two replicas, join and page.
+# What the whole platform takes on one machine beside the servers: learner, two replicas, join, compactor and page.
 NEEDED_GIB = 4.0
 GIB = 1 << 30
 REQUEST_SECONDS = 5.0

@@ -21,7 +21,7 @@ GRACE_SECONDS = 15.0
 
 
 class Loop:
-    """Join, learner, replicas and page of one pipeline, each a process of its own with its log.
+    """Join, learner, compactor, replicas and page of one pipeline, each a process of its own with its log.
 
     Args:
         pipeline: The pipeline; its targets say where each process listens.
@@ -38,7 +38,11 @@ class Loop:
         self.file.write_text(dump_pipeline(pipeline), encoding="utf-8")
         targets = pipeline.dashboard.targets
         self.addresses: dict[str, str] = {"join": targets.join or "", "learner": targets.learner or ""}
-        commands: dict[str, list[str]] = {"join": ["join"], "learner": ["learn", "--identity", "learner-0"]}
+        commands: dict[str, list[str]] = {
+            "join": ["join"],
+            "learner": ["learn", "--identity", "learner-0"],
+            "compactor": ["compact"],
+        }
         for number, address in enumerate(targets.replicas):
             name = f"replica-{number}"
             commands[name] = ["serve", "--name", name, "--port", address.rsplit(":", 1)[1]]
@@ -77,7 +81,9 @@ class Loop:
             raise
 
     def await_ready(self, name: str) -> None:
-        """Waits until the process answers that it is ready."""
+        """Waits until the process answers that it is ready; the compactor answers nobody, and nobody waits for it."""
+        if name not in self.addresses:
+            return
         self.processes[name].wait_until_ready(lambda: is_ready(self.addresses[name]), READY_SECONDS)
 
     def restart(self, name: str, *options: str) -> None:
