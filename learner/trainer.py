@@ -18,6 +18,7 @@ from kernels.tables import EmbeddingTables, EncodedBatch
 from learner.decode import Rejected, SampleDecoder, Samples, is_late
 from learner.progress import ProgressiveMetrics
 from learner.step import TrainingStep
+from learner.table_state import table_state
 
 # A number beyond this tells of a broken producer, and one of them would spoil the sums that a model keeps.
 LARGEST_NUMBER: Final = 1e12
@@ -188,6 +189,7 @@ def state_of(trainer: Trainer) -> dict[str, Any]:
     state: dict[str, Any] = {f"dense/{name}": value for name, value in trainer.step.dense().items()}
     state |= {f"optimizer/{name}": value for name, value in trainer.step.own_state().items()}
     state |= {f"statistics/{name}": value for name, value in trainer.statistics.state().items()}
+    state |= table_state(trainer.tables)
     state["window"] = trainer.window.export()
     for table in trainer.tables.tables:
         rows = trainer.tables.export(table.name)

@@ -13,6 +13,7 @@ from infra import spec
 from learner.export import digest, export_graph
 from learner.models import BUILT_IN, IdBlock, Layout, build_model
 from learner.step import TrainingStep
+from learner.table_state import restore_table_state, table_state
 from learner.trainer import Trainer, state_of
 from serving.dense_program import DenseGraph
 from tests.learner.aligned import aligned
@@ -99,6 +100,7 @@ def test_restored_it_goes_on_bit_for_bit(case: Case) -> None:
     other.statistics = type(one.statistics).from_state(one.encoder.features, one.statistics.state())
     for table in one.tables.tables:
         other.tables.import_rows(one.tables.export(table.name))
+    restore_table_state(other.tables, table_state(one.tables))
     other.window.import_increment(one.window.export())
     for trainer in (one, other):
         learn(trainer, 3_200, 3_328)
