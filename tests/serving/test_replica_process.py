@@ -115,6 +115,7 @@ def test_life_of_a_replica(start: Callable[..., Process], model: Model, store: O
             "version": 2,
             "ready": True,
             "trouble": None,
+            "pinned": None,
         }
         assert (applied["version"], applied["committed_ts"]) == (2, manifest.created_ts)
         assert manifest.created_ts <= applied["applied_ts"] <= CLOCK.now_ms()
