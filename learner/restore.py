@@ -49,7 +49,7 @@ def restore_trainer(
         Unavailable: The store does not answer.
     """
     trainer.window = SampleIdWindow(trainer.window.horizon_ms)
-    _empty(trainer)
+    _empty(trainer, gate)
 
     def take(delta: Delta) -> None:
         _refuse_other_spec(delta.source.feature_spec_hash, spec_hash, delta.source.version)
@@ -74,13 +74,15 @@ def restore_trainer(
     return state
 
 
-def _empty(trainer: Trainer) -> None:
-    """After a failure the next try may begin with a newer base, which names no row that was deleted before it."""
+def _empty(trainer: Trainer, gate: QualityGate) -> None:
+    """After a failure the next try may begin with a newer base, which names nothing that was deleted before it."""
     for table in trainer.tables.tables:
-        if trainer.tables.row_count(table.name):
-            rows = trainer.tables.export(table.name)
-            nothing = {name: getattr(rows, name)[:0] for name in ("keys", "values", "slots", "frequency", "last_seen")}
-            trainer.tables.import_rows(replace(rows, **nothing, tombstones=rows.keys))
+        rows = trainer.tables.export(table.name)
+        nothing = {name: getattr(rows, name)[:0] for name in ("keys", "values", "slots", "frequency", "last_seen")}
+        counts = rows.counts and replace(rows.counts, occurrences=np.zeros_like(rows.counts.occurrences))
+        gone = replace(rows, **nothing, tombstones=rows.keys, counts=counts)
+        trainer.tables.import_rows(gone)
+        gate.note(gone)
 
 
 def _refuse_other_spec(found: str, wanted: str, version: int) -> None:
