@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from checkpointing import paths
-from checkpointing.base import MAX_HASH_BITS, Base
+from checkpointing.base import MAX_HASH_BITS, Base, read_base
 from checkpointing.chain import Chain
 from checkpointing.commit import Persistence
 from checkpointing.content import Content, Delta
@@ -28,7 +28,7 @@ from checkpointing.precision import Precision
 from checkpointing.restore import Arrays
 from checkpointing.windows import joined_sample_ids
 from infra.clock import Clock, new_uuid
-from infra.errors import Bug
+from infra.errors import Bug, Corrupt
 from infra.object_store import AlreadyExists, ObjectStore
 from kernels.rows import TableRows
 
@@ -84,7 +84,7 @@ def compact(
         None where the version has a base already.
 
     Raises:
-        Corrupt: A file on the way is wrong; nothing was written but orphans.
+        Corrupt: A file on the way is wrong, or a wrong base stands in the way; nothing was written but orphans.
         Invalid: There is no such version.
         Unavailable: The store does not answer.
     """
@@ -94,15 +94,23 @@ def compact(
         if chain.base is not None and not chain.deltas:
             return None
         base = _Compaction(store, chain, lease, persistence, window_ms).run(part_bytes, clock.now_ms())
-        persistence.tries(lambda: _create(store, base), f"commit the base of version {version}")
+        persistence.tries(lambda: _create(store, model, base), f"commit the base of version {version}")
     return Compacted(base, len(chain.deltas), sum(file.bytes for link in chain.links for file in link.files))
 
 
-def _create(store: ObjectStore, base: Base) -> None:
+def _create(store: ObjectStore, model: str, base: Base) -> None:
     try:
         store.create(paths.base_key(base.version), base.to_json())
     except AlreadyExists:
-        return  # our own, or another compaction's with the same content
+        found = read_base(store, model, base.version)
+        if found is not None and found.manifest.commit_uuid != base.manifest.commit_uuid:
+            raise Corrupt(
+                "the base is of another line of versions",
+                wanted=f"commit {base.manifest.commit_uuid}",
+                cure="delete the object: nobody uses it",
+                where=paths.base_key(base.version),
+            ) from None
+        # Otherwise our own, or another compaction's with the same content.
 
 
 class _Compaction:

@@ -6,15 +6,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from checkpointing.chain import Chain
 from checkpointing.content import Array, Delta, LearnerState
 from checkpointing.download import fetch
 from checkpointing.history import ahead, newest_version
-from checkpointing.lease import held_chain
+from checkpointing.lease import Lease, plan_held
+from checkpointing.link import Link
 from checkpointing.manifest import Graph
 from checkpointing.merge import Fold
 from infra.clock import Clock, SystemClock
-from infra.errors import Invalid
+from infra.errors import Corrupt, Invalid
+from infra.logs import logger
 from infra.object_store import ObjectStore
+
+_log = logger()
 
 
 @dataclass
@@ -39,11 +44,36 @@ class Arrays:
             self.sample_ids.append(delta.sample_ids)
 
 
+class _WrongBase(Exception):
+    """A file of the base is missing or wrong; what it replaced may be there still."""
+
+    def __init__(self, problem: Corrupt) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Fetches the links of a chain, and tells a wrong base from a wrong delta."""
+
+    store: ObjectStore
+    chain: Chain
+
+    def fetch(self, link: Link) -> Delta:
+        try:
+            return fetch(self.store, link, serving_only=False)
+        except Corrupt as error:
+            if self.chain.base is not None and link.version == self.chain.base.version:
+                raise _WrongBase(error) from error
+            raise
+
+
 def restore(
     store: ObjectStore,
     model: str,
     version: int | None = None,
     *,
+    on_start: Callable[[], None] | None = None,
     on_delta: Callable[[Delta], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
     clock: Clock | None = None,
@@ -54,6 +84,8 @@ def restore(
         store: The model's own prefix.
         model: The model's name.
         version: Which version; after a take-over, ``writer.version``.
+        on_start: Called before the first delta, and again where a base proves wrong and what it replaced is read
+            instead: forget what ``on_delta`` was given.
         on_delta: Gets the parts of the base and each later version's content, oldest first, instead of a fold in
             memory: later rows replace earlier ones, tombstones delete, sample ids accumulate. Then the result's
             tables and sample_ids are empty. Begin with nothing: a base has no tombstones.
@@ -62,26 +94,41 @@ def restore(
 
     Raises:
         Invalid: There is no such version, or it belongs to another model or a newer format.
-        Corrupt: A manifest or a file on the way is wrong.
+        Corrupt: A manifest or a file on the way is wrong, and no other base leads around it.
         Unavailable: The store does not answer.
     """
     target = newest_version(store) if version is None else version
     if target is None:
         raise Invalid("the store holds no version", cure="start a learner first", where=store.url)
-    fold, arrays = Fold(), Arrays()
-    with held_chain(store, model, target, "restore", clock or SystemClock()) as (chain, lease):
-        links = chain.links
-        for done, delta in enumerate(ahead(lambda link: fetch(store, link, serving_only=False), links), start=1):
-            lease.renew()
-            arrays.apply(delta)
-            if on_delta is not None:
-                on_delta(delta)
-                arrays.sample_ids.clear()
-            else:
-                for rows in delta.tables:
-                    fold.add(rows)
-            if progress is not None:
-                progress(done, len(links))
+    without: set[int] = set()
+    wrong: Corrupt | None = None
+    with Lease(store, "restore", clock or SystemClock()) as lease:
+        while True:
+            try:
+                chain = plan_held(store, model, target, lease, without=without)
+            except (Corrupt, Invalid) as error:
+                raise wrong or error from None
+            fold, arrays, parts = Fold(), Arrays(), _Parts(store, chain)
+            if on_start is not None:
+                on_start()
+            try:
+                for done, delta in enumerate(ahead(parts.fetch, chain.links), start=1):
+                    lease.renew()
+                    arrays.apply(delta)
+                    if on_delta is not None:
+                        on_delta(delta)
+                        arrays.sample_ids.clear()
+                    else:
+                        for rows in delta.tables:
+                            fold.add(rows)
+                    if progress is not None:
+                        progress(done, len(chain.links))
+                break
+            except _WrongBase as error:
+                assert chain.base is not None
+                _log.error("base_passed_over", version=chain.base.version, error=error.problem)
+                wrong = wrong or error.problem
+                without.add(chain.base.version)
     return LearnerState(
         manifest=chain.manifest,
         tables={rows.table: rows for rows in fold.result(keep_tombstones=False)},

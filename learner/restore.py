@@ -48,8 +48,6 @@ def restore_trainer(
         Corrupt: A file of the version is wrong.
         Unavailable: The store does not answer.
     """
-    trainer.window = SampleIdWindow(trainer.window.horizon_ms)
-    _empty(trainer, gate)
 
     def take(delta: Delta) -> None:
         _refuse_other_spec(delta.source.feature_spec_hash, spec_hash, delta.source.version)
@@ -61,7 +59,7 @@ def restore_trainer(
         if WINDOW in delta.sample_ids:
             trainer.window.import_increment(np.asarray(delta.sample_ids[WINDOW], np.int64))
 
-    state = restore(store, model, version, on_delta=take, progress=progress)
+    state = restore(store, model, version, on_start=lambda: _empty(trainer, gate), on_delta=take, progress=progress)
     try:
         dense_optimizer = restore_table_state(trainer.tables, state.dense_optimizer)
         if state.dense:
@@ -76,6 +74,7 @@ def restore_trainer(
 
 def _empty(trainer: Trainer, gate: QualityGate) -> None:
     """After a failure the next try may begin with a newer base, which names nothing that was deleted before it."""
+    trainer.window = SampleIdWindow(trainer.window.horizon_ms)
     for table in trainer.tables.tables:
         rows = trainer.tables.export(table.name)
         nothing = {name: getattr(rows, name)[:0] for name in ("keys", "values", "slots", "frequency", "last_seen")}

@@ -176,17 +176,43 @@ def test_a_writer_reverts(memory: ObjectStore, clock: SteppingClock) -> None:
     Reference.of([*steps[:2], new]).assert_is(restore(memory, MODEL))
 
 
-def test_a_wrong_base_is_passed_over_by_replicas_and_told_to_learners(
-    memory: ObjectStore, clock: SteppingClock
-) -> None:
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_wrong_part_of_a_base_is_passed_over(memory: ObjectStore, clock: SteppingClock, earlier: bool) -> None:
+    _, steps = line_of(memory, clock)
+    if earlier:
+        compact(memory, MODEL, 5, clock)
+    compacted = compact(memory, MODEL, 8, clock, part_bytes=1000)
+    assert compacted is not None
+    key = compacted.base.parts[-1][0].key
+    memory.put(key, memory.get(key)[:-1] + b"x")
+    streamed = Reference()
+    restore(memory, MODEL, on_start=streamed.tables.clear, on_delta=streamed.apply)
+    assert streamed.tables["item"] == Reference.of(steps).tables["item"]
+    Reference.of(steps).assert_is(restore(memory, MODEL))
+    memory.delete(paths.manifest_key(2))
+    memory.delete(paths.base_key(5))
+    with pytest.raises(Corrupt, match=key):  # what is wrong, not where the way around it ends
+        restore(memory, MODEL)
+
+
+def test_a_wrong_base_is_passed_over(memory: ObjectStore, clock: SteppingClock) -> None:
+    _, steps = line_of(memory, clock)
+    compact(memory, MODEL, 8, clock)
+    memory.put(paths.base_key(8), b"{}")
+    Reference.of(steps).assert_is(restore(memory, MODEL))
+    update = Follower(memory, MODEL, clock).poll()
+    assert update.switch is not None and update.switch.version == 13
+    assert compact(memory, MODEL, 12, clock) is not None  # the line gets its next base all the same
+    with pytest.raises(Corrupt, match=paths.base_key(8)):
+        compact(memory, MODEL, 8, clock)
+    Reference.of(steps).assert_is(restore(memory, MODEL))
+
+
+def test_replicas_pass_over_a_missing_part(memory: ObjectStore, clock: SteppingClock) -> None:
     _, steps = line_of(memory, clock)
     compacted = compact(memory, MODEL, 8, clock)
     assert compacted is not None
-    key = compacted.base.parts[0][0].key
-    memory.put(key, memory.get(key)[:-1] + b"x")
-    with pytest.raises(Corrupt, match=key):
-        restore(memory, MODEL)
-    memory.delete(key)
+    memory.delete(compacted.base.parts[0][0].key)
     update = Follower(memory, MODEL, clock).poll()
     assert update.switch is not None and isinstance(update.problem, Corrupt)
     replica = Reference()
