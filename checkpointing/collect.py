@@ -20,7 +20,10 @@ from checkpointing.link import Link
 from checkpointing.retention import LineFacts, Retention, boundary_of, kept_for_ever
 from infra.clock import Clock
 from infra.errors import Corrupt
+from infra.logs import logger
 from infra.object_store import Entry, NotFound, ObjectStore
+
+_log = logger()
 
 RETRY_FOR_S: Final = 60.0
 
@@ -117,6 +120,7 @@ class Collector:
             self._prove(bases[first])
         below = [v for v in sorted(bases) if v < first and (v in before.kept or v >= before.version)]
         kept = kept_for_ever(below, self._retention.every) | held.bases.intersection(below)
+        kept |= set(before.kept).intersection(documents).difference(bases)  # what is wrong may be put right
         if first == before.version:
             kept = set(before.kept)
         boundary = Boundary(version=first, kept=tuple(sorted(kept)), created_ts=self._clock.now_ms())
@@ -151,11 +155,13 @@ class Collector:
         named = {file.key for v in living | young if v in bases for files in bases[v].parts for file in files}
         named |= {graph.key for v in living | young if v in bases and (graph := bases[v].graph) is not None}
         named |= {key for version, key in self._graphs.items() if version >= floor}
+        unread = (living | young).difference(bases)
         for prefix, version_of in ((paths.COMPACTED, paths.base_pack_version), (paths.GRAPHS, paths.graph_version)):
             dead += [
                 entry
                 for entry in self._list(prefix)
                 if entry.key not in named and (v := version_of(entry.key)) is not None and v < floor
+                if not (v in unread or (prefix == paths.GRAPHS and unread and v <= max(unread)))
             ]
         dead += [e for e in self._list(paths.LEASES) if e.modified_ms <= now_ms - self._grace_ms]
         return dead
@@ -221,7 +227,11 @@ class Collector:
             return None
 
     def _base(self, version: int) -> Base | None:
-        return self._tries(lambda: read_base(self._store, self._model, version), f"read base {version}")
+        try:
+            return self._tries(lambda: read_base(self._store, self._model, version), f"read base {version}")
+        except Corrupt as error:
+            _log.error("base_passed_over", version=version, error=error)
+            return None
 
     def _is_of_this_line(self, base: Base) -> bool:
         manifest = self._tries(

@@ -90,6 +90,26 @@ def test_a_base_is_proven_before_what_it_replaces_is_deleted(memory: ObjectStore
     assert memory.list("") == sorted([*before, paths.STORE_CLOCK_KEY])
 
 
+def test_a_wrong_base_neither_stops_a_collection_nor_loses_its_files(memory: ObjectStore, clock: SteppingClock) -> None:
+    _, steps = line_of(memory, clock, 30)
+    for version in (4, 12, 21):
+        compact(memory, MODEL, version, clock)
+    every = Retention(versions=1, age_s=0, every=10)
+    assert collect(memory, clock, every).boundary.kept == (4, 12)
+    compact(memory, MODEL, 28, clock)
+    key = paths.base_key(12)
+    good = memory.get(key)
+    memory.put(key, b"{}")
+    boundary = collect(memory, clock, every).boundary
+    assert boundary.version == 28 and boundary.kept == (4, 12, 21)
+    memory.put(key, good)
+    for version in boundary.kept:
+        Reference.of(steps[: version - 1]).assert_is(restore(memory, MODEL, version))
+    memory.put(key, b"{}")
+    collect(memory, clock)
+    Reference.of(steps).assert_is(restore(memory, MODEL))
+
+
 def test_pins_and_leases_hold_what_they_need(memory: ObjectStore, clock: SteppingClock) -> None:
     _, steps = line_of(memory, clock, 20)
     for version in (4, 9, 14, 20):
