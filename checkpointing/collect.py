@@ -97,7 +97,8 @@ class Collector:
         """Moves the boundary as far as the policy allows and deletes what lies below it.
 
         Args:
-            dry_run: Whether to write and delete nothing, and only say what would be.
+            dry_run: Whether to move and delete nothing, and only say what would be; the store's clock is read by a
+                write of `gc/clock` all the same.
 
         Raises:
             Corrupt: A manifest, or the base that would become the first, is wrong; nothing was deleted.

@@ -61,6 +61,7 @@ def manifests(store: ObjectStore, model: str, first: int | None = None, last: in
 
     Raises:
         Corrupt: A manifest is wrong, or missing between others.
+        Invalid: A version asked for was collected, or has a newer format.
     """
     first = first_version(store) if first is None else first
     end = newest_version(store, after=first - 1) if last is None else last
@@ -72,6 +73,11 @@ def manifests(store: ObjectStore, model: str, first: int | None = None, last: in
         strict=True,
     ):
         if manifest is None:
+            boundary = first_version(store)
+            if version < boundary:
+                raise Invalid(
+                    f"version {version} was collected", wanted=f"versions from {boundary} on", where=store.url
+                )
             raise Corrupt(
                 f"version {version} is missing", wanted=f"all versions from {first} to {end}", where=store.url
             )

@@ -69,6 +69,8 @@ def test_what_a_base_replaces_is_deleted(store: ObjectStore, clock: SteppingCloc
     replica.apply(fresh)
     Reference.of(steps).assert_serves(replica)
     assert store.exists(paths.manifest_key(1))  # it names the line
+    with pytest.raises(Invalid, match="version 2 was collected; wanted versions from 9 on"):
+        list(manifests(store, MODEL, 1, 12))
     assert collect(store, clock).deleted == ()
 
 
