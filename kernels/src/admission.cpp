@@ -9,7 +9,6 @@
 namespace springtide {
 namespace {
 
-constexpr std::uint64_t kGolden = 0x9e3779b97f4a7c15ULL;
 constexpr std::uint64_t kDomain = 0x61646d697373696fULL;  // keeps these draws apart from those of initial rows
 
 // Six bits of it per counter, ten counters per word.
@@ -154,9 +153,7 @@ void Admission::forget(std::int64_t key, std::uint64_t hash) noexcept {
 }
 
 std::size_t Admission::count_in(std::uint32_t first, std::uint32_t last) const noexcept {
-  std::size_t count = 0;
-  if (settings_.kind == AdmissionKind::kCounter) rows_->index.each_in(first, last, [&](std::uint32_t, std::uint64_t) { ++count; });
-  return count;
+  return settings_.kind == AdmissionKind::kCounter ? rows_->index.count_in(first, last) : 0;
 }
 
 void Admission::reserve_expiry(std::size_t count) {

@@ -240,4 +240,10 @@ std::size_t BucketIndex::bytes() const noexcept {
   return total;
 }
 
+std::size_t BucketIndex::count_in(std::uint32_t first, std::uint32_t last) const noexcept {
+  std::size_t count = 0;
+  each_in(first, last, [&](std::uint32_t, std::uint64_t) { ++count; });
+  return count;
+}
+
 }  // namespace springtide

@@ -82,6 +82,7 @@ class BucketIndex {
   // depend on how the shards have grown, so that a sweep over the table survives a restore.
   template <class Visit>
   void each_in(std::uint32_t first, std::uint32_t last, Visit visit) const;
+  std::size_t count_in(std::uint32_t first, std::uint32_t last) const noexcept;
 
   std::size_t bytes() const noexcept;
   std::size_t shards() const noexcept { return shards_.size(); }

@@ -10,12 +10,6 @@ namespace {
 constexpr std::uint64_t kSample = 8;
 constexpr std::uint64_t kSmallestSample = 64;
 
-std::size_t count_in(const KeyedRows& rows, const Sweep::Slice& slice) {
-  std::size_t count = 0;
-  rows.index.each_in(slice.first, slice.last, [&](std::uint32_t, std::uint64_t) { ++count; });
-  return count;
-}
-
 }  // namespace
 
 Sweep::Slice Sweep::slice(std::uint64_t wanted, std::uint64_t size) const noexcept {
@@ -33,7 +27,7 @@ EvictionPlan Eviction::plan(KeyedRows& rows, std::size_t created) {
   if (settings_.sweeps()) {
     plan.sweeps = true;
     plan.slice = sweep.slice(settings_.slice, after);
-    most = count_in(rows, plan.slice) + created;
+    most = rows.index.count_in(plan.slice.first, plan.slice.last) + created;
   }
   if (settings_.max_rows != 0 && after > settings_.max_rows) {
     plan.overflows = true;
@@ -41,12 +35,12 @@ EvictionPlan Eviction::plan(KeyedRows& rows, std::size_t created) {
     // The sweep may take some of the sample's rows, and as many less must go then.
     std::uint64_t wanted = std::max(kSmallestSample, kSample * plan.excess);
     plan.sample = sample.slice(wanted, after);
-    std::size_t there = count_in(rows, plan.sample);
+    std::size_t there = rows.index.count_in(plan.sample.first, plan.sample.last);
     while (there < plan.excess + most && !(plan.sample.first == 0 && plan.sample.last == 0xffffffffU)) {
       // Too few: at the end of a round, or keys that avoid this range. Wider, and from the start if need be.
       wanted *= 2;
       plan.sample = (plan.sample.last == 0xffffffffU ? Sweep{} : sample).slice(wanted, after);
-      there = count_in(rows, plan.sample);
+      there = rows.index.count_in(plan.sample.first, plan.sample.last);
     }
     ensure(candidates_, there + created);
     most = std::max(most, plan.excess);

@@ -26,7 +26,6 @@ void narrow_by_chance(const float* values, std::size_t count, Precision precisio
 
 // The start of the draws for one update of one row.
 inline std::uint64_t rounding_start(std::uint64_t stream, std::int64_t key, std::uint32_t row_step) noexcept {
-  constexpr std::uint64_t kGolden = 0x9e3779b97f4a7c15ULL;
   return mix(mix(stream ^ mix(static_cast<std::uint64_t>(key) + kGolden)) + (row_step + std::uint64_t{1}) * kGolden);
 }
 

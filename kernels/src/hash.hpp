@@ -6,6 +6,8 @@
 
 namespace springtide {
 
+constexpr std::uint64_t kGolden = 0x9e3779b97f4a7c15ULL;  // 2^64 / the golden ratio
+
 // Finalizer of SplitMix64 (Stafford's variant 13): a bijection of 64 bits.
 inline std::uint64_t mix(std::uint64_t x) noexcept {
   x ^= x >> 30;
@@ -18,7 +20,7 @@ inline std::uint64_t mix(std::uint64_t x) noexcept {
 
 // Where a key lives inside a table; the constant keeps key 0 away from hash 0.
 inline std::uint64_t hash_key(std::int64_t key) noexcept {
-  return mix(static_cast<std::uint64_t>(key) + 0x9e3779b97f4a7c15ULL);
+  return mix(static_cast<std::uint64_t>(key) + kGolden);
 }
 
 // XXH64 (Yann Collet's specification) of `length` bytes.

@@ -8,7 +8,6 @@
 namespace springtide {
 namespace {
 
-constexpr std::uint64_t kGolden = 0x9e3779b97f4a7c15ULL;
 
 // The normal distribution's probability below -2, where the truncated one begins.
 constexpr double kBelowTwo = 0.022750131948179195;

@@ -16,8 +16,6 @@ using UpdateRule = void (*)(float* const* rows, const float* gradients, std::siz
 
 struct RowKernels {
   const char* name;
-  // out[i, :] = *rows[i]
-  void (*gather)(const float* const* rows, std::size_t count, std::size_t dim, float* out);
   // out[r, :] = values[inverse[r], :], rows of `out` `stride` floats apart
   void (*expand)(const float* values, const std::uint32_t* inverse, std::size_t count, std::size_t dim, float* out,
                  std::size_t stride);

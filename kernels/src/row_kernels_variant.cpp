@@ -40,16 +40,6 @@ template <std::size_t kDim>
 struct Loops {
   static std::size_t width(std::size_t dim) noexcept { return kDim != 0 ? kDim : dim; }
 
-  static void gather(const float* const* rows, std::size_t count, std::size_t dim, float* out) {
-    const std::size_t n = width(dim);
-    for (std::size_t i = 0; i < count; ++i) {
-      if (i + kAhead < count) prefetch_row(rows[i + kAhead], n);
-      const float* __restrict from = rows[i];
-      float* __restrict to = out + i * n;
-      for (std::size_t d = 0; d < n; ++d) to[d] = from[d];
-    }
-  }
-
   static void expand(const float* values, const std::uint32_t* inverse, std::size_t count, std::size_t dim, float* out,
                      std::size_t stride) {
     const std::size_t n = width(dim);
@@ -131,15 +121,11 @@ inline void by_width(std::size_t dim, Arguments... arguments) {
       Loops<kDim>::verb(arguments...);                            \
     }                                                             \
   };
-SPRINGTIDE_CALL(gather)
 SPRINGTIDE_CALL(expand)
 SPRINGTIDE_CALL(combine)
 SPRINGTIDE_CALL(add)
 SPRINGTIDE_CALL(distribute)
 
-void gather(const float* const* rows, std::size_t count, std::size_t dim, float* out) {
-  by_width<Call_gather>(dim, rows, count, dim, out);
-}
 void expand(const float* values, const std::uint32_t* inverse, std::size_t count, std::size_t dim, float* out,
             std::size_t stride) {
   by_width<Call_expand>(dim, values, inverse, count, dim, out, stride);
@@ -173,6 +159,6 @@ bool all_finite(const float* values, std::size_t count) {
 extern const UpdateRule kRules[kOptimizerKinds];
 extern const RowKernels kKernels;
 const RowKernels kKernels = {
-    SPRINGTIDE_NAME(SPRINGTIDE_VARIANT), gather, expand, combine, add, distribute, all_finite, kRules};
+    SPRINGTIDE_NAME(SPRINGTIDE_VARIANT), expand, combine, add, distribute, all_finite, kRules};
 
 }  // namespace springtide::SPRINGTIDE_VARIANT

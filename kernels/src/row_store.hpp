@@ -3,7 +3,6 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
-#include <initializer_list>
 
 #include "memory.hpp"
 

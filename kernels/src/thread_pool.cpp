@@ -4,7 +4,8 @@
 namespace springtide {
 namespace {
 
-// The rounds of one call follow each other within microseconds, which is less than waking a thread takes.
+// apply()'s two rounds follow each other within microseconds, which is less than waking a thread takes. Between calls lie
+// milliseconds of a model's own work: then the spins end, and threads sleep.
 constexpr int kSpins = 4000;
 
 void pause() noexcept {
