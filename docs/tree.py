@@ -21,7 +21,7 @@ ROOMS = (
     "infra",
     "benchmarks",
 )
-SOURCES = (".py", ".cpp", ".h", ".js", ".html", ".css")
+SOURCES = (".py", ".cpp", ".h", ".java", ".js", ".html", ".css")
 BEGIN, END = "<!-- tree -->\n```\n", "```\n<!-- /tree -->"
 FIRST_LINE = re.compile(r'^(?:"""|// ?|/\* ?|<!-- ?)(.*?)(?:"""|\*/|-->)?$')
 WIDTH = 40

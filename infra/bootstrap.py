@@ -1,4 +1,4 @@
-"""Sets the checkout up, from a bare Python 3.11: environment, jars, kernels; must import the standard library only."""
+"""Sets the checkout up from a bare Python 3.11: environment, jars, Java, C++; must import the standard library only."""
 
 # SPDX-License-Identifier: Apache-2.0
 # Each step has a stamp: the hash of all that it depends on, written when it is done. A step runs when its stamp is
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from infra.errors import Corrupt, Invalid, SpringtideError, Unavailable
 from infra.local import jars, tools
+from infra.local.java import java_tool
 
 ROOT = Path(__file__).resolve().parents[1]
 STATE = ROOT / ".springtide" / "setup"
@@ -28,7 +29,7 @@ VENV = ROOT / ".venv"
 LOCK = ROOT / "requirements.lock"
 NOT_COMPILED = "/(tests?|examples|mypyc?|pip|setuptools)/"  # a quarter of all files, and never imported by what runs
 LAST_LINES = 10
-STEPS_AND_START = 4  # the demo's own last line is the fourth: starting the processes
+STEPS_AND_START = 5  # the demo's own last line is the fifth: starting the processes
 TERMINAL_POLL = 0.2
 STILL_SECONDS = 30.0
 INTERRUPTED = 130
@@ -130,6 +131,40 @@ class Jars(Step):
 
     def failure(self, what: str) -> SpringtideError:
         return Unavailable(what, cure=NETWORK_CURE)
+
+
+class Decoder(Step):
+    """What Flink reads events with: Java, compiled against the Flink of the environment."""
+
+    name = "event decoder"
+    log_name = "decoder"
+    sources = ROOT / "streaming" / "decoder"
+
+    def inputs(self) -> str:
+        files = sorted(path for path in self.sources.rglob("*") if path.is_file())
+        return digest([LOCK, jars.CHECKSUMS, *files], str(ROOT))
+
+    def is_whole(self) -> bool:
+        return jars.DECODER.is_file()
+
+    def missing(self) -> list[tools.Missing]:
+        return tools.missing_for_decoder()
+
+    def run(self) -> Iterator[list[str | Path]]:
+        self.done = "built"
+        classes = jars.DECODER.with_name("classes")
+        shutil.rmtree(classes, ignore_errors=True)
+        shutil.copytree(self.sources, classes, ignore=shutil.ignore_patterns("*.java"))
+        libraries = [*VENV.glob("lib/python*/site-packages/pyflink/lib/*.jar"), *jars.event_decoder()[1:]]
+        path = os.pathsep.join(map(str, libraries))
+        sources = sorted(self.sources.rglob("*.java"))
+        yield [java_tool("javac"), "-Xlint:all,-processing", "-Werror", "-d", classes, "-cp", path, *sources]
+        fresh = jars.DECODER.with_suffix(".new")
+        yield [java_tool("jar"), "--create", "--file", fresh, "-C", classes, "."]
+        fresh.replace(jars.DECODER)
+
+    def failure(self, what: str) -> SpringtideError:
+        return Invalid(what, cure="the compiler's message in the log names the file and line")
 
 
 class Kernels(Step):
@@ -253,7 +288,7 @@ def set_up() -> None:
     Raises:
         SpringtideError: Tools are missing (all are named at once), or a step failed.
     """
-    steps: list[Step] = [Environment(), Jars(), Kernels()]
+    steps: list[Step] = [Environment(), Jars(), Decoder(), Kernels()]
     missing = [*tools.missing_python(), *tools.missing_java()]
     for step in steps:
         if not step.is_done():

@@ -14,6 +14,8 @@ from infra.spec_checks import (
     findings,
     kafka_findings,
     learner_findings,
+    registry_findings,
+    schema_findings,
     store_findings,
     window_findings,
 )
@@ -72,6 +74,20 @@ class Kafka(Part):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         refuse(kafka_findings(self))
+        return self
+
+
+class SchemaRegistry(Part):
+    """Where the schemas of Avro events are; the protocol is Confluent's."""
+
+    url: str = Field(pattern=r"^https?://[^/]+")
+    username: Secret | None = None
+    password: Secret | None = None
+    ca: str | None = None  # a PEM file; None trusts the authorities that the machine trusts
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        refuse(registry_findings(self))
         return self
 
 
@@ -211,6 +227,7 @@ class Pipeline(Part):
 
     name: Name
     kafka: Kafka
+    schema_registry: SchemaRegistry | None = None
     events: Events
     join: Join = Join()
     control: JoinControl = JoinControl()
@@ -229,7 +246,14 @@ class Pipeline(Part):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         parts = _parts(self)
-        refuse([*findings(parts), *window_findings(parts, self.join), *loss_findings(self.model.loss, self.join)])
+        refuse(
+            [
+                *findings(parts),
+                *window_findings(parts, self.join),
+                *schema_findings(self.events, self.schema_registry),
+                *loss_findings(self.model.loss, self.join),
+            ]
+        )
         return self
 
 

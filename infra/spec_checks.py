@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from infra.spec_model import table_findings
 
 if TYPE_CHECKING:
-    from infra.spec import EventField, Events, Feature, Join, Kafka, Learner, Model, Store, Table
+    from infra.spec import EventField, Events, Feature, Join, Kafka, Learner, Model, SchemaRegistry, Store, Table, Topic
     from infra.spec_part import Place
 
 Finding = tuple["Place", str]
@@ -125,7 +125,7 @@ def _shared_topics(events: Events) -> Iterator[Finding]:
         if earlier is None:
             continue
         place = ("events", "feedback", index)
-        for name in ("format", "key", "time", "time_unit"):
+        for name in ("format", "subject", "proto", "message", "framed", "key", "time", "time_unit"):
             if getattr(earlier, name) != getattr(feedback, name):
                 yield (*place, name), f"`{earlier.name}` reads the same topic with `{getattr(earlier, name)}`"
         if feedback.when is None or feedback.when == earlier.when:
@@ -194,6 +194,39 @@ def join_findings(join: Join) -> Iterator[Finding]:
     if join.labels == "immediate" and join.keep_negatives < 1:
         text = "wanted 1 with `labels: immediate`: there a sample with label 0 says no more than that it was shown"
         yield ("keep_negatives",), text
+
+
+def format_findings(topic: Topic) -> Iterator[Finding]:
+    """What a topic's format lacks, or says in vain; places are relative to it."""
+    belongs = {"subject": "avro", "proto": "protobuf", "message": "protobuf", "framed": "protobuf"}
+    for name, wanted in belongs.items():
+        if getattr(topic, name) and topic.format != wanted:
+            yield (name,), f"unused with `format: {topic.format}`; leave it out, or set `format: {wanted}`"
+    if topic.format == "protobuf":
+        for name, text in (("proto", "a .proto file or a compiled descriptor set"), ("message", "its full name")):
+            if getattr(topic, name) is None:
+                yield ("format",), f"protobuf wants `{name}`: {text}"
+
+
+def schema_findings(events: Events, registry: SchemaRegistry | None) -> Iterator[Finding]:
+    """Avro without a registry, and a registry that nobody asks."""
+    named = [(("events", "impressions"), events.impressions.format)]
+    named += [(("events", "feedback", index), each.format) for index, each in enumerate(events.feedback)]  # type: ignore[misc]
+    avro = [place for place, encoding in named if encoding == "avro"]
+    if registry is None:
+        for place in avro:
+            yield (*place, "format"), "avro wants `schema_registry` with the `url` of one, beside `kafka`"
+    elif not avro:
+        yield ("schema_registry",), "unused: no topic has `format: avro`; leave it out"
+
+
+def registry_findings(registry: SchemaRegistry) -> Iterator[Finding]:
+    """What does not fit inside ``schema_registry``; places are relative to it."""
+    if (registry.username is None) != (registry.password is None):
+        present = "username" if registry.password is None else "password"
+        yield (present,), "wanted `username` and `password` together, or neither"
+    if registry.ca is not None and not registry.url.startswith("https"):
+        yield ("ca",), f"unused with {registry.url}; leave it out, or set an https:// url"
 
 
 def kafka_findings(kafka: Kafka) -> Iterator[Finding]:

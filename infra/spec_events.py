@@ -7,8 +7,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from infra.spec_checks import join_findings
-from infra.spec_part import FieldName, FieldPath, FieldType, Part, Span, TopicName, refuse
+from infra.spec_checks import format_findings, join_findings
+from infra.spec_part import FieldName, FieldPath, FieldType, Part, ProtobufName, Span, TopicName, refuse
 from infra.units import Duration
 
 
@@ -24,10 +24,19 @@ class Topic(Part):
     """A topic of the user's, which Springtide only reads."""
 
     topic: TopicName
-    format: Literal["json"] = "json"
+    format: Literal["json", "avro", "protobuf"] = "json"
+    subject: str | None = Field(default=None, min_length=1)  # avro; None: the topic's name and `-value`
+    proto: str | None = Field(default=None, min_length=1)  # protobuf: a .proto file, or a compiled descriptor set
+    message: ProtobufName | None = None
+    framed: bool = False  # protobuf behind a registry's five bytes and the message's place
     key: FieldName
     time: FieldName
     time_unit: Literal["iso8601", "s", "ms", "us"] = "iso8601"
+
+    @model_validator(mode="after")
+    def _format_is_described(self) -> Self:
+        refuse(format_findings(self))
+        return self
 
 
 class Impressions(Topic):

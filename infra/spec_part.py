@@ -17,6 +17,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 FieldName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 FieldPath = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}(\.[A-Za-z_][A-Za-z0-9_]{0,62}){0,7}$")]
 FieldType = Literal["string", "integer", "number", "boolean", "list[string]", "list[integer]"]
+ProtobufName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$")]
 TopicName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
 
 # The patterns above in words, for those who get one wrong.
@@ -24,6 +25,7 @@ PATTERNS = {
     r"^[a-z][a-z0-9_-]{0,62}$": "lower-case letters, digits, `_` and `-`, a letter first, at most 63",
     r"^[A-Za-z_][A-Za-z0-9_]{0,62}$": "letters, digits and `_`, no digit first, at most 63",
     r"^[A-Za-z_][A-Za-z0-9_]{0,62}(\.[A-Za-z_][A-Za-z0-9_]{0,62}){0,7}$": "names with dots, such as `user.city`",
+    r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$": "a message's full name, such as `shop.v1.Click`",
     r"^[a-zA-Z0-9._-]{1,249}$": "letters, digits, `.`, `_` and `-`, at most 249",
     r"^(s3://[^/]+|file:///|memory://).*$": "s3://bucket/prefix, file:///folder or memory://name",
     r"^https?://[^/]+": "http://host:port or https://host:port",

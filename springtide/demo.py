@@ -157,7 +157,7 @@ def _everything(dataset: Dataset, settings: DemoSettings, display: Display, cloc
         loop.create_topics()
         loop.start()
         try:
-            what = f"4/4 kafka s3 flink learner compactor replica×{len(loop.replicas)} page"
+            what = f"5/5 kafka s3 flink learner compactor replica×{len(loop.replicas)} page"
             display.step(what, "up", clock.monotonic() - begin)
             display.say(f"Page  {loop.addresses['page']}     Logs  {loop.logs}/")
             yield loop

@@ -20,6 +20,7 @@ from infra.object_store import open_store, prove_conditional_writes
 from infra.pipeline_file import load_pipeline
 from infra.spec import Pipeline
 from streaming import topics
+from streaming.schema_check import check_schemas
 
 State = Literal["ok", "warn", "FAIL"]
 CLOCK_WARN_MS = 500
@@ -57,6 +58,7 @@ def examine(path: Path) -> Iterator[Finding]:
     checks: list[tuple[str, Callable[[Pipeline], Iterator[Finding]]]] = [
         ("kafka", _kafka),
         ("topic", _topics),
+        ("schema", _schemas),
         ("clock", _clock),
         ("s3", _store),
         ("flink", _flink),
@@ -104,6 +106,11 @@ def _topics(pipeline: Pipeline) -> Iterator[Finding]:
             held = sum(high - low for low, high in marks.values())
             text = f"`{name}`, {len(marks)} partition{'s' if len(marks) != 1 else ''}, lag readable"
             yield Finding("ok", "topic", f"{text}, about {held:,} messages held")
+
+
+def _schemas(pipeline: Pipeline) -> Iterator[Finding]:
+    for checked in check_schemas(pipeline):
+        yield Finding("ok", "schema", f"`{checked.topic}`, {checked.source}, has all that `events` reads")
 
 
 def _clock(pipeline: Pipeline) -> Iterator[Finding]:

@@ -25,6 +25,7 @@ from streaming.flink_rest import FlinkRest
 from streaming.heartbeat import Heartbeats
 from streaming.job_watch import Attempt, JobView, JobWatch
 from streaming.planner import Planner
+from streaming.schema_check import check_schemas
 from streaming.silence import SilenceWatch
 
 _log = logger()
@@ -68,9 +69,9 @@ def run_join(
         listening: Told the address of the status server once it answers.
 
     Raises:
-        Invalid: A topic of the user's is missing, a join with another plan is running, samples were written but no
-            checkpoint is known or none can be restored, the port is in use, a secret is missing, or the brokers refuse
-            the login.
+        Invalid: A topic of the user's is missing, a schema lacks what is read, a join with another plan is running,
+            samples were written but no checkpoint is known or none can be restored, the port is in use, a secret is
+            missing, or the brokers refuse the login.
         Bug: Flink refuses the generated SQL.
     """
     plan = sql.plan(pipeline)
@@ -87,7 +88,7 @@ def run_join(
             listening(server.url)
         try:
             admin = KafkaAdmin(pipeline.kafka, clock=clock)
-            prepare = partial(_prepare, admin, topics.user_topics(pipeline), owned)
+            prepare = partial(_prepare, admin, pipeline, owned)
             retry(prepare, "find and create topics", clock=clock, stop=stop)
             watch = JobWatch(
                 plan,
@@ -123,8 +124,9 @@ def run_join(
             _stop_job(plan, cluster, clock)
 
 
-def _prepare(admin: KafkaAdmin, wanted: tuple[str, ...], owned: tuple[Any, ...]) -> None:
-    admin.require_topics(wanted)
+def _prepare(admin: KafkaAdmin, pipeline: spec.Pipeline, owned: tuple[Any, ...]) -> None:
+    admin.require_topics(topics.user_topics(pipeline))
+    check_schemas(pipeline)
     admin.ensure_topics(owned)
 
 

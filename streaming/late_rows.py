@@ -39,7 +39,7 @@ class Unused:
         partition: Its partition there.
         offset: Its offset there.
         told_ms: When the join told it, ms since 1970.
-        body: Its original bytes; None where they are not asked for, or not kept by the topic any more.
+        body: Its original bytes; None where it has none, or was told by an earlier release, without them.
     """
 
     reason: str
@@ -59,13 +59,13 @@ def unused(pipeline: spec.Pipeline, *, since_ms: int = 0) -> Iterator[Unused]:
         Unavailable: No broker answers, or the join has not made its topics yet.
     """
     seen: set[tuple[str, str | None, str, int, int]] = set()
-    for topic, body_inside in ((topics.late(pipeline.name), False), (topics.dead(pipeline.name), True)):
+    for topic in (topics.late(pipeline.name), topics.dead(pipeline.name)):
         with TopicTail(pipeline.kafka, topic, since_ms=since_ms, group=f"springtide.{pipeline.name}.late") as tail:
             for record in tail.read():
                 row: dict[str, Any] = orjson.loads(record.value)
                 if "topic" not in row:
                     continue  # written before rows said where their event stands
-                body = base64.b64decode(row["body"]) if body_inside and row["body"] is not None else None
+                body = base64.b64decode(row["body"]) if row.get("body") is not None else None
                 found = Unused(
                     row["reason"],
                     row.get("feedback"),
@@ -88,7 +88,7 @@ def counts(rows: list[Unused]) -> Counter[tuple[str, str, str]]:
 
 
 def original(pipeline: spec.Pipeline, row: Unused) -> bytes | None:
-    """The event's bytes as they stand in the user's topic; None where it keeps them no longer.
+    """The event's bytes, from the user's topic where the row has none; None where that keeps them no longer.
 
     Raises:
         Unavailable: No broker answers.

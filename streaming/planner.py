@@ -24,6 +24,7 @@ from typing import Any, Final, Self
 from infra.backoff import Stopped
 from infra.clock import Clock
 from infra.errors import Bug, Invalid, SpringtideError, Unavailable
+from infra.local.jars import event_decoder
 from infra.local.process import LEASH
 from streaming.flink_rest import FlinkRest
 from streaming.sql import JoinPlan
@@ -123,6 +124,7 @@ class Planner:
             settings=dict(plan.settings),
             connector=str(self._connector.absolute()),
             ship_connector=ship_connector,
+            decoder=tuple(str(jar.absolute()) for jar in event_decoder(plan.encodings)),
             recover_from=recover_from,
             job_id=job_id,
             answer=str(answer),
@@ -149,8 +151,10 @@ class Planner:
                 raise Unavailable(f"flink: planning the join took longer than {TIMEOUT_S:.0f} s")
 
     def _started(self) -> tuple[subprocess.Popen[bytes], Path]:
-        if not self._connector.is_file():
-            raise Invalid(f"the Kafka connector for Flink is missing: {self._connector.name}", cure="run `make setup`")
+        jars = (self._connector, *event_decoder())
+        for jar in jars:
+            if not jar.is_file():
+                raise Invalid(f"a jar for Flink is missing: {jar.name}", cure="run `make setup`")
         if self._process is not None and self._folder is not None:
             return self._process, Path(self._folder.name)
         self._folder = tempfile.TemporaryDirectory(prefix="springtide-submit-")
@@ -162,7 +166,7 @@ class Planner:
             "FLINK_LOG_DIR": str(folder),
             "LOG4J_PROPERTIES": str(folder / "log4j-cli.properties"),
             # The client's class path; nothing that stands here travels to the cluster.
-            "HADOOP_CLASSPATH": str(self._connector.absolute()),
+            "HADOOP_CLASSPATH": os.pathsep.join(str(jar.absolute()) for jar in jars),
             "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
             "PYTHONWARNINGS": "ignore",
         }

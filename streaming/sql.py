@@ -13,7 +13,7 @@ from streaming import kafka_options, sql_inputs, sql_join, sql_sources, topics
 from streaming.sql_text import create_table, identifier, literal
 
 # Counted into the plan's hash: raise it when the same pipeline shall give another job.
-_GENERATION = 2
+_GENERATION = 3
 # Repeats of an event are recognised for at least this long after it, and no state outlives its use by less.
 _RETRY_HORIZON = Duration("1h")
 _STATE_FACTOR = 2
@@ -33,6 +33,7 @@ class JoinPlan:
         definitions: CREATE statements, in order. They hold secrets: never log them.
         insert: The one INSERT statement.
         settings: Flink's settings for the job.
+        encodings: In what its events come.
     """
 
     model: str
@@ -40,6 +41,7 @@ class JoinPlan:
     definitions: tuple[str, ...] = field(repr=False)
     insert: str
     settings: Mapping[str, str]
+    encodings: frozenset[str]
 
     @property
     def job_name(self) -> str:
@@ -76,7 +78,19 @@ def plan(pipeline: spec.Pipeline, *, cutover_ms: int = 0, checkpoints: str | Non
     if checkpoints is not None:
         job["execution.checkpointing.dir"] = checkpoints
     definitions, insert = _statements(pipeline, reveal=True, cutover_ms=cutover_ms, unique=plan_hash)
-    return JoinPlan(model=pipeline.name, plan_hash=plan_hash, definitions=definitions, insert=insert, settings=job)
+    return JoinPlan(
+        model=pipeline.name,
+        plan_hash=plan_hash,
+        definitions=definitions,
+        insert=insert,
+        settings=job,
+        encodings=encodings(pipeline),
+    )
+
+
+def encodings(pipeline: spec.Pipeline) -> frozenset[str]:
+    """In what the events of the topics come."""
+    return frozenset(topic.format for topic in (pipeline.events.impressions, *pipeline.events.feedback))
 
 
 def read_back(pipeline: spec.Pipeline) -> Duration:
@@ -98,7 +112,9 @@ def _statements(pipeline: spec.Pipeline, *, reveal: bool, cutover_ms: int, uniqu
         joins.append(sql_join.Join(impressions, feedback, kind, pipeline, tells_repeats=not joins))
         sources.append(feedback)
     definitions = [
-        text for source in sources for text in sql_sources.statements(source, pipeline, {**connection, **start})
+        text
+        for source in sources
+        for text in sql_sources.statements(source, pipeline, {**connection, **start}, reveal=reveal)
     ]
     definitions += sql_inputs.number_impressions(impressions)
     for join in joins:

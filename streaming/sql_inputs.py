@@ -7,7 +7,7 @@ from streaming.sql_sources import Source
 from streaming.sql_text import create_view, identifier
 
 _BY_KEY = "OVER (PARTITION BY `#key` ORDER BY `#arrival`)"
-_PLACE = ("#partition", "#offset")
+_PLACE = ("#partition", "#offset", "#body")
 
 
 def impressions_view(source: Source) -> str:

@@ -102,7 +102,12 @@ def _with_fate(join: Join) -> str:
         f"CASE WHEN `#number` > 1 THEN {literal(_REPEATED)} WHEN {late} THEN {literal(_LATE)}"
         f" ELSE {literal(_JOINED)} END"
     )
-    return f"SELECT *, {fate} AS `#fate` FROM {identifier(impressions_view(join.impressions))}"
+    names = ("#key", "#ts", "#received", "#partition", "#offset", "#watermark", *join.impressions.columns)
+    columns = ", ".join(map(identifier, names))
+    rows = f"SELECT *, {fate} AS `#fate` FROM {identifier(impressions_view(join.impressions))}"
+    # The join keeps what it is given for a window: bytes only of those that it is given to be told apart.
+    body = f"CASE WHEN `#fate` <> {literal(_JOINED)} THEN `#body` END AS `#body`"
+    return f"SELECT {columns}, `#fate`, {body} FROM (\n{rows}\n)"
 
 
 def _primary_pairs(join: Join) -> str:
@@ -112,7 +117,7 @@ def _primary_pairs(join: Join) -> str:
     # In this mode the verdict leaves with the watermark, which must stay known behind the join.
     time = "i.`#ts` AS `#rowtime`, " if join.pipeline.join.labels == "aligned" else ""
     return (
-        f"SELECT {time}{columns}, f.`#key` AS `#feedback`, i.`#fate`, i.`#partition`, i.`#offset`\n"
+        f"SELECT {time}{columns}, f.`#key` AS `#feedback`, i.`#fate`, i.`#partition`, i.`#offset`, i.`#body`\n"
         f"FROM {identifier(join.view('impressions'))} AS i\n"
         f"LEFT JOIN {identifier(feedback_view(join.feedback))} AS f ON i.`#key` = f.`#key`\n"
         f"  AND f.`#ts` BETWEEN i.`#ts` - {skew} AND i.`#ts` + {window}\n"
@@ -125,7 +130,7 @@ def _secondary_pairs(join: Join) -> str:
     skew, window = interval(join.pipeline.join.skew), interval(join.correction_window)
     return (
         f"SELECT {_pair('f', join)}, i.`#key` AS `#impression`, f.`#watermark`,\n"
-        "  i.`#watermark` AS `#iwatermark`, f.`#low`, f.`#high`, f.`#last`, f.`#partition`, f.`#offset`,\n"
+        "  i.`#watermark` AS `#iwatermark`, f.`#low`, f.`#high`, f.`#last`, f.`#partition`, f.`#offset`, f.`#body`,\n"
         "  PROCTIME() AS `#arrival`\n"
         f"FROM {identifier(feedback_view(join.feedback))} AS f\n"
         f"LEFT JOIN {identifier(join.view('impressions'))} AS i ON i.`#key` = f.`#key`\n"
@@ -187,8 +192,6 @@ def _feedback_outcomes(join: Join) -> str:
         "`#kind`",
         feedback=literal(join.kind.name),
         topic=literal(join.kind.topic),
-        partition="`#partition`",
-        offset="`#offset`",
         impression="`#its`",
         event="`#fts`",
     )
@@ -257,7 +260,7 @@ def _immediate(join: Join) -> str:
 
 def _alone(join: Join, where: str = "") -> str:
     """Impressions that wait for nothing, with the columns of a pair."""
-    columns = ", ".join(map(identifier, ("#key", "#fate", "#partition", "#offset", *join.impressions.columns)))
+    columns = ", ".join(map(identifier, ("#key", "#fate", "#partition", "#offset", "#body", *join.impressions.columns)))
     times = "CAST(`#ts` AS TIMESTAMP_LTZ(3)) AS `#its`, `#received` AS `#ireceived`"
     return f"SELECT {columns}, {times} FROM {identifier(join.view('impressions'))} {where}"
 
@@ -293,8 +296,6 @@ def _told(join: Join, rows: str, value: str, known: str, more: tuple[str, ...]) 
         "`#fate`",
         feedback=f"CASE WHEN `#fate` = {literal(_LATE)} THEN {literal(join.kind.name)} END",
         topic=literal(join.pipeline.events.impressions.topic),
-        partition="`#partition`",
-        offset="`#offset`",
         impression="`#its`",
         event=NO_TIME,
     )

@@ -51,7 +51,7 @@ def replay_plan(pipeline: spec.Pipeline, wanted: Mapping[str, Wanted]) -> sql.Jo
     reading = {**connection, "scan.startup.mode": "earliest-offset", "scan.bounded.mode": "latest-offset"}
     every = frozenset[str]().union(*(each.keys for each in wanted.values()))
     impressions = sql.impressions_source(bounded, keys=every)
-    definitions = sql_sources.statements(impressions, bounded, reading)
+    definitions = sql_sources.statements(impressions, bounded, reading, reveal=True)
     definitions += sql_inputs.number_impressions(impressions)
     branches = []
     for kind in pipeline.events.feedback:
@@ -59,7 +59,7 @@ def replay_plan(pipeline: spec.Pipeline, wanted: Mapping[str, Wanted]) -> sql.Jo
             continue
         feedback = sql.feedback_source(bounded, kind, keys=wanted[kind.name].keys)
         again = sql_join.Join(impressions, feedback, kind, bounded, first_emission=sample.REPLAY)
-        definitions += sql_sources.statements(feedback, bounded, reading)
+        definitions += sql_sources.statements(feedback, bounded, reading, reveal=True)
         definitions += [*sql_inputs.order_feedback(feedback), *sql_join.views(again)]
         branches += [_branch(view, wanted[kind.name]) for view in (again.verdicts, again.corrections)]
     keys = "\n".join(f"{name} {' '.join(sorted(each.keys))}" for name, each in sorted(wanted.items()))
@@ -73,6 +73,7 @@ def replay_plan(pipeline: spec.Pipeline, wanted: Mapping[str, Wanted]) -> sql.Jo
         definitions=tuple(definitions),
         insert=f"INSERT INTO {identifier(sql.OUTPUT)}\nSELECT * FROM (\n{rows}\n) WHERE {where}",
         settings=sql.settings(bounded),
+        encodings=sql.encodings(pipeline),
     )
 
 

@@ -60,17 +60,15 @@ def sample_object(
     )
 
 
-def late_object(
-    reason: str, *, feedback: str, topic: str, partition: str, offset: str, impression: str, event: str
-) -> str:
+def late_object(reason: str, *, feedback: str, topic: str, impression: str, event: str) -> str:
     """A row of the topic of what was late or repeated, as JSON; every argument is an expression.
+
+    The row it stands in has `#key`, `#partition`, `#offset` and `#body`, those of the event itself.
 
     Args:
         reason: One of :data:`streaming.topics.LATE_REASONS`.
         feedback: The kind of feedback whose label it misses, or null.
         topic: The event's own topic.
-        partition: Its partition there.
-        offset: Its offset there.
         impression: Event time of the impression, or null.
         event: Event time of the feedback, or null.
     """
@@ -82,8 +80,9 @@ def late_object(
             ("impression_ts", wire_time(impression)),
             ("feedback_ts", wire_time(event)),
             ("topic", topic),
-            ("partition", partition),
-            ("offset", offset),
+            ("partition", "`#partition`"),
+            ("offset", "`#offset`"),
+            ("body", "`#body`"),  # bytes are written as base64
         ]
     )
 

@@ -8,29 +8,13 @@ from dataclasses import dataclass
 
 from infra import spec
 from infra.units import Duration
-from streaming.sql_columns import EventColumns, finite
+from streaming import event_format
+from streaming.sql_columns import EventColumn, event_columns
 from streaming.sql_text import create_table, create_view, identifier, interval, json_object, literal, wire_time
 from streaming.topics import HEARTBEAT_KEY
 
 # A new partition of the user's is read after this long.
 _DISCOVERY = "30 s"
-
-_MILLISECONDS_PER_UNIT = {"s": "1000.0", "ms": "1.0", "us": "0.001"}
-# Larger numbers are no times in any unit; they are refused before they overflow.
-_LATEST_MS = "253402300799999.0"
-
-# Flink's JSON format lets control characters stand inside a string, its JSON functions do not. For the latter, white
-# space becomes a blank and the others a letter: inside a string both please, outside of one both refuse the letter.
-_CONTROLS = "".join(f"\\{code:04x}" for code in range(0x20) if chr(code) not in "\t\n\r")
-_CONTROL_FROM = f"U&'{_CONTROLS}\\0009\\000a\\000d'"
-_CONTROL_TO = literal("x" * 29 + " " * 3)
-
-# Flink's JSON format reads times leniently: 30 February is the month's last day and 24:00 the next day's beginning.
-_ISO_TIME = (
-    r"^(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T"
-    r"(([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?|24:00(:00(\.0{1,9})?)?)Z$"
-)
-_EPOCH = "TO_TIMESTAMP_LTZ(CAST(0 AS BIGINT), 3)"
 
 # Where an event stands in Kafka, and since when.
 _METADATA = (
@@ -39,6 +23,7 @@ _METADATA = (
     "`#offset` BIGINT NOT NULL METADATA FROM 'offset' VIRTUAL",
 )
 _PLACE = ["`#received`", "`#partition`", "`#offset`"]
+_BODY = "`#body`"
 
 
 @dataclass(frozen=True)
@@ -66,9 +51,9 @@ class Source:
     tells_dead: bool = True
 
     @property
-    def event_columns(self) -> EventColumns:
+    def event_columns(self) -> tuple[EventColumn, ...]:
         """The attributes that are read, and how."""
-        return EventColumns(self.topic, self.fields, self.weight, self.when)
+        return event_columns(self.topic, self.fields, self.weight, self.when)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -77,59 +62,51 @@ class Source:
         return (*weight, *(field.name for field in self.fields))
 
 
-def statements(source: Source, pipeline: spec.Pipeline, connection: Mapping[str, str]) -> list[str]:
+def statements(source: Source, pipeline: spec.Pipeline, connection: Mapping[str, str], *, reveal: bool) -> list[str]:
     """Tables and views for one source.
 
     The view ``<name>`` holds every valid event as read, and its event time moves on with the heartbeats too: `#key`,
-    `#ts` (event time, with a watermark), `#received` (Kafka's timestamp), `#partition`, `#offset`, `#arrival`
-    (processing time), and :attr:`Source.columns`. The view ``<name> dead`` holds what is no event, as rows of the topic
-    of dead letters.
+    `#ts` (event time, with a watermark), `#received` (Kafka's timestamp), `#partition`, `#offset`, `#body` (the event's
+    bytes), `#arrival` (processing time), and :attr:`Source.columns`. The view ``<name> dead`` holds what is no event,
+    as rows of the topic of dead letters. Both read the topic once: the decoder makes a row of every message, see
+    `EventDecoder.java`.
+
+    Args:
+        source: What to read.
+        pipeline: The join.
+        connection: Options that reach Kafka and say where reading starts.
+        reveal: Whether secrets stand in the statements as they are.
 
     Raises:
-        Invalid: One attribute is wanted in two ways that exclude each other.
+        Invalid: A secret or the description of a Protobuf message cannot be read.
     """
     found = [
-        _events_table(source, pipeline, connection),
+        _events_table(source, pipeline, connection, reveal),
         _heartbeat_table(source, pipeline, connection),
         _events_view(source, pipeline),
     ]
     if source.tells_dead:
-        found += [_raw_table(source, pipeline, connection), _dead_view(source, pipeline)]
+        found.append(_dead_view(source, pipeline))
     return found
 
 
-def _events_table(source: Source, pipeline: spec.Pipeline, connection: Mapping[str, str]) -> str:
-    topic, join = source.topic, pipeline.join
-    columns = source.event_columns.definitions()
+def _events_table(source: Source, pipeline: spec.Pipeline, connection: Mapping[str, str], reveal: bool) -> str:
+    columns = [f"{identifier(column.name)} {column.sql_type}" for column in source.event_columns]
     columns += [
+        "`#readable` BOOLEAN",
+        "`#body` BYTES",
         *_METADATA,
-        f"`#ts` AS {_event_time(topic)}",
-        f"WATERMARK FOR `#ts` AS {_watermark(join)}",
+        f"WATERMARK FOR `#ts` AS {_watermark(pipeline.join)}",
     ]
     return create_table(
-        f"{source.name} json",
+        f"{source.name} events",
         columns,
         {
-            **_reader(connection, topic.topic, f"springtide.{pipeline.name}.join"),
-            "format": "json",
-            "json.ignore-parse-errors": "true",
-            "json.timestamp-format.standard": "ISO-8601",
-            # The other decoder stops at the last attribute wanted, and so takes a truncated event for a whole one.
-            "json.decode.json-parser.enabled": "false",
+            **_reader(connection, source.topic.topic, f"springtide.{pipeline.name}.join"),
+            **event_format.options(source.topic, source.event_columns, pipeline.schema_registry, reveal=reveal),
             "scan.watermark.emit.strategy": "on-event",
-            "scan.watermark.idle-timeout": f"{join.idle_timeout.ms} ms",
+            "scan.watermark.idle-timeout": f"{pipeline.join.idle_timeout.ms} ms",
         },
-    )
-
-
-def _raw_table(source: Source, pipeline: spec.Pipeline, connection: Mapping[str, str]) -> str:
-    return create_table(
-        f"{source.name} raw",
-        [
-            "`#body` BYTES",
-            *_METADATA,
-        ],
-        {**_reader(connection, source.topic.topic, f"springtide.{pipeline.name}.dead"), "format": "raw"},
     )
 
 
@@ -167,19 +144,18 @@ def _reader(connection: Mapping[str, str], topic: str, group: str) -> dict[str, 
 
 
 def _events_view(source: Source, pipeline: spec.Pipeline) -> str:
-    key = identifier(source.topic.key)
-    wanted = source.event_columns
-    events = [f"{key} AS `#key`", "`#ts`", *_PLACE]
-    events += [f"{wanted.expression(name)} AS {identifier(name)}" for name in source.columns]
-    beats = ["`id` AS `#key`", "`#ts`", *_PLACE]
-    beats += [f"CAST(NULL AS {wanted.type_of(name)}) AS {identifier(name)}" for name in source.columns]
-    valid = f"{_good_key(key)} AND `#ts` >= {_EPOCH} AND NOT {_future('`#ts`', pipeline.join)} AND {wanted.meant()}"
+    types = {column.name: column.sql_type for column in source.event_columns}
+    names = [identifier(name) for name in source.columns]
+    events = ", ".join(["`#key`", "`#ts`", *_PLACE, _BODY, *names])
+    nothing = [f"CAST(NULL AS {types[name]}) AS {identifier(name)}" for name in source.columns]
+    beats = ", ".join(["`id` AS `#key`", "`#ts`", *_PLACE, f"CAST(NULL AS BYTES) AS {_BODY}", *nothing])
+    valid = f"{_good_key()} AND `#ts` IS NOT NULL AND NOT {_future(pipeline.join)} AND {_meant(source.when)}"
     if source.keys is not None:
-        valid += f" AND {key} IN ({', '.join(map(literal, sorted(source.keys)))})"
+        valid += f" AND `#key` IN ({', '.join(map(literal, sorted(source.keys)))})"
     both = (
-        f"  SELECT {', '.join(events)}\n  FROM {identifier(source.name + ' json')}\n  WHERE {valid}\n"
+        f"  SELECT {events}\n  FROM {identifier(source.name + ' events')}\n  WHERE {valid}\n"
         f"  UNION ALL\n"
-        f"  SELECT {', '.join(beats)}\n  FROM {identifier(source.name + ' heartbeat')}"
+        f"  SELECT {beats}\n  FROM {identifier(source.name + ' heartbeat')}"
     )
     return create_view(
         source.name,
@@ -188,30 +164,13 @@ def _events_view(source: Source, pipeline: spec.Pipeline) -> str:
 
 
 def _dead_view(source: Source, pipeline: spec.Pipeline) -> str:
-    key, time = literal(f"$.{source.topic.key}"), literal(f"$.{source.topic.time}")
-    text = "DECODE(`#body`, 'UTF-8')"
-    tamed = f"TRANSLATE({text}, {_CONTROL_FROM}, {_CONTROL_TO})"
-    json = (
-        f"CASE WHEN ENCODE({text}, 'UTF-8') <> `#body` THEN CAST(NULL AS STRING)"
-        f" WHEN {text} IS JSON OBJECT THEN {text} WHEN {tamed} IS JSON OBJECT THEN {tamed} END"
-    )
-    # JSON_VALUE knows scalars only; the JSON format takes an object's text for a string.
-    key_of = f"COALESCE(JSON_VALUE(`#json`, {key}), JSON_QUERY(`#json`, {key}))"
-    # The planner writes an expression out wherever its column is used; what comes out of an array is computed once.
-    raw = f"SELECT *, ARRAY[{json}] AS `#once` FROM {identifier(source.name + ' raw')}"
-    found = (
-        f"SELECT *, ARRAY[ROW({key_of}, JSON_VALUE(`#json`, {time}))] AS `#pair` FROM {_unnested(raw, 'once', 'json')}"
-    )
     measured = source.when is not None and source.when.at_least is not None
-    value_of = f"TRY_CAST(JSON_VALUE(`#json`, {literal('$.' + source.when.field)}) AS DOUBLE)" if source.when else ""
-    no_value = f"\n    WHEN ({finite(value_of)}) IS NULL THEN 'no_value'" if measured else ""
-    moment = _time_of_text(source.topic, "`#time`")
-    timed = f"SELECT *, ARRAY[{moment}] AS `#times`\n  FROM {_unnested(found, 'pair', 'key', 'time')}"
+    no_value = "\n    WHEN `#when` IS NULL THEN 'no_value'" if measured else ""
     reason = (
-        "CASE WHEN `#json` IS NULL THEN 'malformed'\n"
-        f"    WHEN NOT COALESCE({_good_key('`#key`')}, FALSE) THEN 'no_key'\n"
-        f"    WHEN NOT COALESCE(`#ts` >= {_EPOCH}, FALSE) THEN 'no_time'\n"
-        f"    WHEN {_future('`#ts`', pipeline.join)} THEN 'future'{no_value} END"
+        "CASE WHEN NOT `#readable` THEN 'malformed'\n"
+        f"    WHEN NOT COALESCE({_good_key()}, FALSE) THEN 'no_key'\n"
+        "    WHEN `#ts` IS NULL THEN 'no_time'\n"
+        f"    WHEN {_future(pipeline.join)} THEN 'future'{no_value} END"
     )
     value = json_object(
         [
@@ -226,53 +185,33 @@ def _dead_view(source: Source, pipeline: spec.Pipeline) -> str:
     return create_view(
         f"{source.name} dead",
         f"SELECT CAST(NULL AS STRING) AS `#key`, {value} AS `#value`, `#received` AS `#known`\n"
-        f"FROM (SELECT *, {reason} AS `#reason`\n  FROM {_unnested(timed, 'times', 'ts')})\n"
+        f"FROM (SELECT *, {reason} AS `#reason`\n  FROM {identifier(source.name + ' events')})\n"
         "WHERE `#reason` IS NOT NULL",
     )
 
 
-def _unnested(query: str, array: str, *columns: str) -> str:
-    names = ", ".join(f"`#{column}`" for column in columns)
-    return f"(SELECT * FROM (\n  {query}\n) CROSS JOIN UNNEST(`#{array}`) AS `#of {array}` ({names}))"
+def _meant(when: spec.Condition | None) -> str:
+    """Whether an event is one of those meant."""
+    if when is None:
+        return "TRUE"
+    if when.equals is not None:
+        return f"`#when` = {literal(when.equals)}"
+    return f"`#when` >= CAST({when.at_least!r} AS DOUBLE)"
 
 
-def _event_time(topic: spec.Topic) -> str:
-    time = identifier(topic.time)
-    return time if topic.time_unit == "iso8601" else _time_of_number(topic, time)
+def _good_key() -> str:
+    return f"(`#key` <> '' AND `#key` <> {literal(HEARTBEAT_KEY)})"
 
 
-def _time_of_text(topic: spec.Topic, text: str) -> str:
-    """What the JSON format makes of the same text."""
-    if topic.time_unit != "iso8601":
-        return _time_of_number(topic, text)
-    # Minutes without seconds are right too, and the cast wants all of it.
-    whole = f"REPLACE(SUBSTRING({text}, 12), 'Z', '') || CASE WHEN CHAR_LENGTH({text}) = 17 THEN ':00' ELSE '' END"
-    parts = f"SUBSTRING({text}, 1, 10) || ' ' || {whole}"
-    midnight = f"TRY_CAST(SUBSTRING({text}, 1, 10) || ' 00:00:00' AS TIMESTAMP_LTZ(3)) + INTERVAL '1' DAY"
-    moment = f"COALESCE(TRY_CAST({parts} AS TIMESTAMP_LTZ(3)), {midnight})"
-    return f"CASE WHEN REGEXP({text}, {literal(_ISO_TIME)}) THEN {moment} END"
-
-
-def _time_of_number(topic: spec.Topic, text: str) -> str:
-    number = f"TRY_CAST({text} AS DOUBLE) * {_MILLISECONDS_PER_UNIT[topic.time_unit]}"
-    return (
-        f"CASE WHEN {number} BETWEEN 0.0 AND {_LATEST_MS} THEN TO_TIMESTAMP_LTZ(CAST(ROUND({number}) AS BIGINT), 3) END"
-    )
-
-
-def _good_key(key: str) -> str:
-    return f"({key} <> '' AND {key} <> {literal(HEARTBEAT_KEY)})"
-
-
-def _future(time: str, join: spec.Join) -> str:
-    """Judged against Kafka's own timestamp: both readers of a topic, and a restarted one, come to the same verdict."""
-    return f"({time} > `#received` + {interval(join.future_bound)})"
+def _future(join: spec.Join) -> str:
+    """Judged against Kafka's own timestamp, so that a restarted job comes to the same verdict."""
+    return f"(`#ts` > `#received` + {interval(join.future_bound)})"
 
 
 def _watermark(join: spec.Join) -> str:
     """No event from the future moves event time on, also where the producer's own clock stamped it."""
     bound: Duration = join.future_bound
     return (
-        f"CASE WHEN `#ts` <= CURRENT_TIMESTAMP + {interval(bound)} AND NOT {_future('`#ts`', join)}\n"
+        f"CASE WHEN `#ts` <= CURRENT_TIMESTAMP + {interval(bound)} AND NOT {_future(join)}\n"
         f"    THEN `#ts` - {interval(join.out_of_orderness)} ELSE CAST(NULL AS TIMESTAMP_LTZ(3)) END"
     )

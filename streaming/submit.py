@@ -44,6 +44,7 @@ class Request:
         settings: Flink's settings for the job.
         connector: The Kafka connector's jar.
         ship_connector: Whether the cluster is to be sent that jar.
+        decoder: The jars by which the job reads events; the cluster is sent them.
         recover_from: Path of a checkpoint, or None.
         job_id: The job's id, or None.
         answer: The file for the result.
@@ -56,6 +57,7 @@ class Request:
     settings: dict[str, str]
     connector: str
     ship_connector: bool
+    decoder: tuple[str, ...]
     recover_from: str | None
     job_id: str | None
     answer: str
@@ -112,8 +114,8 @@ def _settings(request: Request) -> dict[str, str]:
         found["security.ssl.rest.enabled"] = "true"
     if address.path.strip("/"):
         found["rest.url-prefix"] = address.path
-    if request.ship_connector:
-        found["pipeline.jars"] = Path(request.connector).as_uri()
+    shipped = [request.connector] * request.ship_connector + list(request.decoder)
+    found["pipeline.jars"] = ";".join(Path(jar).as_uri() for jar in shipped)
     if request.job_id is not None:
         found["$internal.pipeline.job-id"] = request.job_id
     if request.recover_from is not None:

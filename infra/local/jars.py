@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from infra.errors import Corrupt, Unavailable
@@ -13,6 +14,13 @@ JARS = ROOT / ".springtide" / "jars"
 CHECKSUMS = Path(__file__).with_name("checksums.sha512")
 FLINK_KAFKA_CONNECTOR = "flink/flink-sql-connector-kafka-5.0.0-2.2.jar"
 FLINK_S3_PLUGIN = "flink/flink-s3-fs-native-2.3.0.jar"
+# What events in an encoding are read with, beside the decoder that set-up compiles.
+ENCODINGS: dict[str, tuple[str, ...]] = {
+    "json": (),
+    "avro": ("flink/flink-sql-avro-2.3.0.jar",),
+    "protobuf": ("flink/protobuf-java-4.29.3.jar",),
+}
+DECODER = ROOT / ".springtide" / "decoder" / "springtide-events.jar"
 CURE = "delete .springtide/jars and run `make setup`"
 
 
@@ -54,6 +62,11 @@ def kafka_classpath(folder: Path = JARS) -> str:
 def flink_kafka_connector(folder: Path = JARS) -> Path:
     """The jar that teaches Flink to read and write Kafka; wanted on the class path of the cluster and of its client."""
     return folder / FLINK_KAFKA_CONNECTOR
+
+
+def event_decoder(encodings: Iterable[str] = ENCODINGS, folder: Path = JARS) -> tuple[Path, ...]:
+    """The jars by which Flink reads events in ``encodings``; sent to the cluster with each job."""
+    return (DECODER, *(folder / name for encoding in sorted(encodings) for name in ENCODINGS[encoding]))
 
 
 def flink_s3_plugin(folder: Path = JARS) -> Path:

@@ -30,6 +30,22 @@ def java_executable() -> str:
     return found
 
 
+def java_tool(name: str) -> str:
+    """A tool of the Java development kit, such as `javac`: beside `java`, else in PATH.
+
+    Raises:
+        Invalid: There is none: this Java only runs programs.
+    """
+    java = Path(java_executable())
+    for beside in (java.with_name(name), java.resolve().with_name(name)):
+        if beside.is_file():
+            return str(beside)
+    found = shutil.which(name)
+    if found is None:
+        raise Invalid(f"{name} not found beside {java} or in PATH", wanted=f"a Java {VERSION} JDK", cure=CURE)
+    return found
+
+
 def require_java() -> str:
     """The path of a Java of the right version.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from infra.errors import Invalid
-from infra.local.java import require_java
+from infra.local.java import java_tool, require_java
 
 PYTHON = (3, 11)
 GIGABYTE = 1 << 30
@@ -65,6 +65,16 @@ def missing_for_jars() -> list[Missing]:
     if shutil.which("mvn") is not None:
         return []
     return [Missing("mvn", "Maven not found in PATH", "apt-get install maven, or put its bin folder into PATH")]
+
+
+def missing_for_decoder() -> list[Missing]:
+    """What keeps the decoder of events from being compiled."""
+    try:
+        java_tool("javac")
+        java_tool("jar")
+    except Invalid as error:
+        return [Missing("javac", f"{error.what}, wanted {error.wanted}", error.cure)]
+    return []
 
 
 def missing_for_kernels() -> list[Missing]:

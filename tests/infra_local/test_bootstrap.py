@@ -81,7 +81,7 @@ def test_a_failed_step_shows_its_last_lines_and_the_cure_and_the_next_run_resume
     for _ in range(2):
         done = set_up(checkout, path)
         assert done.returncode == 69
-        assert re.search(r"^title\n  1/4 python environment +ready\n  2/4 kafka, flink jars +FAILED", done.stdout)
+        assert re.search(r"^title\n  1/5 python environment +ready\n  2/5 kafka, flink jars +FAILED", done.stdout)
         assert "cannot reach the registry" in done.stderr
         assert "\n      22\n" in done.stderr
         assert "\n      21\n" not in done.stderr
@@ -106,12 +106,12 @@ def test_jars_other_than_the_pinned_ones_are_refused(checkout: Path, monkeypatch
 
 
 def test_a_second_set_up_is_idle(capsys: pytest.CaptureFixture[str]) -> None:
-    steps = [bootstrap.Environment(), bootstrap.Jars(), bootstrap.Kernels()]
+    steps = [bootstrap.Environment(), bootstrap.Jars(), bootstrap.Decoder(), bootstrap.Kernels()]
     if not all(step.is_done() for step in steps):
         pytest.skip("this checkout was not set up by `make setup`")
     stamps = {step.log_name: step.stamp.stat().st_mtime_ns for step in steps}
     bootstrap.set_up()
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["1/4", "2/4", "3/4"]
+    assert [line.split()[0] for line in lines] == ["1/5", "2/5", "3/5", "4/5"]
     assert all("ready" in line for line in lines)
     assert {step.log_name: step.stamp.stat().st_mtime_ns for step in steps} == stamps

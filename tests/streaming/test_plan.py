@@ -58,7 +58,7 @@ def test_two_interval_joins_over_inputs_that_are_read_and_deduplicated_once(plan
     assert count(r"IntervalJoin\(", plan) == 2
     assert count(r"OverAggregate\(", plan) == 3  # impressions, feedback, and the feedback of each impression
     assert count(r"Deduplicate\(", plan) == 1
-    assert count(r"TableSourceScan\(", plan) == 6  # each topic as JSON and raw, and two heartbeat topics
+    assert count(r"TableSourceScan\(", plan) == 4  # each topic once, and two heartbeat topics
     assert count(r"Sink\(", plan) == 1
 
 

@@ -24,7 +24,7 @@ SASL = {
 def test_secrets_reach_the_connector_and_nothing_else() -> None:
     plan = sql.plan(pipeline(kafka=SASL))
     tables = [text for text in plan.definitions if "'connector' = 'kafka'" in text]
-    assert len(tables) == 7
+    assert len(tables) == 5
     for table in tables:
         assert 'username="o\'\'hara" password="pa\\"ss\\\\word";' in table
         assert "'properties.security.protocol' = 'SASL_SSL'" in table
@@ -64,7 +64,7 @@ def test_a_cut_over_reads_back_and_is_no_new_plan() -> None:
     assert plan.job_name == sql.plan(wanted).job_name
     begin = 1_700_000_000_000 - 120_000 - 2 * 6_000 - 60_000
     sources = [text for text in plan.definitions if "'scan.startup.mode'" in text]
-    assert len(sources) == 6
+    assert len(sources) == 4
     assert all(f"'scan.startup.timestamp-millis' = '{begin}'" in text for text in sources)
     assert "`#known` >= TO_TIMESTAMP_LTZ(CAST(1700000000000 AS BIGINT), 3)" in plan.insert
 
@@ -79,12 +79,6 @@ def test_exactly_once_names_its_transactions_after_the_plan_and_leaves_none_open
     assert plan.plan_hash != sql.plan(pipeline()).plan_hash
 
 
-def test_an_attribute_cannot_be_an_object_and_a_text() -> None:
-    fields = [{"name": "user"}, {"name": "city", "path": "user.city"}]
-    with pytest.raises(Invalid, match=r"`user\.city`.*cannot be both"):
-        sql.plan(pipeline(impressions={"fields": fields}, features=[{"name": "f", "source": "user", "table": "items"}]))
-
-
 def test_certificates_travel_by_content(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----")
     kafka = {"bootstrap": "b:1", "security": "ssl", "tls": {"ca": str(tmp_path / "ca.pem")}}
@@ -94,19 +88,20 @@ def test_certificates_travel_by_content(tmp_path: Path) -> None:
         sql.plan(pipeline(kafka={**kafka, "tls": {"ca": str(tmp_path / "gone.pem")}}))
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"impressions": {"fields": [{"name": "ts"}]}}, "`ts`.*cannot be both"),
-        ({"impressions": {"fields": [{"name": "id", "type": "list[string]"}]}}, "`id`.*cannot be both"),
-        ({"impressions": {"weight": "item", "fields": [{"name": "item", "type": "list[string]"}]}}, "cannot be both"),
-    ],
-)
-def test_what_excludes_each_other_is_refused_by_name(change: dict[str, Any], message: str) -> None:
-    source = change["impressions"]["fields"][0]["name"]
-    wanted = pipeline(features=[{"name": "f", "source": source, "table": "items"}], **change)
-    with pytest.raises(Invalid, match=message):
-        sql.plan(wanted)
+def test_one_attribute_may_be_several_columns() -> None:
+    """The time, the key and a part of an object are features too, each with a type of its own."""
+    fields = [
+        {"name": "ts"},
+        {"name": "id", "type": "integer"},
+        {"name": "user"},
+        {"name": "city", "path": "user.city"},
+    ]
+    features = [{"name": name, "source": name, "table": "items"} for name in ("ts", "id")]
+    wanted = pipeline(impressions={"fields": fields, "weight": "id"}, features=features)
+    table = next(text for text in sql.plan(wanted).definitions if "`impressions events`" in text)
+    for column in ("`#ts` TIMESTAMP_LTZ(3)", "`ts` STRING", "`#key` STRING", "`id` BIGINT", "`#weight` DOUBLE"):
+        assert f"  {column}," in table
+    assert '"city": ["user.city", "STRING"]' in table and '"user": ["user", "STRING"]' in table
 
 
 def test_own_topics_have_the_partitions_and_the_retention_asked_for() -> None:
