@@ -18,6 +18,7 @@ PREFIX: Final = "springtide_"
 # From a fused lookup to a slow commit; a stage of the road takes 0.1 to 1 s when all is well.
 FAST: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 ROAD: Final = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+DELAYS: Final = (0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 10800.0, 43200.0, 86400.0, 259200.0, 604800.0)
 SIZES: Final = (1e3, 1e4, 1e5, 1e6, 4e6, 16e6, 64e6, 256e6, 1e9)
 ROWS: Final = (1, 4, 16, 64, 256, 1024, 4096, 16384)
 
@@ -72,6 +73,39 @@ TABLE: Final[tuple[Metric, ...]] = (
         "1",
         "1 while a kind of feedback is silent though impressions flow, and its negatives are held.",
         ("input",),
+    ),
+    Metric(
+        "join",
+        "springtide_join_late_total",
+        "counter",
+        "1",
+        "Events that came late, twice or for nothing, since this process started.",
+        ("feedback", "reason"),
+    ),
+    Metric(
+        "join",
+        "springtide_join_dead_letters_total",
+        "counter",
+        "1",
+        "Messages that are no events, since this process started.",
+        ("topic", "reason"),
+    ),
+    Metric(
+        "join",
+        "springtide_join_feedback_delay_seconds",
+        "histogram",
+        "seconds",
+        "Event time from an impression to its feedback, of the samples looked at.",
+        ("feedback",),
+        DELAYS,
+    ),
+    Metric(
+        "join",
+        "springtide_join_window_coverage_ratio",
+        "gauge",
+        "ratio",
+        "Share of the feedback that came inside its window, since this process started; orphans came outside.",
+        ("feedback",),
     ),
     Metric("join", "springtide_join_restarts_total", "counter", "1", "Restarts of the Flink job."),
     Metric(

@@ -83,10 +83,18 @@ def join(
     upgrade: Annotated[
         bool, typer.Option("--upgrade", help="Replace the running join with this pipeline's, without a gap.")
     ] = False,
+    print_topics: Annotated[
+        bool, typer.Option("--print-topics", help="Print the commands that create Springtide's topics, and end.")
+    ] = False,
 ) -> None:
     """Join impressions and feedback into samples: submit the Flink job and watch over it."""
 
     def command() -> None:
+        if print_topics:
+            from springtide.topics_command import print_creation
+
+            print_creation(pipeline)
+            return
         from infra.clock import SystemClock
         from infra.logs import configure
         from infra.pipeline_file import load_pipeline

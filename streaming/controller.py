@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from streaming.checkpoint_folder import CheckpointFolder
 from streaming.flink_rest import FlinkRest
 from streaming.heartbeat import Heartbeats
 from streaming.job_watch import Attempt, JobView, JobWatch
+from streaming.outcome_watch import OutcomeWatch
 from streaming.planner import Planner
 from streaming.schema_check import check_schemas
 from streaming.silence import SilenceWatch
@@ -107,6 +108,7 @@ def run_join(
             producer = Producer(pipeline.kafka, clock=clock)
             with (
                 closing(SilenceWatch(pipeline, clock=clock, metrics=metrics)) as silence,
+                closing(OutcomeWatch(pipeline, clock=clock, metrics=metrics)) as outcomes,
                 Heartbeats(
                     producer,
                     _inputs(pipeline),
@@ -117,7 +119,7 @@ def run_join(
                 ) as heartbeats,
             ):
                 desk.heartbeats = heartbeats
-                _watch(watch, heartbeats, silence, desk, clock, stop)
+                _watch(watch, heartbeats, (silence.look, outcomes.look), desk, clock, stop)
         except Stopped:
             pass
         if stop_job:
@@ -176,7 +178,7 @@ def _inputs(pipeline: spec.Pipeline) -> dict[str, str]:
 def _watch(
     watch: JobWatch,
     heartbeats: Heartbeats,
-    silence: SilenceWatch,
+    looks: Iterable[Callable[[], None]],
     desk: _Desk,
     clock: Clock,
     stop: threading.Event,
@@ -184,9 +186,10 @@ def _watch(
     backoff = Backoff("keep the join running", clock=clock, stop=stop, longest=_LONGEST_WAIT_S)
     while not stop.is_set():
         heartbeats.raise_failure()
-        # A broker that is away is told by the heartbeats.
-        with suppress(Unavailable):
-            silence.look()
+        for look in looks:
+            # A broker that is away is told by the heartbeats.
+            with suppress(Unavailable):
+                look()
         try:
             view = watch.look()
         except Unavailable as error:

@@ -13,6 +13,7 @@ from infra import spec
 from infra.errors import Invalid
 from streaming import sample, topics
 
+ORPHAN: Final = topics.LATE_REASONS[0]
 # Fewer say nothing on the tail.
 ENOUGH: Final = 100
 QUANTILES: Final = (0.5, 0.9, 0.95, 0.99, 1.0)
@@ -85,11 +86,11 @@ class Delays:
         self._newest_ms = max(self._newest_ms, known)
         self._shown[key] = shown
         if row["kind"] in {sample.CLICK, sample.CORRECTED}:
-            self._answered[key] = max(0, known - shown)
+            self._answered[key] = delay_ms(row)
 
     def add_late(self, row: Mapping[str, Any]) -> None:
         """Takes a late row."""
-        if row["reason"] == topics.LATE_REASONS[0] and row["feedback"] == self.feedback.name:
+        if row["reason"] == ORPHAN and row["feedback"] == self.feedback.name:
             self._orphans.add((str(row["key"]), str(row["feedback_ts"])))
 
     def suggest(self, wanted: float) -> Suggestion:
@@ -139,6 +140,11 @@ def collect(
         for each in found:
             each.add_late(row)
     return found
+
+
+def delay_ms(row: Mapping[str, Any]) -> int:
+    """How long after its impression the feedback of a positive sample came; feedback from before it came at once."""
+    return max(0, _ms(row["known_ts"]) - _ms(row["impression_ts"]))
 
 
 def _at(ordered: list[int], share: float) -> int:

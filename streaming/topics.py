@@ -69,6 +69,16 @@ def own_topics(pipeline: spec.Pipeline) -> tuple[TopicSettings, ...]:
     )
 
 
+def creation_commands(pipeline: spec.Pipeline) -> tuple[str, ...]:
+    """The commands that create them, for whoever may where Springtide may not; one that exists stays as it is."""
+    tool = f"kafka-topics.sh --bootstrap-server {pipeline.kafka.bootstrap} --create --if-not-exists"
+    return tuple(
+        f"{tool} --topic {each.name} --partitions {each.partitions} --replication-factor {each.replication}"
+        f" --config cleanup.policy={each.cleanup} --config retention.ms={each.retention_ms}"
+        for each in own_topics(pipeline)
+    )
+
+
 def is_probe(join_key: str) -> bool:
     """Whether an impression is synthetic."""
     return join_key.startswith(PROBE_PREFIX)

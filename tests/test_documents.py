@@ -44,3 +44,12 @@ def test_every_command_of_the_readme_exists(command: str) -> None:
 
 def test_ci_runs_the_readmes_test_command() -> None:
     assert re.search(r"^make test$", (ROOT / ".ci/run").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "text", re.findall(r"```yaml\n(name: .*?)```", (ROOT / "docs/formats.md").read_text("utf-8"), re.S)
+)
+def test_every_pipeline_of_the_documents_is_valid(text: str) -> None:
+    from infra.pipeline_file import parse_pipeline
+
+    assert parse_pipeline(text, "docs/formats.md").name == "clicks"

@@ -9,10 +9,11 @@ from typing import Any
 import orjson
 
 from infra.clock import Clock, SystemClock, iso
-from infra.kafka import KafkaAdmin, PartitionReader, Producer, TopicSettings
-from infra.spec import Pipeline
+from infra.kafka import KafkaAdmin, PartitionReader, Producer, TopicSettings, Watermarks
+from infra.spec import Pipeline, Topic
 from streaming import topics
 from streaming.heartbeat import body
+from tests.streaming.encodings import Encoder, json_encoder
 
 # Keys of the events that only move event time begin with this.
 MARK = "mark-"
@@ -26,10 +27,18 @@ class Stream:
         pipeline: Its topics are created.
         base_ms: What event time 0 s of the test is, ms since 1970.
         marks: Kind of feedback -> the fields by which an event is one of it.
+        encoders: How the impressions are written, and how the feedback.
     """
 
-    def __init__(self, pipeline: Pipeline, base_ms: int, marks: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        base_ms: int,
+        marks: Mapping[str, Mapping[str, Any]] | None = None,
+        encoders: tuple[Encoder, Encoder] = (json_encoder, json_encoder),
+    ) -> None:
         self.pipeline = pipeline
+        self.encoders = encoders
         self._marks = marks or {}
         self.base_ms = base_ms
         self._clock: Clock = SystemClock()
@@ -62,6 +71,10 @@ class Stream:
         """Event time ``seconds`` as it stands on the wire."""
         return iso(self.base_ms + round(seconds * 1000))
 
+    def _moment(self, topic: Topic, seconds: float) -> str | int:
+        """Event time ``seconds`` as events of ``topic`` bear it."""
+        return self.time(seconds) if topic.time_unit == "iso8601" else self.base_ms + round(seconds * 1000)
+
     def seconds(self, text: str | None) -> float | None:
         """The event time of a text from the wire."""
         if text is None:
@@ -72,14 +85,25 @@ class Stream:
         return round(datetime.fromisoformat(text).timestamp() - self.base_ms / 1000, 3)
 
     def impression(self, key: str, seconds: float, **fields: Any) -> None:
-        self.raw(0, orjson.dumps({"id": key, "ts": self.time(seconds), **fields}))
+        self.raw(0, self.encode(0, key, seconds, **fields))
+
+    def encode(self, topic: int, key: str, seconds: float, **fields: Any) -> bytes:
+        """An impression (0) or a click (1) as it is sent."""
+        events = self.pipeline.events.impressions if topic == 0 else self.pipeline.events.feedback[0]
+        return self.encoders[topic]({"id": key, "ts": self._moment(events, seconds), **fields})
+
+    def marks(self, topic: int) -> Mapping[int, Watermarks]:
+        """Where the partitions of the impressions (0) or the clicks (1) begin and end."""
+        with PartitionReader(self.pipeline.kafka, topics.user_topics(self.pipeline)[topic], group="tests") as reader:
+            return reader.watermarks()
 
     def click(self, key: str, seconds: float, kind: str | None = None, **fields: Any) -> None:
         """Feedback of the first kind, or of another."""
         names = [each.name for each in self.pipeline.events.feedback]
         at = 0 if kind is None else names.index(kind)
-        body = {"id": key, "ts": self.time(seconds), **self._marks.get(names[at], {}), **fields}
-        self.producer.send(self.pipeline.events.feedback[at].topic, orjson.dumps(body))
+        events = self.pipeline.events.feedback[at]
+        body = {"id": key, "ts": self._moment(events, seconds), **self._marks.get(names[at], {}), **fields}
+        self.producer.send(events.topic, self.encoders[1](body))
 
     def raw(self, topic: int, value: bytes | None) -> None:
         """Bytes as they are to the impressions (0) or the clicks (1)."""

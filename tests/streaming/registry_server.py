@@ -1,0 +1,89 @@
+"""A schema registry small enough for a test: the parts of Confluent's REST protocol that Springtide asks; no client.
+
+`test_apicurio.py` (long) holds the same tests against a real registry; this one starts at once, and can be broken.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import unquote
+
+
+class RegistryServer:
+    """Schemas by subject, version and number, in memory.
+
+    Args:
+        login: `user:password` that is asked for, if any.
+    """
+
+    def __init__(self, login: str | None = None) -> None:
+        self.login = login
+        self.broken = False
+        self.asked: list[str] = []
+        self.schemas: list[dict[str, Any]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                outer.asked.append(self.path)
+                self._answer(*outer.answer(self.path, self.headers.get("Authorization")))
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                subject = unquote(self.path.split("/")[2])
+                self._answer(200, {"id": outer.register(subject, **body)})
+
+            def _answer(self, status: int, body: object) -> None:
+                data = json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/vnd.schemaregistry.v1+json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_: object) -> None: ...
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def register(self, subject: str, schema: str, **more: Any) -> int:
+        """The number of the new version; the same schema of another subject has one of its own here."""
+        version = 1 + sum(each["subject"] == subject for each in self.schemas)
+        number = 1 + len(self.schemas)
+        self.schemas.append({"subject": subject, "version": version, "id": number, "schema": schema, **more})
+        return number
+
+    def answer(self, path: str, authorization: str | None) -> tuple[int, object]:
+        if self.broken:
+            return 503, {"error_code": 50301, "message": "broken on purpose"}
+        if self.login is not None and authorization != f"Basic {base64.b64encode(self.login.encode()).decode()}":
+            return 401, {"error_code": 40101, "message": "Unauthorized"}
+        words = [unquote(word) for word in path.strip("/").split("/")]
+        if words[:2] == ["schemas", "ids"]:
+            found = [each for each in self.schemas if each["id"] == int(words[2])]
+        else:
+            found = [each for each in self.schemas if each["subject"] == words[1]]
+            found = found[-1:] if words[3] == "latest" else [each for each in found if each["version"] == int(words[3])]
+        return (200, found[0]) if found else (404, {"error_code": 40403, "message": "not found"})
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
