@@ -75,12 +75,18 @@ class Prober:
         clock: The wall clock, which must be that of the other processes.
 
     Raises:
-        Invalid: Probes are switched off, or no replica is named.
+        Invalid: Probes are switched off, or not of the topics' format, or no replica is named.
     """
 
     def __init__(self, pipeline: Pipeline, store: ObjectStore, clock: Clock) -> None:
         if not pipeline.probe.enabled:
             raise Invalid("probe.enabled is false", cure="set `probe: {enabled: true}` where topics may be written to")
+        for topic in (pipeline.events.impressions, pipeline.events.feedback[0]):
+            if topic.format != "json":
+                raise Invalid(
+                    f"topic `{topic.topic}` has {topic.format} events; probes are sent as JSON only",
+                    cure="time real events: the page shows how far behind the model is",
+                )
         if not pipeline.dashboard.targets.replicas:
             raise Invalid("dashboard.targets.replicas is empty", cure="name the replicas' addresses there")
         self._pipeline = pipeline

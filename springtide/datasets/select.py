@@ -48,4 +48,11 @@ def select_dataset(
         )
     if impressions is None or feedback is None:
         raise Invalid(f"--data {data}", wanted="--impressions FILE and --feedback FILE, JSON lines", cure="name both")
-    return OwnLog(load_pipeline(Path(data)), impressions, feedback)
+    pipeline = load_pipeline(Path(data))
+    for topic in (pipeline.events.impressions, *pipeline.events.feedback):
+        if topic.format != "json":
+            raise Invalid(
+                f"--data {data}: topic `{topic.topic}` has {topic.format} events, and the demo replays JSON lines",
+                cure="leave `format` and what belongs to it out of a copy of the file",
+            )
+    return OwnLog(pipeline, impressions, feedback)

@@ -19,6 +19,7 @@ from streaming import sql, topics
 from streaming.flink_rest import FlinkRest
 from streaming.planner import Planner
 from tests.streaming.events import Stream
+from tests.streaming.fuzz import fuzz_both_topics
 from tests.streaming.pipelines import pipeline
 from tests.streaming.truth import (
     AGE_MS,
@@ -284,3 +285,8 @@ def test_heartbeats_alone_release_the_last_negatives(outcomes: Stream) -> None:
     outcomes.until(lambda: found() == wanted, "the last negatives")
     kinds = {row["kind"] for row in outcomes.samples if row["sample_id"] in wanted}
     assert kinds == {"timeout"}
+
+
+def test_whatever_bytes_come_to_both_topics_each_message_ends_once(outcomes: Stream) -> None:
+    """The account of all that the tests above have sent, too."""
+    fuzz_both_topics(outcomes, seed=13, seconds=500.0, fields={"item": "a b", "place": 3, "tags": ["x"]})

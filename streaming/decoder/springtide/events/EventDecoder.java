@@ -45,8 +45,9 @@ final class EventDecoder implements DeserializationSchema<RowData> {
             try {
                 reader.read(message, row);
                 event = true;
-            } catch (EventReader.Unreadable no) {
-                // What had been read of it up to the flaw counts for nothing.
+            } catch (EventReader.Unreadable | RuntimeException | StackOverflowError no) {
+                // What had been read of it up to the flaw counts for nothing. Where the flaw is a reader's own, it costs
+                // this message, which is kept, and not the stream.
                 row = new GenericRowData(width);
             }
         }
