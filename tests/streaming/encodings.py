@@ -59,6 +59,16 @@ AVRO_IMPRESSION: dict[str, Any] = {
     ],
 }
 
+AVRO_CLICK: dict[str, Any] = {
+    "type": "record",
+    "name": "Click",
+    "namespace": "shop.v1",
+    "fields": [
+        {"name": "id", "type": "long"},
+        {"name": "ts", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+    ],
+}
+
 PROTO = """
 syntax = "proto3";
 package shop.v1;
