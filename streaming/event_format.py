@@ -38,7 +38,7 @@ def options(
     }
     if topic.format == "avro":
         assert registry is not None
-        found["registry.url"] = registry.url
+        found["registry.url"] = registry.url.rstrip("/")
         header, trusted = authorization(registry, reveal=reveal), certificates(registry, reveal=reveal)
         found |= {"registry.authorization": header} if header is not None else {}
         found |= {"registry.certificates": trusted} if trusted is not None else {}

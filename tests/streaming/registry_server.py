@@ -1,6 +1,6 @@
 """A schema registry small enough for a test: the parts of Confluent's REST protocol that Springtide asks; no client.
 
-`test_apicurio.py` (long) holds the same tests against a real registry; this one starts at once, and can be broken.
+Long tests ask a real registry (`apicurio.py`); this one starts at once, and can be broken.
 """
 
 # SPDX-License-Identifier: Apache-2.0
