@@ -16,7 +16,7 @@ from infra.spec_table import CONSTANT_RATE
 
 def feature_spec_hash(pipeline: Pipeline) -> str:
     """Digest of all that gives a state its shape and meaning; most rules' learning rates may change, this must not."""
-    sources = {feature.source for feature in pipeline.features}
+    sources = {source for feature in pipeline.features for source in feature.sources}
     meaning: dict[str, Any] = {
         # `7` and `"7"` are different ids.
         "fields": {field.name: field.type for field in pipeline.events.impressions.fields if field.name in sources},

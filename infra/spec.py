@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Discriminator, Field, JsonValue, Tag, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from infra.spec_checks import (
     RESERVED_FIELDS,
@@ -20,6 +20,14 @@ from infra.spec_checks import (
     window_findings,
 )
 from infra.spec_events import Condition, EventField, Events, Feedback, Impressions, Join, Samples, Topic
+from infra.spec_feature import (
+    BucketFeature,
+    CrossFeature,
+    Feature,
+    IdFeature,
+    KeyedFeature,
+    NumberFeature,
+)
 from infra.spec_model import Loss, ModelName, Widths, loss_findings, unused_settings
 from infra.spec_part import FieldName, FieldType, Name, Part, Secret, Span, refuse
 from infra.spec_table import Admission, DenseOptimizer, Eviction, Initializer, Optimizer, Rung, Schedule, Table
@@ -28,19 +36,25 @@ from infra.units import ByteSize, Duration
 __all__ = [
     "RESERVED_FIELDS",
     "Admission",
+    "BucketFeature",
     "Condition",
+    "CrossFeature",
     "DenseOptimizer",
     "EventField",
     "Events",
     "Eviction",
+    "Feature",
     "Feedback",
     "FieldName",
     "FieldType",
+    "IdFeature",
     "Impressions",
     "Initializer",
     "Join",
+    "KeyedFeature",
     "Loss",
     "Name",
+    "NumberFeature",
     "Optimizer",
     "Part",
     "Rung",
@@ -98,34 +112,6 @@ class Flink(Part):
     checkpoints: str | None = None  # s3://bucket/prefix; None keeps Flink's own default
 
 
-class IdFeature(Part):
-    """Ids, one or several per sample; strings are hashed, integers are keys as they are."""
-
-    kind: Literal["id"] = "id"
-    name: FieldName
-    source: FieldName
-    table: FieldName
-    combiner: Literal["sum", "mean", "sqrtn"] = "mean"
-
-
-class NumberFeature(Part):
-    kind: Literal["number"] = "number"
-    name: FieldName
-    source: FieldName
-    scaling: Literal["none", "log", "standard"] = "none"
-
-
-def _kind(feature: Any) -> Any:
-    """Which feature is meant: ids unless it says otherwise."""
-    return feature.get("kind", "id") if isinstance(feature, dict) else getattr(feature, "kind", "id")
-
-
-Feature = Annotated[
-    Annotated[IdFeature, Tag("id")] | Annotated[NumberFeature, Tag("number")],
-    Discriminator(_kind),
-]
-
-
 class Model(Part):
     """The dense part. ``name`` is a built-in model's, or ``module:function`` of the user's (docs/models.md)."""
 
@@ -150,6 +136,10 @@ class Learner(Part):
     commit_interval: Span = Duration("1s")
     heartbeat_interval: Span = Duration("10s")
     max_batch: int = Field(default=1024, ge=1, le=65536)
+    # How long samples may wait for others to share their batch; a learner that is behind takes full ones at once.
+    batch_latency: Duration = Duration("10ms")
+    # 0: each step sees the rows of the one before; 1: those of the one before that, and both share the cores.
+    staleness: Literal[0, 1] = 0
     seed: int = 1
     threads: int = Field(default=1, ge=1)
     sample_id_window: Span = Duration("1h")

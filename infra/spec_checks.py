@@ -34,8 +34,11 @@ LABEL_PREFIX: Final = "label_"
 # A third of the 30 s after which a silent learner is taken over: two heartbeats may be lost.
 LONGEST_HEARTBEAT_MS: Final = 10_000
 OWN_TOPICS: Final = "springtide."
+_ID_TYPES: Final = ("string", "integer", "list[string]", "list[integer]")
 FITTING: Final = {
-    "id": ("string", "integer", "list[string]", "list[integer]"),
+    "id": _ID_TYPES,
+    "cross": _ID_TYPES,
+    "bucket": ("integer", "number", "boolean"),
     "number": ("integer", "number", "boolean"),
 }
 
@@ -95,7 +98,7 @@ def twice(place: Place, parts: Iterable[Named]) -> Iterator[Finding]:
 def _event_findings(parts: Parts) -> Iterator[Finding]:
     place = ("events", "impressions", "fields")
     yield from twice(place, parts.fields)
-    read = {feature.source for feature in parts.valid_features.values()}
+    read = {source for feature in parts.valid_features.values() for source in feature.sources}
     events = parts.events
     for field in parts.fields:
         where = (*place, field.index, "name")
@@ -146,22 +149,35 @@ def _feature_findings(parts: Parts) -> Iterator[Finding]:
     fields = [field.name for field in parts.fields]
     tables = [table.name for table in parts.tables]
     for index, feature in parts.valid_features.items():
-        if feature.source not in fields:
-            text = f"`{feature.source}` is no field of `events.impressions`{nearest(feature.source, fields)}"
-            yield ("features", index, "source"), text
-        elif (found := types.get(feature.source)) is not None and found not in FITTING[feature.kind]:
-            wanted = ", ".join(FITTING[feature.kind])
-            text = f"`{feature.source}` is of type {found}; a feature of kind {feature.kind} wants one of {wanted}"
-            yield ("features", index, "source"), text
-        if feature.kind == "id" and feature.table not in tables:
+        for position, source in enumerate(feature.sources):
+            place = ("sources", position) if feature.kind == "cross" else ("source",)
+            if source not in fields:
+                text = f"`{source}` is no field of `events.impressions`{nearest(source, fields)}"
+                yield ("features", index, *place), text
+            elif (found := types.get(source)) is not None and found not in FITTING[feature.kind]:
+                wanted = ", ".join(FITTING[feature.kind])
+                text = f"`{source}` is of type {found}; a feature of kind {feature.kind} wants one of {wanted}"
+                yield ("features", index, *place), text
+        if feature.kind == "id" and types.get(feature.source) in {"integer", "list[integer]"}:
+            for position, word in enumerate(feature.vocabulary):
+                if not _is_key(word):
+                    yield ("features", index, "vocabulary", position), f"got `{word}`, wanted an integer of 64 bits"
+        if feature.kind != "number" and feature.table not in tables:
             yield ("features", index, "table"), f"`{feature.table}` is no table{nearest(feature.table, tables)}"
+
+
+def _is_key(word: str) -> bool:
+    try:
+        return -(2**63) <= int(word) < 2**63 and str(int(word)) == word
+    except ValueError:
+        return False
 
 
 def _table_findings(parts: Parts) -> Iterator[Finding]:
     yield from twice(("tables",), parts.tables)
     if not parts.features_complete:
         return
-    used = {feature.table for feature in parts.valid_features.values() if feature.kind == "id"}
+    used = {feature.table for feature in parts.valid_features.values() if feature.kind != "number"}
     for table in parts.tables:
         if table.name not in used:
             yield ("tables", table.index), f"no feature uses table `{table.name}`; leave it out, or add the feature"

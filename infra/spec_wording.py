@@ -11,11 +11,16 @@ from typing import Annotated, Any, Final, Union
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from infra.spec import IdFeature, NumberFeature, Pipeline, Secret
+from infra.spec import BucketFeature, CrossFeature, IdFeature, NumberFeature, Pipeline, Secret
 from infra.spec_checks import nearest
 from infra.spec_part import PATTERNS, LocatedErrors, Part, Place
 
-KINDS: Final[Mapping[str, type[Part]]] = {"id": IdFeature, "number": NumberFeature}
+KINDS: Final[Mapping[str, type[Part]]] = {
+    "id": IdFeature,
+    "cross": CrossFeature,
+    "bucket": BucketFeature,
+    "number": NumberFeature,
+}
 WANTED_TYPES: Final[Mapping[str, str]] = {
     "string": "text",
     "int": "an integer",

@@ -7,20 +7,24 @@ arrays first. There is no second path for numpy.
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from kernels.arrow_columns import ids_of, numbers_of
+from kernels.arrow_columns import hash_text, ids_of, numbers_of
 from kernels.batch import EncodedBatch
-from kernels.feature_settings import Feature, IdFeature, NumberFeature
+from kernels.crossing import Keys, cross
+from kernels.feature_settings import BucketFeature, CrossFeature, Feature, IdFeature, KeyedFeature, NumberFeature
 from kernels.running_statistics import RunningStatistics
 from kernels.settings import ColumnSettings
 
 __all__ = [
+    "BucketFeature",
+    "CrossFeature",
     "EncodedBatch",
     "Feature",
     "FeatureEncoder",
@@ -35,12 +39,14 @@ Column: TypeAlias = pa.Array | pa.ChunkedArray
 class FeatureEncoder:
     """Turns the named columns of a batch into arrays for ``EmbeddingTables`` and ``RunningStatistics``.
 
-    Strings are hashed to int64 (kernels/HASHING.md). A null id is no id; a null in a list is skipped. A null, NaN or
-    infinite number is missing and reads as 0 after scaling. The encoder holds no state: equal columns, equal batches.
+    Strings are hashed to int64 (kernels/HASHING.md). The encoder holds no state: equal columns, equal batches.
+
+    What is missing: a null is no id, in a list too, and a cross with it is none; no ids pool to zeros. A null, NaN or
+    infinite number reads as 0 after scaling and is in no bucket.
 
     Attributes:
         sources: Names of the columns that ``encode`` reads, each once, in order of first use.
-        columns: One per id feature, in feature order, for ``EmbeddingTables``.
+        columns: One per feature with keys, in feature order, for ``EmbeddingTables``.
         numbers: How many number features there are.
 
     Args:
@@ -55,11 +61,16 @@ class FeatureEncoder:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"feature names must be unique; twice: {', '.join(twice)}")
-        self._ids = [feature for feature in self.features if isinstance(feature, IdFeature)]
+        self._keyed = [feature for feature in self.features if not isinstance(feature, NumberFeature)]
         self._numbers = [feature for feature in self.features if isinstance(feature, NumberFeature)]
         self._standard = [position for position, one in enumerate(self._numbers) if one.scaling == "standard"]
-        self.sources = tuple(dict.fromkeys(feature.source for feature in self.features))
-        self.columns = tuple(ColumnSettings(one.name, one.table, one.combiner) for one in self._ids)
+        self.sources = tuple(dict.fromkeys(source for feature in self.features for source in feature.sources))
+        self.columns = tuple(map(_column, self._keyed))
+        self._vocabularies = {
+            one.name: _Vocabulary(one.vocabulary)
+            for one in self._keyed
+            if isinstance(one, IdFeature) and one.vocabulary
+        }
         self.numbers = len(self._numbers)
 
     def encode(self, columns: Mapping[str, Column]) -> EncodedBatch:
@@ -74,40 +85,104 @@ class FeatureEncoder:
             ValueError: A column's type does not fit its feature, or lengths differ.
         """
         rows = self._rows(columns)
-        ids: list[NDArray[np.int64]] = []
-        splits: list[NDArray[np.int32] | None] = []
-        for id_feature in self._ids:
-            try:
-                of_column = ids_of(columns[id_feature.source])
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"feature {id_feature.name!r}, column {id_feature.source!r}: {error}") from error
-            ids.append(of_column[0])
-            splits.append(of_column[1])
+        read = _Read(columns)
+        keys = [self._keys(feature, read) for feature in self._keyed]
         numbers = np.zeros((rows, self.numbers), np.float32)
         unscaled = np.full((rows, len(self._standard)), np.nan, np.float64)
         not_finite: list[int] = []
         for position, feature in enumerate(self._numbers):
-            try:
-                values, bad = numbers_of(columns[feature.source])
-            except TypeError as error:
-                raise ValueError(f"feature {feature.name!r}, column {feature.source!r}: {error}") from error
+            values, bad = read.numbers(feature.name, feature.source)
             if feature.scaling == "standard":
                 unscaled[:, self._standard.index(position)] = values
             else:
                 bad += _fill(numbers[:, position], values, feature)
             not_finite.append(bad)
-        return EncodedBatch(rows, tuple(ids), tuple(splits), numbers, unscaled, tuple(not_finite))
+        ids, splits = zip(*keys, strict=True) if keys else ((), ())
+        return EncodedBatch(rows, ids, splits, numbers, unscaled, tuple(not_finite))
+
+    def _keys(self, feature: KeyedFeature, read: _Read) -> Keys:
+        match feature:
+            case CrossFeature():
+                return cross([read.ids(feature.name, source) for source in feature.sources])
+            case BucketFeature():
+                values, _ = read.numbers(feature.name, feature.source)
+                return _buckets(values, np.array(feature.boundaries))
+            case IdFeature():
+                ids, splits = read.ids(feature.name, feature.source)
+                known = self._vocabularies.get(feature.name)
+                return (ids if known is None else known.places(ids)), splits
 
     def _rows(self, columns: Mapping[str, Column]) -> int:
         for feature in self.features:
-            if feature.source not in columns:
-                got = ", ".join(sorted(columns)) or "none"
-                raise KeyError(f"feature {feature.name!r}: no column {feature.source!r}; got {got}")
+            for source in feature.sources:
+                if source not in columns:
+                    got = ", ".join(sorted(columns)) or "none"
+                    raise KeyError(f"feature {feature.name!r}: no column {source!r}; got {got}")
         lengths = {source: len(columns[source]) for source in self.sources}
         if len(set(lengths.values())) > 1:
             told = ", ".join(f"{source} {length}" for source, length in lengths.items())
             raise ValueError(f"columns must have one length; got {told}")
         return next(iter(lengths.values()))
+
+
+class _Read:
+    """The columns of one batch, each turned into keys or numbers once, however many features read it."""
+
+    def __init__(self, columns: Mapping[str, Column]) -> None:
+        self._columns = columns
+        self._ids: dict[str, Keys] = {}
+        self._numbers: dict[str, tuple[NDArray[np.float64], int]] = {}
+
+    def ids(self, feature: str, source: str) -> Keys:
+        if source not in self._ids:
+            with _named(feature, source):
+                self._ids[source] = ids_of(self._columns[source])
+        return self._ids[source]
+
+    def numbers(self, feature: str, source: str) -> tuple[NDArray[np.float64], int]:
+        if source not in self._numbers:
+            with _named(feature, source):
+                self._numbers[source] = numbers_of(self._columns[source])
+        return self._numbers[source]
+
+
+@contextmanager
+def _named(feature: str, source: str) -> Iterator[None]:
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"feature {feature!r}, column {source!r}: {error}") from error
+
+
+class _Vocabulary:
+    """Places of known values, found by their keys: 1 for the first, 0 for all others."""
+
+    def __init__(self, values: tuple[str | int, ...]) -> None:
+        keys = np.array(
+            [hash_text(pa.array([each]), "vocabulary")[0] if isinstance(each, str) else each for each in values],
+            np.int64,
+        )
+        order = np.argsort(keys)
+        self._keys, self._places = keys[order], order + 1
+
+    def places(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        found = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        return np.where(self._keys[found] == keys, self._places[found], 0)
+
+
+def _buckets(values: NDArray[np.float64], boundaries: NDArray[np.float64]) -> Keys:
+    known = ~np.isnan(values)
+    keys = np.searchsorted(boundaries, values, side="right").astype(np.int64)
+    if known.all():
+        return keys, None
+    splits = np.zeros(len(values) + 1, np.int32)
+    np.cumsum(known, out=splits[1:])
+    return keys[known], splits
+
+
+def _column(feature: KeyedFeature) -> ColumnSettings:
+    combiner = "mean" if isinstance(feature, BucketFeature) else feature.combiner
+    return ColumnSettings(feature.name, feature.table, combiner)
 
 
 def _fill(to: NDArray[np.float32], values: NDArray[np.float64], feature: NumberFeature) -> int:

@@ -13,10 +13,11 @@ from kernels.sample_window import SampleIdWindow
 from kernels.tables import EmbeddingTables
 from learner.decode import SampleDecoder
 from learner.models import IdBlock, Layout, build_model
+from learner.preparation import Timer
 from learner.progress import ProgressiveMetrics
 from learner.step import TrainingStep
 from learner.tensorflow_setup import configure, environment
-from learner.trainer import Timer, Trainer
+from learner.trainer import Trainer
 from streaming.sample import label, sample_schema
 
 
@@ -57,6 +58,7 @@ def build_trainer(
         ),
         metrics=ProgressiveMetrics(pipeline.learner.quality_bucket.ms),
         timer=timer,
+        staleness=pipeline.learner.staleness,
     )
 
 
@@ -74,4 +76,9 @@ def layout_of(tables: EmbeddingTables) -> Layout:
 
 def training_environment(pipeline: spec.Pipeline) -> dict[str, Any]:
     """What a bit-identical replay needs beside the samples; manifests record it."""
-    return {**environment(), "kernel_threads": pipeline.learner.threads, "kernel_instructions": _core.instruction_set()}
+    return {
+        **environment(),
+        "kernel_threads": pipeline.learner.threads,
+        "staleness": pipeline.learner.staleness,
+        "kernel_instructions": _core.instruction_set(),
+    }

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from typing import Final
 
@@ -17,7 +18,9 @@ from infra.kafka import Batch, PartitionReader
 from infra.logs import logger
 from learner.commit import Capture, Committer
 from learner.facts import FactsRecorder
+from learner.look_ahead import LookAhead
 from learner.positions import Positions
+from learner.preparation import Ready
 from learner.reporting import Report
 from learner.restore import WINDOW
 from learner.table_state import counts_to_arrays, table_state
@@ -77,6 +80,7 @@ class Learner:
         self._clock = clock
         self._stop = stop
         self._kafka = Backoff(f"read {reader.topic}", clock=clock, stop=stop, longest=LONGEST_WAIT_S)
+        self._ahead = LookAhead(self._poll, trainer.ready, settings.max_batch, len(os.sched_getaffinity(0)))
         self._losses_finite = True
         # A partition found since the last version, or a first state: worth a version without any batch.
         self._changed = False
@@ -102,21 +106,24 @@ class Learner:
 
     def _turn(self) -> None:
         if self._facts.runs < MOST_UNCOMMITTED_RUNS:
-            batch = self._poll()
-            if batch is not None and len(batch):
-                self._learn(batch)
+            ready = self._ahead.next()
+            if ready is not None:
+                self._learn(ready)
         else:
             self._clock.wait(self._stop, POLL_TIMEOUT_S)
         self._collect()
         added = self._positions.look_for_new_partitions()
         if added:
+            # The reader begins again behind what was learned.
+            self._ahead.forget()
             self._changed = True
             _log.info("partitions_added", topic=self._reader.topic, partitions=added)
         self._commit_if_due()
 
-    def _poll(self) -> Batch | None:
+    def _poll(self, *, wait: bool) -> Batch | None:
+        timeout, linger = (POLL_TIMEOUT_S, self._settings.batch_latency.seconds) if wait else (0.0, 0.0)
         try:
-            batch = self._reader.poll_batch(self._settings.max_batch, POLL_TIMEOUT_S)
+            batch = self._reader.poll_batch(self._settings.max_batch, timeout, linger)
         except Unavailable as error:
             self._report.unavailable("kafka")
             # A stop ends the wait, and then the loop.
@@ -126,8 +133,9 @@ class Learner:
         self._kafka.succeeded()
         return batch
 
-    def _learn(self, batch: Batch) -> None:
-        learned = self._trainer.train(batch)
+    def _learn(self, ready: Ready) -> None:
+        batch = ready.batch
+        learned = self._trainer.learn(ready)
         # In this order and without a chance to fail in between: rows, positions and the list of batches move together.
         self._positions.passed(batch)
         self._facts.batch(batch.runs())
@@ -175,6 +183,7 @@ class Learner:
     def _capture(self) -> None:
         began = self._clock.monotonic()
         trainer = self._trainer
+        trainer.drain()
         metrics = trainer.metrics.take()
         rows = trainer.tables.capture()
         capture = Capture(

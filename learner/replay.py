@@ -156,6 +156,7 @@ def replay(
             learned = trainer.train(runs.batch(batch))
             learnt.batches += 1
             learnt.samples += learned.trained
+        trainer.drain()
         learnt.metrics = trainer.metrics.take()
         # What a commit would take along; nobody does here, and it must not pile up.
         trainer.window.capture()

@@ -3,8 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,17 +15,15 @@ from kernels.features import FeatureEncoder, RunningStatistics
 from kernels.sample_window import SampleIdWindow
 from kernels.tables import EmbeddingTables, EncodedBatch
 from learner.decode import Rejected, SampleDecoder, Samples, is_late
+from learner.preparation import Preparation, Ready, Timer
 from learner.progress import ProgressiveMetrics
+from learner.row_access import row_access
 from learner.step import TrainingStep
 from learner.table_state import table_state
 
-# A number beyond this tells of a broken producer, and one of them would spoil the sums that a model keeps.
-LARGEST_NUMBER: Final = 1e12
 # How often a batch is halved to find what makes its gradient explode: enough for twenty samples among a thousand. A
 # model that is broken itself fails with every sample, and must not keep the learner from its next heartbeat.
 MOST_EXPLOSIONS: Final = 256
-
-Timer = Callable[[str], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -67,6 +64,7 @@ class Trainer:
         step: The dense part.
         metrics: Gets each prediction made before learning.
         timer: Times the parts of a step.
+        staleness: 0, or 1 for rows that are updated beside the next step (:mod:`learner.row_access`).
     """
 
     def __init__(
@@ -79,8 +77,8 @@ class Trainer:
         step: TrainingStep,
         metrics: ProgressiveMetrics,
         timer: Timer = lambda part: nullcontext(),
+        staleness: int = 0,
     ) -> None:
-        self.decoder = decoder
         self.window = window
         self.encoder = encoder
         self.statistics = statistics
@@ -88,24 +86,27 @@ class Trainer:
         self.step = step
         self.metrics = metrics
         self._timer = timer
+        self._preparation = Preparation(decoder, encoder, timer)
+        self._rows = row_access(tables, staleness)
 
     def train(self, batch: Batch) -> Learned:
         """Learns a batch of at most ``tables.max_batch`` messages; none of them is learned twice."""
-        with self._timer("decode"):
-            samples, rejected = self.decoder.decode(batch.values)
-        samples = samples.not_after(batch.timestamps_ms[samples.index])
+        return self.learn(self.ready(batch))
+
+    def ready(self, batch: Batch) -> Ready:
+        """What can be done before the batches ahead of it are learned; may run on another thread."""
+        return self._preparation.ready(batch)
+
+    def learn(self, ready: Ready) -> Learned:
+        """Learns a batch that was made ready by a trainer with the same features."""
+        batch, samples = ready.batch, ready.samples
         new = self.window.admit(samples.sample_ids, samples.known_ms)
         duplicates = len(samples) - int(new.sum())
         fresh = samples if duplicates == 0 else samples.select(np.flatnonzero(new))
-        with self._timer("encode"):
-            usable = fresh.select(np.flatnonzero(_teaches(fresh)))
-            encoded = self._encode(usable)
-            wild = _out_of_range(encoded)
-            if wild.any():
-                rejected += [Rejected(int(place), "a number is out of range") for place in usable.index[wild]]
-                usable = usable.select(np.flatnonzero(~wild))
-                encoded = self._encode(usable)
-        too_large = self._learn(usable, encoded) if len(usable) else []
+        lesson = ready.lesson if duplicates == 0 else self._preparation.lesson(fresh)
+        usable = lesson.samples
+        too_large = self._learn(usable, lesson.encoded) if len(usable) else []
+        rejected = [*ready.rejected, *lesson.rejected]
         rejected += [Rejected(int(usable.index[place]), "its gradient is too large") for place in too_large]
         return Learned(
             fresh=fresh,
@@ -117,8 +118,9 @@ class Trainer:
             exploded=2 * len(too_large) > len(usable),
         )
 
-    def _encode(self, samples: Samples) -> EncodedBatch:
-        return self.encoder.encode(dict(zip(samples.columns.column_names, samples.columns.columns, strict=True)))
+    def drain(self) -> None:
+        """Ends what still runs beside the last step; before the tables are read, captured or changed by others."""
+        self._rows.drain()
 
     def _learn(self, samples: Samples, encoded: EncodedBatch) -> list[int]:
         """Learns the batch in one step, or in halves of halves where the gradient explodes.
@@ -153,16 +155,15 @@ class Trainer:
         """One step with ``part`` of the samples; False where the gradient exploded, and nothing was learned."""
         labels, weights = samples.labels[part], samples.weights[part]
         with self._timer("lookup"):
-            self.tables.prepare(scaled)
-            rows = self.tables.lookup()
+            rows = self._rows.lookup(scaled)
         with self._timer("dense"):
             late = is_late(samples.kinds)[part]
-            result = self.step(self.tables.buffer[:rows], labels, weights, samples.log_rates[part], late)
+            result = self.step(rows, labels, weights, samples.log_rates[part], late)
         with self._timer("apply"):
             if result.exploded:
                 # A loss that is no number would spoil its bucket's sums, too.
                 return False
-            self.tables.apply(result.gradient, int(samples.known_ms[part].max()))
+            self._rows.apply(result.gradient, int(samples.known_ms[part].max()))
         # The quality of the first label; the others follow when a pipeline may name several.
         self.metrics.record(
             result.predictions[:, 0], result.losses[:, 0], labels[:, 0], weights, samples.impression_ms[part]
@@ -170,22 +171,9 @@ class Trainer:
         return True
 
 
-def _teaches(samples: Samples) -> npt.NDArray[np.bool_]:
-    """Samples of weight 0 (probes) and without any label leave the model as it is, momentum included."""
-    return np.asarray((samples.weights > 0) & ~np.isnan(samples.labels).all(axis=1), np.bool_)
-
-
-def _out_of_range(encoded: EncodedBatch) -> npt.NDArray[np.bool_]:
-    wild = np.zeros(encoded.rows, np.bool_)
-    for numbers in (encoded.numbers, encoded.unscaled):
-        if numbers.size:
-            # NaN stands for a missing value and compares false.
-            wild |= (np.abs(numbers.astype(np.float64)) > LARGEST_NUMBER).any(axis=1)
-    return wild
-
-
 def state_of(trainer: Trainer) -> dict[str, Any]:
     """Every array that decides what the trainer does next, by name; for comparing two of them bit for bit."""
+    trainer.drain()
     state: dict[str, Any] = {f"dense/{name}": value for name, value in trainer.step.dense().items()}
     state |= {f"optimizer/{name}": value for name, value in trainer.step.own_state().items()}
     state |= {f"statistics/{name}": value for name, value in trainer.statistics.state().items()}

@@ -75,12 +75,13 @@ class Signature:
         declared = {field.name: field.type for field in pipeline.events.impressions.fields}
         columns: dict[str, Column] = {}
         for feature in pipeline.features:
-            if feature.source not in declared:
-                raise Invalid(
-                    f"features.{feature.name}.source: no field `{feature.source}`{nearest(feature.source, declared)}",
-                    wanted="one of events.impressions.fields",
-                )
-            columns[feature.source] = Column(feature.source, declared[feature.source])
+            for source in feature.sources:
+                if source not in declared:
+                    raise Invalid(
+                        f"features.{feature.name}: no field `{source}`{nearest(source, declared)}",
+                        wanted="one of events.impressions.fields",
+                    )
+                columns[source] = Column(source, declared[source])
         return cls(
             model=pipeline.name,
             columns=tuple(columns.values()),

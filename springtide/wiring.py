@@ -3,10 +3,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from infra import spec
 from infra.errors import Invalid
-from infra.spec import IdFeature as IdSpec
 from infra.spec import Pipeline, Table
-from kernels.features import FeatureEncoder, IdFeature, NumberFeature
+from kernels.features import BucketFeature, CrossFeature, Feature, FeatureEncoder, IdFeature, NumberFeature
 from kernels.tables import (
     AdmissionSettings,
     EmbeddingTables,
@@ -20,14 +22,22 @@ from kernels.tables import (
 
 def build_encoder(pipeline: Pipeline) -> FeatureEncoder:
     """The encoder that turns named columns into ids and numbers, in the order of ``features``."""
-    return FeatureEncoder(
-        [
-            IdFeature(feature.name, feature.source, feature.table, feature.combiner)
-            if isinstance(feature, IdSpec)
-            else NumberFeature(feature.name, feature.source, feature.scaling)
-            for feature in pipeline.features
-        ]
-    )
+    types = {field.name: field.type for field in pipeline.events.impressions.fields}
+    return FeatureEncoder([_feature(feature, types) for feature in pipeline.features])
+
+
+def _feature(feature: spec.Feature, types: Mapping[str, spec.FieldType]) -> Feature:
+    match feature:
+        case spec.IdFeature():
+            integers = types[feature.source] in {"integer", "list[integer]"}
+            words = tuple(int(word) if integers else word for word in feature.vocabulary)
+            return IdFeature(feature.name, feature.source, feature.table, feature.combiner, words)
+        case spec.CrossFeature():
+            return CrossFeature(feature.name, feature.sources, feature.table, feature.combiner)
+        case spec.BucketFeature():
+            return BucketFeature(feature.name, feature.source, feature.table, feature.boundaries)
+        case spec.NumberFeature():
+            return NumberFeature(feature.name, feature.source, feature.scaling)
 
 
 def table_settings(pipeline: Pipeline) -> list[TableSettings]:

@@ -170,12 +170,13 @@ class PartitionReader:
         """Per assigned partition the offset of the next message that :meth:`poll_batch` would return."""
         return dict(self._positions)
 
-    def poll_batch(self, max_messages: int, timeout: float) -> Batch:
-        """The next messages: waits for the first one, then takes what is already here.
+    def poll_batch(self, max_messages: int, timeout: float, linger: float = 0.0) -> Batch:
+        """The next messages: waits for the first one, then takes what is already here or comes soon.
 
         Args:
-            max_messages: At most so many.
+            max_messages: At most so many; with these the batch is complete at once.
             timeout: Seconds to wait for the first message; an empty batch after that.
+            linger: Seconds to wait for the others.
 
         Raises:
             PositionOutOfRange: A named stop: going on would lose messages.
@@ -187,7 +188,7 @@ class PartitionReader:
             raise self._failure(failed)
         messages = self._client.consume(1, timeout)
         if messages and max_messages > 1:
-            messages += self._client.consume(max_messages - 1, 0)
+            messages += self._client.consume(max_messages - 1, linger)
         # The client has moved past all of them and reports an error once: neither a message nor an error may be
         # dropped for standing beside the other.
         good = [message for message in messages if message.error() is None]

@@ -14,7 +14,7 @@ from springtide.datasets.delays import draw_delays
 from springtide.datasets.event import Event
 
 HISTORY = 20  # the newest clicks of the reader's history; the log holds them oldest first
-DIM = 9  # the linear weight and eight factors
+LARGEST_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,20 @@ class Mind:
                 }
             },
             "features": [
-                {"kind": "id", "name": "user_id", "source": "user_id", "table": "user"},
-                {"kind": "id", "name": "news_id", "source": "news_id", "table": "news"},
-                {"kind": "id", "name": "history", "source": "history", "table": "news", "combiner": "mean"},
+                {"name": "news_id", "source": "news_id", "table": "news"},
+                {"name": "user_id", "source": "user_id", "table": "user"},
+                {
+                    "kind": "cross",
+                    "name": "history_news",
+                    "sources": ["history", "news_id"],
+                    "table": "history_news",
+                    "combiner": "sum",
+                },
             ],
-            "tables": [{"name": "user", "dim": DIM}, {"name": "news", "dim": DIM}],
-            "model": {"name": "deepfm"},
+            "tables": [_weights("news", 1.0), _weights("user", 0.1), _weights("history_news", 0.1)],
+            # News live for hours: the model must know of one what a counter would, after a handful of showings.
+            "model": {"name": "lr", "optimizer": {"learning_rate": 0.3}},
+            "learner": {"max_batch": LARGEST_BATCH},
         }
 
     def count(self) -> int:
@@ -78,6 +86,13 @@ class Mind:
                         f"{len(columns)} tab-separated columns", wanted="5 columns", where=f"{self.path}:{number}"
                     )
                 yield columns
+
+
+def _weights(name: str, learning_rate: float) -> dict[str, Any]:
+    """A weight for each id that begins at 0. At rate 1 a click on an id without any moves it by 0.69, as counting
+    with 25 showings beforehand would, and each showing back by 0.04."""
+    rule = {"kind": "adagrad", "learning_rate": learning_rate, "initial_accumulator": 1.0}
+    return {"name": name, "dim": 1, "optimizer": rule, "initializer": {"kind": "constant", "scale": 0.0}}
 
 
 def _time_ms(text: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,19 @@ def mix(x: int) -> int:
     x ^= x >> 27
     x = x * 0x94D049BB133111EB & MASK
     return x ^ x >> 31
+
+
+def signed(bits: int) -> int:
+    """64 bits read as a signed integer."""
+    return bits - 2**64 if bits >> 63 else bits
+
+
+def cross(keys: Sequence[int]) -> int:
+    """The key of one combination of parts."""
+    hashed = 0
+    for key in keys:
+        hashed = mix((hashed + GOLDEN & MASK) ^ mix((key & MASK) + GOLDEN & MASK))
+    return signed(hashed)
 
 
 def xxh64(data: bytes, seed: int = 0) -> int:
