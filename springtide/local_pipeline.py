@@ -44,7 +44,7 @@ def local_pipeline(
     """The pipeline of ``document`` on the servers of ``stack``.
 
     Args:
-        document: Events' fields, features, tables and model of a data set.
+        document: Events' fields, features, tables and model of a data set, perhaps parts of `join` and `learner`.
         name: Name of the model; topics and objects are named after it.
         stack: The running servers.
         home: Where secrets and the page's history are kept.
@@ -73,7 +73,7 @@ def local_pipeline(
         "join": JOIN | document.get("join", {}),
         "control": {"port": ports.join},
         "flink": {"rest": stack.flink.rest, "checkpoints": f"{bucket}/flink/{name}", "checkpoint_interval": "10s"},
-        "learner": {"port": ports.learner},
+        "learner": document.get("learner", {}) | {"port": ports.learner},
         "store": {
             "url": f"{bucket}/{name}",
             "endpoint": stack.s3.endpoint,

@@ -21,6 +21,7 @@ PACKAGE = PackagedData(
 )
 CLICK_RATING = 4.0
 DIM = 9  # the linear weight and eight factors
+CROSSES = {"user_genre": ["user_id", "genres"], "gender_item": ["gender", "item_id"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,10 @@ class MovieLens:
             "features": [
                 *({"kind": "id", "name": name, "source": name, "table": name} for name in ids),
                 {"kind": "id", "name": "genres", "source": "genres", "table": "genres", "combiner": "mean"},
+                *({"kind": "cross", "name": name, "sources": parts, "table": name} for name, parts in CROSSES.items()),
                 {"kind": "number", "name": "age", "source": "age", "scaling": "standard"},
             ],
-            "tables": [{"name": name, "dim": DIM} for name in (*ids, "genres")],
+            "tables": [{"name": name, "dim": DIM} for name in (*ids, "genres", *CROSSES)],
             "model": {"name": "deepfm"},
         }
 

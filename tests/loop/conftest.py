@@ -6,7 +6,9 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -144,19 +146,16 @@ class RunningLoop:
             self.clock.wait(threading.Event(), 0.05)
 
 
-@pytest.fixture(scope="session")
-def running(local_stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLoop]:
-    """The loop of this folder, with two replicas and the page."""
-    home = tmp_path_factory.mktemp("loop")
-    pipeline = local_pipeline(
-        DOCUMENT, name=f"loop-{new_uuid()[:8]}", stack=local_stack, home=home, ports=Ports.free(), flink={}
-    )
+@contextmanager
+def started(stack: LocalStack, home: Path, document: dict[str, Any], name: str, **parts: Any) -> Iterator[RunningLoop]:
+    """A loop of ``document`` with two replicas and the page; stopped when the block ends."""
+    pipeline = local_pipeline(document, name=name, stack=stack, home=home, ports=Ports.free(), **parts)
     loop = Loop(pipeline, home, home / "logs")
     loop.create_topics()
     loop.start()
     store = open_store(pipeline.store)
     reckoner = Reckoner(pipeline, store)
-    running = RunningLoop(local_stack, pipeline, loop, store, reckoner)
+    running = RunningLoop(stack, pipeline, loop, store, reckoner)
     try:
         yield running
     finally:
@@ -164,3 +163,10 @@ def running(local_stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -
             running.stop_traffic()
         reckoner.close()
         loop.stop()
+
+
+@pytest.fixture(scope="session")
+def running(local_stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLoop]:
+    """The loop of this folder, with two replicas and the page."""
+    with started(local_stack, tmp_path_factory.mktemp("loop"), DOCUMENT, f"loop-{new_uuid()[:8]}") as running:
+        yield running
