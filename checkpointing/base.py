@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -15,7 +15,9 @@ from checkpointing.signed import from_signed_json, to_signed_json
 from infra.errors import Corrupt
 from infra.object_store import NotFound, ObjectStore
 
-MAX_HASH_BITS = 13
+MAX_HASH_BITS: Final = 13
+# 8,192 parts of about 80 tables; a part for each 64 MiB makes that half a terabyte.
+MAX_BASE_BYTES: Final = 256 << 20
 
 
 class Base(Part):
@@ -82,7 +84,7 @@ class Base(Part):
             Corrupt: The bytes are not a base, or not the one that was written.
             Invalid: It has a newer format.
         """
-        return from_signed_json(cls, data, what="base", where=where)
+        return from_signed_json(cls, data, what="base", where=where, most=MAX_BASE_BYTES)
 
 
 def base_versions(store: ObjectStore) -> list[int]:

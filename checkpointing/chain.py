@@ -26,12 +26,14 @@ class Chain:
         base: The base it begins with; None where it begins with the first version of all.
         links: The parts of the base, then the deltas; versions without content are left out.
         start: The lowest version of which an object is read.
+        tail: The lowest that is read before the first revert's jump. What a revert starts from is kept for its sake.
     """
 
     manifest: Manifest
     base: Base | None
     links: tuple[Link, ...]
     start: int
+    tail: int
 
     @property
     def deltas(self) -> tuple[Link, ...]:
@@ -61,7 +63,7 @@ def plan(store: ObjectStore, model: str, target: int, *, without: Collection[int
     bases = [version for version in base_versions(store) if version <= target and version not in without]
     newest_first: list[Link] = []
     manifest: Manifest | None = None
-    at, start = target, target
+    at, start, tail = target, target, 0
     while True:
         while bases and bases[-1] > at:
             bases.pop()
@@ -69,7 +71,7 @@ def plan(store: ObjectStore, model: str, target: int, *, without: Collection[int
             base, of_base = _base_of(store, model, bases.pop())
             if base is not None and of_base is not None:
                 links = (*base.links(), *reversed(newest_first))
-                return Chain(manifest or of_base, base, links, base.version)
+                return Chain(manifest or of_base, base, links, base.version, tail or base.version)
         following: int | None = None
         for step in ancestors(store, model, at, down_to=bases[-1] + 1 if bases else 1):
             manifest = manifest or step
@@ -78,10 +80,11 @@ def plan(store: ObjectStore, model: str, target: int, *, without: Collection[int
                 newest_first.append(Link.of(step))
             following = step.predecessor
             if following is not None and following != step.version - 1:
+                tail = tail or start
                 break  # a base may stand between here and where it jumps to
         assert manifest is not None  # `ancestors` raises where there is no target
         if following is None:
-            return Chain(manifest, None, tuple(reversed(newest_first)), start)
+            return Chain(manifest, None, tuple(reversed(newest_first)), start, tail or start)
         at = following
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from checkpointing.boundary import BoundaryLog
 from checkpointing.commit import Gone, Persistence, Taken, land
 from checkpointing.history import newest_version, read_manifest
 from checkpointing.manifest import Gate, Manifest, Timeline
@@ -23,6 +24,7 @@ def claim(
     model: str,
     identity: str,
     persistence: Persistence,
+    boundaries: BoundaryLog,
     *,
     takeover: bool,
     quiet_s: float,
@@ -41,7 +43,7 @@ def claim(
             _await_quiet(store, newest, persistence, quiet_s, on_wait)
         manifest = _claim_after(newest, model, identity, persistence.clock)
         try:
-            land(store, manifest, manifest.to_json(), persistence)
+            land(store, manifest, manifest.to_json(), persistence, boundaries)
         except Taken as taken:
             if taken.found.learner != identity and not takeover:
                 raise _alive(taken.found, store) from None

@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from checkpointing import lease, paths
 from checkpointing.base import Base, read_base
-from checkpointing.boundary import Boundary, read_boundary
+from checkpointing.boundary import Boundary, BoundaryLog, read_entry
 from checkpointing.commit import Persistence
 from checkpointing.control import ControlLog
 from checkpointing.download import fetch
+from checkpointing.garbage import Held, Listing
 from checkpointing.history import ahead, read_manifest
 from checkpointing.lease import LeaseNote
 from checkpointing.link import Link
@@ -52,14 +53,6 @@ class Collected:
         return sum(entry.size for entry in self.deleted)
 
 
-@dataclass(frozen=True)
-class _Held:
-    """Versions that somebody wants: with everything after them, or their base alone."""
-
-    lines: set[int]
-    bases: set[int]
-
-
 class Collector:
     """Collects the store of one model; remembers what it read of the line, so that each manifest is read once."""
 
@@ -89,83 +82,99 @@ class Collector:
         self._persistence = Persistence(clock, RETRY_FOR_S, stop or threading.Event())
         self._control = ControlLog(store, model)
         self._graphs: dict[int, str] = {}
-        self._reverts: dict[int, int] = {}
+        self._servable = 0
         self._scanned = 0
         self._proven: set[str] = set()
 
     def run(self, *, dry_run: bool = False) -> Collected:
-        """Moves the boundary as far as the policy allows and deletes what lies below it.
+        """Deletes what lies below a boundary that is a grace time old, then moves the boundary as the policy allows.
+
+        The boundary moves once in a grace time at most. What one run gives up, one that comes a grace time later
+        deletes, so that a reader without a lease has that long to finish.
 
         Args:
             dry_run: Whether to move and delete nothing, and only say what would be; the store's clock is read by a
-                write of `gc/clock` all the same.
+                write of `gc/clock/now` all the same.
 
         Raises:
-            Corrupt: A manifest, or the base that would become the first, is wrong; nothing was deleted.
+            Corrupt: A manifest, an entry of the boundary, or the base that would become the first, is wrong; nothing
+                that can be read was deleted.
             Unavailable: The store does not answer; what was not deleted is, the next time.
         """
         now_ms = self._tries(self._store_time, "read the store's clock")
-        before = self._tries(lambda: read_boundary(self._store), "read the boundary")
+        settled_ms = now_ms - self._grace_ms
+        before, ripe = self._entries(settled_ms)
+        listing = self._look(before, now_ms)
+        lapsed = [entry for entry in self._list(paths.LEASES) if entry.modified_ms <= settled_ms]
+        dead = listing.dead_below(ripe, settled_ms) + lapsed
+        old = [entry for entry in dead if entry.modified_ms <= settled_ms]
+        if not dry_run:
+            self._delete(old)
+        after = before
+        if ripe.number == before.number:
+            after = self._choose(listing, before, now_ms)
+            if after is not before and not dry_run:
+                after = self._move(after)
+        given_up = {entry.key for entry in listing.dead_below(after, settled_ms)}.union(entry.key for entry in dead)
+        return Collected(after, before, tuple(old), len(given_up) - len(old))
+
+    def _entries(self, settled_ms: int) -> tuple[Boundary, Boundary]:
+        """The newest entry of the boundary, and the newest that is a grace time old."""
+        written = {
+            number: entry.modified_ms
+            for entry in self._list(paths.BOUNDARIES)
+            if (number := paths.boundary_number(entry.key)) is not None
+        }
+        newest, ripe = max(written, default=0), max((n for n, at in written.items() if at <= settled_ms), default=0)
+
+        def read(number: int) -> Boundary:
+            return self._tries(lambda: read_entry(self._store, number), f"read boundary {number}")
+
+        before = read(newest)
+        return before, before if ripe == newest else read(ripe)
+
+    def _look(self, before: Boundary, now_ms: int) -> Listing:
+        """Reads what there is; leases only now, so that a reader whose lease is not seen has seen the ripe entry."""
         line = self._list(paths.MANIFESTS)
         modified = {v: e.modified_ms for e in line if (v := paths.manifest_version(e.key)) is not None}
         self._scan(before.version, max(modified, default=0))
         documents = {v: e for e in self._list(paths.BASES) if (v := paths.base_version(e.key)) is not None}
         bases = {v: base for v in documents if (base := self._base(v)) is not None}
         held = self._held(now_ms, bases)
-        usable = [v for v in sorted(bases) if v >= before.version and self._is_of_this_line(bases[v])]
-        facts = LineFacts({v: at for v, at in modified.items() if v >= before.version}, self._reverts)
-        first = before.version
-        if self._boundary_written_ms() <= now_ms - self._grace_ms // 4:  # a late repeat of that put must not undo this
-            first = boundary_of(usable, facts, held.lines, self._retention, before.version, now_ms)
-        if first > before.version:
-            self._prove(bases[first])
-        below = [v for v in sorted(bases) if v < first and (v in before.kept or v >= before.version)]
-        kept = kept_for_ever(below, self._retention.every) | held.bases.intersection(below)
-        kept |= set(before.kept).intersection(documents).difference(bases)  # what is wrong may be put right
-        if first == before.version:
-            kept = set(before.kept)
-        boundary = Boundary(version=first, kept=tuple(sorted(kept)), created_ts=self._clock.now_ms())
-        if not dry_run and first > before.version:
-            self._tries(lambda: self._store.put(paths.BOUNDARY_KEY, boundary.to_json()), "write the boundary")
-        # Only now: a reader whose lease is not seen here sees the new boundary.
-        held = self._held(now_ms, bases)
-        dead = self._dead(line, documents, bases, min([first, *held.lines]), kept | held.bases, now_ms)
-        old = [entry for entry in dead if entry.modified_ms <= now_ms - self._grace_ms]
-        if not dry_run:
-            self._delete(old)
-        return Collected(boundary, before, tuple(old), len(dead) - len(old))
+        uploads = self._list(paths.VERSIONS)
+        facts = LineFacts(
+            {v: at for v, at in modified.items() if v >= before.version},
+            [mark for entry in uploads if (mark := paths.revert_of(entry.key)) is not None],
+            self._answering(before, bases),
+        )
+        compacted, programs = self._list(paths.COMPACTED), self._list(paths.GRAPHS)
+        return Listing(line, documents, bases, uploads, compacted, programs, self._graphs, facts, held)
 
-    def _dead(
-        self,
-        line: Iterable[Entry],
-        documents: dict[int, Entry],
-        bases: dict[int, Base],
-        floor: int,
-        kept: set[int],
-        now_ms: int,
-    ) -> list[Entry]:
-        """What is not wanted any more: documents first, so that nothing names what is gone."""
-        living = {version for version in documents if version >= floor or version in kept}
-        dead = [entry for version, entry in documents.items() if version not in living]
-        # The first one's name tells this line of versions from another in the same place.
-        dead += [entry for entry in line if 1 < (paths.manifest_version(entry.key) or 1) < floor]
-        dead += [e for e in self._list(paths.VERSIONS) if (v := paths.pack_version(e.key)) is not None and v < floor]
-        # What an object that is still there names stays until that object is gone.
-        young = {v for v, entry in documents.items() if entry.modified_ms > now_ms - self._grace_ms}
-        # A file without a manifest or base may be on its way to one, until the boundary has passed its number.
-        named = {file.key for v in living | young if v in bases for files in bases[v].parts for file in files}
-        named |= {graph.key for v in living | young if v in bases and (graph := bases[v].graph) is not None}
-        named |= {key for version, key in self._graphs.items() if version >= floor}
-        unread = (living | young).difference(bases)
-        for prefix, version_of in ((paths.COMPACTED, paths.base_pack_version), (paths.GRAPHS, paths.graph_version)):
-            dead += [
-                entry
-                for entry in self._list(prefix)
-                if entry.key not in named and (v := version_of(entry.key)) is not None and v < floor
-                if not (v in unread or (prefix == paths.GRAPHS and unread and v <= max(unread)))
-            ]
-        dead += [e for e in self._list(paths.LEASES) if e.modified_ms <= now_ms - self._grace_ms]
-        return dead
+    def _choose(self, found: Listing, before: Boundary, now_ms: int) -> Boundary:
+        """The boundary as the policy allows it; ``before`` where it stays."""
+        bases, facts, held = found.bases, found.facts, found.held
+        usable = [v for v in sorted(bases) if v >= before.version and self._is_of_this_line(bases[v])]
+        still = set(before.kept).intersection(bases)
+        first = boundary_of(usable, facts, held.lines, self._retention, before.version, now_ms, still)
+        if first == before.version:
+            return before
+        self._prove(bases[first])
+        below = [v for v in sorted(bases) if v < first and (v in before.kept or v >= before.version)]
+        kept = kept_for_ever(below, self._retention.every)
+        kept |= (held.bases | facts.needed_below(first)).intersection(below)
+        kept |= set(before.kept).intersection(found.documents).difference(bases)  # what is wrong may be put right
+        return Boundary(version=first, kept=tuple(sorted(kept)))
+
+    def _move(self, boundary: Boundary) -> Boundary:
+        return self._tries(
+            lambda: BoundaryLog(self._store).move(boundary.version, boundary.kept, self._clock), "move the boundary"
+        )
+
+    def _answering(self, before: Boundary, bases: Mapping[int, Base]) -> int:
+        """The newest version that replicas may answer from, in the line or as a kept base."""
+        promoted = {v for v in self._control.decisions.promoted if v >= before.version or v in bases}
+        kept = {v for v in before.kept if v in bases and bases[v].manifest.gate.servable}
+        return max({self._servable} | promoted | kept)
 
     def _delete(self, entries: list[Entry]) -> None:
         documents = [entry for entry in entries if paths.base_version(entry.key) is not None]
@@ -180,14 +189,10 @@ class Collector:
     def _store_time(self) -> int:
         """The store's clock, by the time that it gives to an object just written."""
         self._store.put(paths.STORE_CLOCK_KEY, b"")
-        return next(e.modified_ms for e in self._store.entries(paths.COLLECTION) if e.key == paths.STORE_CLOCK_KEY)
-
-    def _boundary_written_ms(self) -> int:
-        entries = self._list(paths.COLLECTION)
-        return next((entry.modified_ms for entry in entries if entry.key == paths.BOUNDARY_KEY), 0)
+        return next(e.modified_ms for e in self._store.entries(paths.STORE_CLOCK) if e.key == paths.STORE_CLOCK_KEY)
 
     def _scan(self, first: int, newest: int) -> None:
-        """Reads the manifests that are new since the last collection, for their graphs and reverts."""
+        """Reads the manifests that are new since the last collection, for their graphs and gates."""
         numbers = range(max(first, self._scanned + 1), newest + 1)
         for version, manifest in zip(
             numbers,
@@ -198,11 +203,11 @@ class Collector:
                 raise Corrupt(f"version {version} is missing", wanted=f"all from {first} on", where=self._store.url)
             if manifest.graph is not None:
                 self._graphs[version] = manifest.graph.key
-            if manifest.base_ref is not None:
-                self._reverts[version] = manifest.base_ref
+            if manifest.changes and manifest.gate.servable:
+                self._servable = version
             self._scanned = version
 
-    def _held(self, now_ms: int, bases: Container[int]) -> _Held:
+    def _held(self, now_ms: int, bases: Container[int]) -> Held:
         """What living leases and decisions want."""
         self._tries(self._control.poll, "read the control log")
         decisions = self._control.decisions
@@ -219,7 +224,7 @@ class Collector:
                 lease = self._tries(lambda key=entry.key: self._lease(key), f"read {entry.key}")  # type: ignore[misc]
                 if lease is not None:
                     (only if lease.base_only else lines).add(lease.version)
-        return _Held(lines, only)
+        return Held(lines, only)
 
     def _lease(self, key: str) -> LeaseNote | None:
         try:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from checkpointing.boundary import read_boundary
+from checkpointing.boundary import BoundaryLog
 from checkpointing.history import read_manifest
 from checkpointing.manifest import Manifest
 from checkpointing.paths import manifest_key
@@ -62,7 +62,9 @@ class Persistence:
         )
 
 
-def land(store: ObjectStore, manifest: Manifest, data: bytes, persistence: Persistence) -> None:
+def land(
+    store: ObjectStore, manifest: Manifest, data: bytes, persistence: Persistence, boundaries: BoundaryLog
+) -> None:
     """Makes ``data``, the bytes of ``manifest``, the object of its number, by FORMAT.md 5.3 and 5.9.
 
     Safe to call again with the same bytes.
@@ -73,15 +75,15 @@ def land(store: ObjectStore, manifest: Manifest, data: bytes, persistence: Persi
         Unavailable: The outcome is unknown; the bytes may still land.
         Corrupt: What has the number is no manifest.
     """
-    persistence.tries(lambda: _create(store, manifest, data), f"commit version {manifest.version}")
+    persistence.tries(lambda: _create(store, manifest, data, boundaries), f"commit version {manifest.version}")
 
 
-def _create(store: ObjectStore, manifest: Manifest, data: bytes) -> None:
+def _create(store: ObjectStore, manifest: Manifest, data: bytes, boundaries: BoundaryLog) -> None:
     try:
         store.create(manifest_key(manifest.version), data)
     except AlreadyExists:
         refuse_taken(store, manifest)
-    refuse_gone(store, manifest)
+    refuse_gone(boundaries, manifest)
 
 
 def refuse_taken(store: ObjectStore, manifest: Manifest) -> None:
@@ -98,7 +100,7 @@ def refuse_taken(store: ObjectStore, manifest: Manifest) -> None:
         raise Taken(found)
 
 
-def refuse_gone(store: ObjectStore, manifest: Manifest) -> None:
+def refuse_gone(boundaries: BoundaryLog, manifest: Manifest) -> None:
     """Raises ``Gone`` if ``manifest`` landed on a number that had been collected."""
-    if read_boundary(store).version > manifest.version:
+    if boundaries.poll().version > manifest.version:
         raise Gone

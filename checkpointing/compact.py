@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from checkpointing import paths
-from checkpointing.base import MAX_HASH_BITS, Base, read_base
+from checkpointing.base import MAX_BASE_BYTES, MAX_HASH_BITS, Base, read_base
 from checkpointing.chain import Chain
 from checkpointing.commit import Persistence
 from checkpointing.content import Content, Delta
@@ -28,7 +28,7 @@ from checkpointing.precision import Precision
 from checkpointing.restore import Arrays
 from checkpointing.windows import joined_sample_ids
 from infra.clock import Clock, new_uuid
-from infra.errors import Bug, Corrupt
+from infra.errors import Bug, Corrupt, Invalid
 from infra.object_store import AlreadyExists, ObjectStore
 from kernels.rows import TableRows
 
@@ -39,6 +39,9 @@ PARTS_AT_ONCE: Final = 2
 RETRY_FOR_S: Final = 60.0
 # Few deltas are no burden to a start-up, many are, however small.
 FEW_DELTAS: Final = 64
+# What a base's object says of a part with two files, and of one section, at most.
+LISTED_PART_BYTES: Final = 1024
+LISTED_RANGE_BYTES: Final = 320
 MANY_DELTAS: Final = 1024
 
 
@@ -74,7 +77,7 @@ def compact(
     Args:
         store: The model's store.
         model: Its name.
-        version: A servable version.
+        version: Which one; replicas need one that is servable, learners do not.
         clock: Passes the time.
         window_ms: How long sample ids are remembered; older ones are dropped. None keeps all.
         part_bytes: About how large a part may become.
@@ -85,7 +88,7 @@ def compact(
 
     Raises:
         Corrupt: A file on the way is wrong, or a wrong base stands in the way; nothing was written but orphans.
-        Invalid: There is no such version.
+        Invalid: There is no such version, or its base would be too large to be read.
         Unavailable: The store does not answer.
     """
     persistence = Persistence(clock, RETRY_FOR_S, stop or threading.Event())
@@ -99,8 +102,16 @@ def compact(
 
 
 def _create(store: ObjectStore, model: str, base: Base) -> None:
+    data = base.to_json()
+    if len(data) > MAX_BASE_BYTES:
+        raise Invalid(
+            f"the base's object would have {len(data)} bytes",
+            wanted=f"at most {MAX_BASE_BYTES}",
+            cure="give the model fewer tables",
+            where=paths.base_key(base.version),
+        )
     try:
-        store.create(paths.base_key(base.version), base.to_json())
+        store.create(paths.base_key(base.version), data)
     except AlreadyExists:
         found = read_base(store, model, base.version)
         if found is not None and found.manifest.commit_uuid != base.manifest.commit_uuid:
@@ -143,7 +154,7 @@ class _Compaction:
                 fold.add(rows)
         for rows in fold.result(keep_tombstones=True):
             self._changes[rows.table] = (mix64(rows.keys), mix64(rows.tombstones), rows)
-        bits = _hash_bits(self._chain, old_bits, part_bytes)
+        bits = _hash_bits(self._chain, old_bits, part_bytes, len(self._precision))
         each = 1 << (bits - old_bits)
         olds = (None,) if before is None else tuple(before.links())
 
@@ -219,12 +230,16 @@ class _Compaction:
         return without_tombstones(merge(*pieces) if len(pieces) == 2 else pieces[0])
 
 
-def _hash_bits(chain: Chain, old_bits: int, part_bytes: int) -> int:
-    """As many parts as keep each below ``part_bytes``, and no fewer than before: a part is split, never joined."""
+def _hash_bits(chain: Chain, old_bits: int, part_bytes: int, tables: int) -> int:
+    """As many parts as keep each below ``part_bytes``, and no fewer than before: a part is split, never joined.
+
+    Where a base that lists so many would be larger than a reader takes, parts become larger instead.
+    """
     size = 0 if chain.base is None else chain.base.size
     size += sum(file.bytes for link in chain.deltas for file in link.files)
     wanted = max(0, (-(-size // part_bytes) - 1).bit_length())
-    return min(max(old_bits, wanted), MAX_HASH_BITS)
+    most = (MAX_BASE_BYTES // (LISTED_PART_BYTES + 2 * tables * LISTED_RANGE_BYTES)).bit_length() - 1
+    return max(old_bits, min(wanted, most, MAX_HASH_BITS))
 
 
 def _slice(rows: TableRows, hashes: NDArray[np.uint64], gone: NDArray[np.uint64], part: int, bits: int) -> TableRows:

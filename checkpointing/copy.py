@@ -3,18 +3,20 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 from checkpointing import paths
-from checkpointing.boundary import first_version
+from checkpointing.boundary import Boundary, BoundaryLog, first_version, read_boundary
 from checkpointing.history import ahead, newest_version, read_manifest
 from checkpointing.lease import Lease
 from infra.clock import Clock
 from infra.errors import Corrupt, Invalid
 from infra.object_store import NotFound, ObjectStore
 
-# Nothing is named before it is there; a reader of the copy sees a shorter line at most.
-ORDER = (paths.COMPACTED, paths.GRAPHS, paths.VERSIONS, paths.BASES, paths.MANIFESTS, paths.CONTROL)
+# What names other objects, and what is named. Named objects are listed after and copied before those that name them.
+FILES: Final = (paths.COMPACTED, paths.GRAPHS, paths.VERSIONS)
 
 
 def copy_store(
@@ -25,6 +27,10 @@ def copy_store(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
     """Copies everything up to the newest version of now; repeat it to bring the copy up to date.
+
+    A reader of the target never meets a name whose object is missing, nor a gap in the line behind its base: files come
+    first, then bases, then manifests one by one in their order, then decisions. What ends it early leaves a shorter
+    line, and the next call goes on from there.
 
     Args:
         source: The model's store; a writer may go on.
@@ -45,44 +51,102 @@ def copy_store(
     if newest is None:
         raise Invalid("the source holds no version", where=source.url)
     with Lease(source, "copy", clock) as lease:
-        lease.take(first_version(source))
+        boundary = _held(source, lease)
         _refuse_another_line(source, target, model)
-        keys = [key for prefix in ORDER for key in _kept(source.list(prefix), newest)]
-        if source.exists(paths.BOUNDARY_KEY):
-            keys.insert(next((at for at, key in enumerate(keys) if key.startswith(paths.BASES)), 0), paths.BOUNDARY_KEY)
-        for done, _ in enumerate(ahead(lambda key: _copy(source, target, key), keys), start=1):
+        copying = _Copying(source, target, newest, first_version(target), boundary)
+        decisions, manifests, bases = map(copying.missing, (paths.CONTROL, paths.MANIFESTS, paths.BASES))
+        files = [key for prefix in FILES for key in copying.missing(prefix)]
+        steps = (ahead(copying.copy, files), ahead(copying.copy, bases), copying.line(manifests, clock))
+        total = len(files) + len(bases) + len(manifests) + len(decisions)
+        for done, _ in enumerate(itertools.chain(*steps, copying.in_order(decisions)), start=1):
             lease.renew()
-            progress(done, len(keys))
+            progress(done, total)
     return newest
 
 
-def _kept(keys: list[str], newest: int) -> list[str]:
-    """Without what belongs to versions that came while the list was made."""
-    return [key for key in keys if (paths.manifest_version(key) or paths.pack_version(key) or 0) <= newest]
+def _held(source: ObjectStore, lease: Lease) -> Boundary:
+    """The boundary, with everything from it on held by ``lease``."""
+    while True:
+        boundary = read_boundary(source)
+        lease.take(boundary.version)
+        if read_boundary(source).version == boundary.version:
+            return boundary
+
+
+class _Copying:
+    """What one copy moves from ``source`` to ``target``: versions up to ``newest`` that the target did not collect."""
+
+    def __init__(self, source: ObjectStore, target: ObjectStore, newest: int, first: int, boundary: Boundary) -> None:
+        self._source = source
+        self._target = target
+        self._newest = newest
+        self._first = first
+        self._boundary = boundary
+
+    def missing(self, prefix: str) -> list[str]:
+        """The keys that the target lacks, in order."""
+        held = set(self._target.list(prefix))
+        return [key for key in self._source.list(prefix) if key not in held and self._is_wanted(key)]
+
+    def copy(self, key: str) -> None:
+        """Copies an object whose place among others does not matter."""
+        self.write(key, self.read(key))
+
+    def read(self, key: str) -> bytes | None:
+        try:
+            return self._source.get(key)
+        except NotFound:
+            return None  # collected meanwhile, and so was what names it, before
+
+    def write(self, key: str, data: bytes | None) -> None:
+        if data is None:
+            return
+        self._target.put(key, data)
+        if self._target.head(key) != len(data):
+            raise Corrupt(f"the copy has {self._target.head(key)} bytes", wanted=f"{len(data)} bytes", where=key)
+
+    def in_order(self, keys: Sequence[str]) -> Iterator[str]:
+        """Copies one after the other, read ahead; yields the keys that are done."""
+        for key, data in zip(keys, ahead(self.read, keys), strict=True):
+            self.write(key, data)
+            yield key
+
+    def line(self, keys: Sequence[str], clock: Clock) -> Iterator[str]:
+        """Copies manifests, oldest first, and the boundary once the version that it names is there.
+
+        The boundary is a version with a base: its manifest alone makes a line that can be read.
+        """
+        up_to_boundary = [key for key in keys if (paths.manifest_version(key) or 0) <= self._boundary.version]
+        yield from self.in_order(up_to_boundary)
+        if self._boundary.version > self._first:
+            BoundaryLog(self._target).move(self._boundary.version, self._boundary.kept, clock)
+        yield from self.in_order(keys[len(up_to_boundary) :])
+
+    def _is_wanted(self, key: str) -> bool:
+        of_version = (
+            paths.manifest_version(key)
+            or paths.upload_version(key)
+            or paths.base_version(key)
+            or paths.base_pack_version(key)
+        )
+        if of_version is None:
+            return True
+        # The first one's name tells this line of versions from another in the same place.
+        return of_version == 1 or self._first <= of_version <= self._newest or of_version in self._boundary.kept
 
 
 def _refuse_another_line(source: ObjectStore, target: ObjectStore, model: str) -> None:
     held = newest_version(target)
     if held is None:
         return
-    ours, theirs = read_manifest(source, model, held), read_manifest(target, model, held)
-    if ours is None or theirs is None or ours.commit_uuid != theirs.commit_uuid:
+    # What the source has collected cannot be compared; its first version is never collected.
+    for version in (1, held) if held >= first_version(source) else (1,):
+        ours, theirs = read_manifest(source, model, version), read_manifest(target, model, version)
+        if ours is not None and theirs is not None and ours.commit_uuid == theirs.commit_uuid:
+            continue
         raise Invalid(
-            f"the target's version {held} is not the source's",
+            f"the target's version {version} is not the source's",
             wanted="an empty prefix, or an earlier copy",
             cure="choose another prefix",
             where=target.url,
         )
-
-
-def _copy(source: ObjectStore, target: ObjectStore, key: str) -> None:
-    replaced = key == paths.BOUNDARY_KEY
-    if not replaced and target.exists(key):
-        return
-    try:
-        data = source.get(key)
-    except NotFound:
-        return  # an orphan, collected meanwhile
-    target.put(key, data)
-    if target.head(key) != len(data):
-        raise Corrupt(f"the copy has {target.head(key)} bytes", wanted=f"{len(data)} bytes", where=key)

@@ -247,7 +247,7 @@ class Follower:
             return None
         problem = None
         try:
-            if self.seen - version <= MOST_AHEAD:
+            if self.seen - version <= MOST_AHEAD and not is_collected(self._store, version + 1):
                 line = manifests(self._store, self._model, version + 1, self.seen)
                 self._ahead = [manifest.for_folding() for manifest in line if manifest.changes]
                 self._covered = version
@@ -270,7 +270,7 @@ class Follower:
         if self._version == version:
             return None, None
         with Lease(self._store, "follower", self._clock) as held:
-            chain = plan_held(self._store, self._model, version, held)
+            chain = plan_held(self._store, self._model, version, held, pinned=True)
             if not self._servable(chain.manifest):
                 raise Invalid(
                     f"version {version} is pinned, but the gate refused it: {', '.join(chain.manifest.gate.reasons)}",

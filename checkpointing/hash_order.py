@@ -22,6 +22,21 @@ def mix64(keys: NDArray[np.int64]) -> NDArray[np.uint64]:
     return mixed
 
 
+def ascending(hashes: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """The order [n] that makes ``hashes`` [n] ascend; of equal ones any.
+
+    NumPy sorts numbers four times faster than it sorts places, so each place travels in the lowest bits of its hash.
+    """
+    bits = np.uint64(max(len(hashes) - 1, 1).bit_length())
+    carried = (hashes >> bits << bits) | np.arange(len(hashes), dtype=np.uint64)
+    carried.sort()
+    order = (carried & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.intp)
+    ordered = hashes[order]
+    if (ordered[1:] < ordered[:-1]).any():  # a few that differ in the lowest bits alone
+        order = order[np.argsort(ordered, kind="stable")]
+    return order
+
+
 def tags(hashes: NDArray[np.uint64], *, tombstones: bool) -> NDArray[np.uint8]:
     """One byte a key: the low seven bits of its hash, and the tombstone bit."""
     low = (hashes & TAG_MASK).astype(np.uint8)

@@ -100,11 +100,19 @@ class Lease:
         self.release()
 
 
-def plan_held(store: ObjectStore, model: str, target: int, lease: Lease, *, without: Collection[int] = ()) -> Chain:
+def plan_held(
+    store: ObjectStore,
+    model: str,
+    target: int,
+    lease: Lease,
+    *,
+    without: Collection[int] = (),
+    pinned: bool = False,
+) -> Chain:
     """The chain of ``target``, none of whose objects is collected while ``lease`` is renewed.
 
-    The lease is written before the boundary is read, and a collector writes the boundary before it reads the leases:
-    one of the two sees the other.
+    The lease is written before the boundary is read, and what lies below an entry of the boundary is deleted a grace
+    time after that entry at the soonest, by a collector that reads the leases then: one of the two sees the other.
 
     Args:
         store: The model's store.
@@ -112,6 +120,7 @@ def plan_held(store: ObjectStore, model: str, target: int, lease: Lease, *, with
         target: The version to fold.
         lease: Taken here.
         without: Bases not to use.
+        pinned: Whether a pin holds ``target``: then nobody deletes it, even where the boundary has passed it.
 
     Raises:
         Invalid: There is no version ``target``, or it was collected.
@@ -120,17 +129,19 @@ def plan_held(store: ObjectStore, model: str, target: int, lease: Lease, *, with
     """
     for _ in range(MOST_PLANS):
         before = read_boundary(store)
-        if not before.holds(target, target):
+        if not (pinned or before.holds(target, target)):
             raise _collected(store, target, before)
         try:
             chain = plan(store, model, target, without=without)
-        except Corrupt:
+        except (Corrupt, Invalid):
+            if not before.holds(target, target):
+                raise _collected(store, target, before) from None
             if read_boundary(store) == before:
                 raise
             continue  # what is missing may have been collected meanwhile
         lease.take(chain.start, base_only=chain.base is not None and not chain.deltas)
         boundary = read_boundary(store)
-        if boundary.holds(chain.start, target):
+        if pinned or boundary.holds(chain.tail, target):
             return chain
         if boundary == before:
             raise _collected(store, target, boundary)

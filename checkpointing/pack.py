@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from checkpointing import layout
 from checkpointing.content import Array, Content, NamedArrays
-from checkpointing.hash_order import mix64, strictly_ascending, tags
+from checkpointing.hash_order import ascending, is_member, mix64, strictly_ascending, tags
 from checkpointing.packfile import TABLE_NAME, File, Prefix, Range
 from checkpointing.paths import PackName
 from checkpointing.precision import Precision, to_bfloat16, to_int8
@@ -160,9 +160,9 @@ def _write(section: _Section, data: bytearray, at: int) -> None:
 def _table(table: TableRows, precision: Precision) -> tuple[_Section, _Section]:
     _check_table(table)
     hashes, gone = mix64(table.keys), mix64(table.tombstones)
-    order, gone_order = np.argsort(hashes), np.argsort(gone)
+    order, gone_order = ascending(hashes), ascending(gone)
     hashes, gone = hashes[order], gone[gone_order]
-    if not strictly_ascending(np.sort(np.concatenate([hashes, gone]))):
+    if not (strictly_ascending(hashes) and strictly_ascending(gone)) or is_member(gone, hashes).any():
         raise Invalid(
             f"table `{table.table}`: a key occurs twice in one commit",
             wanted="each key once, as a row or as a tombstone",

@@ -13,10 +13,10 @@ BASES: Final = "bases/"
 COMPACTED: Final = "compacted/"
 CONTROL: Final = "control/"
 LEASES: Final = "gc/leases/"
-BOUNDARY_KEY: Final = "gc/boundary.json"
+BOUNDARIES: Final = "gc/boundaries/"
 # Written by a collection to learn what time it is in the store.
-STORE_CLOCK_KEY: Final = "gc/clock"
-COLLECTION: Final = "gc/"
+STORE_CLOCK: Final = "gc/clock/"
+STORE_CLOCK_KEY: Final = "gc/clock/now"
 
 PackName = Literal["pack", "serving.pack", "state.pack"]
 
@@ -26,7 +26,9 @@ _PACKS = r"(?:pack|serving\.pack|state\.pack)"
 _MANIFEST = re.compile(r"manifests/([0-9]{20})\.json", re.ASCII)
 _DECISION = re.compile(r"control/([0-9]{20})\.json", re.ASCII)
 _BASE = re.compile(r"bases/([0-9]{20})\.json", re.ASCII)
+_BOUNDARY = re.compile(r"gc/boundaries/([0-9]{20})\.json", re.ASCII)
 _PACK = re.compile(rf"versions/({_NUMBER})/({_NUMBER})-({_ATTEMPT})/{_PACKS}")
+_REVERT = re.compile(rf"versions/({_NUMBER})/{_NUMBER}-{_ATTEMPT}/from-({_NUMBER})")
 _BASE_PACK = re.compile(rf"compacted/({_NUMBER})/({_ATTEMPT})/([0-9]{{4}})/{_PACKS}", re.ASCII)
 _GRAPH = re.compile(rf"graphs/([0-9a-f]{{64}})/(?:graph|({_NUMBER})-{_ATTEMPT})\.pb")
 _LEASE = re.compile(rf"gc/leases/({_ATTEMPT})\.json")
@@ -51,9 +53,21 @@ def is_pack_of(key: str, version: int, epoch: int, attempt: str) -> bool:
     return match is not None and (int(match[1]), int(match[2]), match[3]) == (version, epoch, attempt)
 
 
-def pack_version(key: str) -> int | None:
-    """The version that the pack ``key`` was uploaded for, or None where it is another object."""
-    return _number(_PACK, key)
+def upload_version(key: str) -> int | None:
+    """The version that ``key``, a pack or the mark of a revert, was uploaded for; None where it is another object."""
+    version = _number(_PACK, key)
+    return _number(_REVERT, key) if version is None else version
+
+
+def revert_key(version: int, epoch: int, attempt: str, base_ref: int) -> str:
+    """The mark of a revert that is under way or committed: it holds what it starts from."""
+    return f"{VERSIONS}{version}/{epoch}-{attempt}/from-{base_ref}"
+
+
+def revert_of(key: str) -> tuple[int, int] | None:
+    """The version of the revert whose mark ``key`` is, and what it starts from; None where it is another object."""
+    match = _REVERT.fullmatch(key)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def pack_name(key: str) -> PackName:
@@ -108,6 +122,15 @@ def decision_key(number: int) -> str:
 def decision_number(key: str) -> int | None:
     """The number of the decision ``key``, or None where it is another object."""
     return _number(_DECISION, key)
+
+
+def boundary_key(number: int) -> str:
+    return f"{BOUNDARIES}{number:020d}.json"
+
+
+def boundary_number(key: str) -> int | None:
+    """The number of the boundary's entry ``key``, or None where it is another object."""
+    return _number(_BOUNDARY, key)
 
 
 def lease_key(holder: str) -> str:

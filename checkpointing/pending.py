@@ -24,6 +24,7 @@ class Pending:
     Attributes:
         content: What it was made of, to recognise a repeated call; its arrays are not read again.
         to_upload: Objects that the store has not acknowledged yet, by key.
+        base_ref: What it starts from, if it is a revert.
         manifest: Sealed, or None before the objects are up.
         data: The manifest's bytes.
     """
@@ -50,6 +51,9 @@ class Pending:
         self.to_upload: dict[str, Data] = {packed.file.key: packed.data for packed in packs}
         if graph_data is not None and content.graph is not None:
             self.to_upload[content.graph.key] = graph_data
+        self.base_ref = content.base_ref
+        if self.base_ref is not None:  # before it is committed, and before anybody can know that it will be
+            self.to_upload[paths.revert_key(last.version + 1, last.epoch, attempt, self.base_ref)] = b""
         self.manifest: Manifest | None = None
         self.data = b""
 

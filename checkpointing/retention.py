@@ -35,15 +35,28 @@ class LineFacts:
 
     Attributes:
         modified_ms: When each manifest was put, by version.
-        reverts: ``base_ref`` of each revert, by version.
+        reverts: Version and ``base_ref`` of each revert, committed or under way.
+        servable: The newest version that replicas may answer from; 0 where there is none.
     """
 
     modified_ms: Mapping[int, int]
-    reverts: Mapping[int, int]
+    reverts: Collection[tuple[int, int]] = ()
+    servable: int = 0
+
+    def needed_below(self, first: int) -> set[int]:
+        """What versions after ``first`` start from, and replicas answer from, below it."""
+        needed = {ref for version, ref in self.reverts if version > first}
+        return {version for version in needed | {self.servable} if 0 < version < first}
 
 
 def boundary_of(
-    bases: Sequence[int], facts: LineFacts, held: Collection[int], retention: Retention, before: int, now_ms: int
+    bases: Sequence[int],
+    facts: LineFacts,
+    held: Collection[int],
+    retention: Retention,
+    before: int,
+    now_ms: int,
+    kept: Collection[int] = (),
 ) -> int:
     """The largest base from which on everything wanted can be restored, or ``before`` where there is none above it.
 
@@ -54,6 +67,7 @@ def boundary_of(
         retention: The policy; its age is at least the grace time.
         before: The boundary so far.
         now_ms: The store's time.
+        kept: Bases below ``before`` that are still there.
     """
     if not facts.modified_ms:
         return before
@@ -63,10 +77,11 @@ def boundary_of(
     limit = min([newest - retention.versions + 1, *young, *(version for version in held if version >= before)])
     while True:
         found = max((base for base in bases if before < base <= limit), default=before)
-        jumps = [ref for version, ref in facts.reverts.items() if version > found and ref < found]
-        if not jumps or found == before:
+        # What has a base of its own can stay without what is around it.
+        missing = facts.needed_below(found).difference(bases, kept)
+        if not missing or found == before:
             return found
-        limit = min(jumps)
+        limit = min(missing)
 
 
 def kept_for_ever(bases: Iterable[int], every: int | None) -> set[int]:

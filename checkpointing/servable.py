@@ -7,7 +7,8 @@ import itertools
 from collections.abc import Callable, Collection
 from typing import Final
 
-from checkpointing.boundary import first_version
+from checkpointing.base import read_base
+from checkpointing.boundary import Boundary, read_boundary
 from checkpointing.history import ahead, read_manifest
 from checkpointing.manifest import Manifest
 from infra.errors import Corrupt
@@ -25,6 +26,8 @@ def newest_servable(
 ) -> int | None:
     """The newest version up to ``newest`` that the gate let pass or a person promoted, or None.
 
+    Where nothing above the boundary is servable, it is the newest base that was kept for that reason.
+
     Args:
         store: The model's store.
         model: Its name.
@@ -38,8 +41,8 @@ def newest_servable(
         Invalid: It has a newer format, or is of another model.
         Unavailable: The store does not answer.
     """
-    first = first_version(store)
-    numbers = range(newest, first - 1, -1)
+    boundary = read_boundary(store)
+    numbers = range(newest, boundary.version - 1, -1)
 
     def read(version: int) -> Manifest | None:
         return read_manifest(store, model, version)
@@ -48,11 +51,20 @@ def newest_servable(
     found = itertools.chain(map(read, numbers[:ONE_BY_ONE]), ahead(read, numbers[ONE_BY_ONE:]))
     for version, manifest in zip(numbers, found, strict=True):
         if manifest is None:
-            if first_version(store) > version:
-                return None  # collected meanwhile; whatever was servable there is older than a base
+            now = read_boundary(store)
+            if now.version > version:
+                return _newest_kept(store, model, now, promoted)  # collected meanwhile
             raise Corrupt(f"version {version} is missing", wanted=f"all versions up to {newest}", where=store.url)
         if on_manifest is not None:
             on_manifest(manifest)
         if manifest.changes and (manifest.gate.servable or version in promoted):
+            return version
+    return _newest_kept(store, model, boundary, promoted)
+
+
+def _newest_kept(store: ObjectStore, model: str, boundary: Boundary, promoted: Collection[int]) -> int | None:
+    for version in sorted(boundary.kept, reverse=True):
+        base = read_base(store, model, version)
+        if base is not None and (base.manifest.gate.servable or version in promoted):
             return version
     return None

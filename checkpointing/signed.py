@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from checkpointing import layout
 from infra.errors import Corrupt, Invalid
 
+# Of manifests, decisions, leases and entries of the boundary; a base may be larger, it lists every part.
 MAX_BYTES: Final = 16 << 20
 _START: Final = b',"sha256":"'
 _CHECKSUM_BYTES: Final = len(_START) + 64 + 2
@@ -25,7 +26,7 @@ def to_signed_json(document: BaseModel) -> bytes:
     return body[:-1] + _tail(body)
 
 
-def from_signed_json(kind: type[Document], data: bytes, *, what: str, where: str) -> Document:
+def from_signed_json(kind: type[Document], data: bytes, *, what: str, where: str, most: int = MAX_BYTES) -> Document:
     """Reads what :func:`to_signed_json`, or another writer of the format, wrote.
 
     Args:
@@ -33,13 +34,14 @@ def from_signed_json(kind: type[Document], data: bytes, *, what: str, where: str
         data: The object's bytes.
         what: The document's name in messages, such as ``manifest``.
         where: The object's key.
+        most: The largest size in bytes.
 
     Raises:
         Corrupt: The bytes are not such a document, or not the one that was written.
         Invalid: It has a newer format.
     """
-    if len(data) > MAX_BYTES:
-        raise Corrupt(f"{what} of {len(data)} bytes", wanted=f"at most {MAX_BYTES}", where=where)
+    if len(data) > most:
+        raise Corrupt(f"{what} of {len(data)} bytes", wanted=f"at most {most}", where=where)
     try:
         document = orjson.loads(data)
     except orjson.JSONDecodeError as error:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Self
 
 from checkpointing import paths
+from checkpointing.boundary import BoundaryLog
 from checkpointing.claim import claim
 from checkpointing.commit import Gone, Persistence, Taken, land
 from checkpointing.content import Content
@@ -17,7 +18,7 @@ from checkpointing.history import ahead
 from checkpointing.manifest import Graph, Manifest
 from checkpointing.pending import Pending
 from infra.clock import Clock, new_uuid
-from infra.errors import Bug, Fenced
+from infra.errors import Bug, Fenced, Invalid
 from infra.object_store import ObjectStore
 
 QUIET_S: Final = 30.0
@@ -42,12 +43,14 @@ class Writer:
         clock: Clock,
         *,
         retry_for_s: float = RETRY_FOR_S,
+        boundaries: BoundaryLog | None = None,
     ) -> None:
         """Use :meth:`take_over`; ``claimed`` must be a claim that this process has committed."""
         self._store = store
         self._clock = clock
         # A stop does not end a commit early: the last one of a process is worth its few seconds.
         self._persistence = Persistence(clock, retry_for_s, threading.Event())
+        self._boundaries = boundaries or BoundaryLog(store)
         self._claimed = claimed
         self._last = claimed
         self._pending: Pending | None = None
@@ -90,16 +93,18 @@ class Writer:
             Corrupt: The newest manifest is wrong.
             Invalid: The store holds another model, or a newer format.
         """
+        boundaries = BoundaryLog(store)
         claimed = claim(
             store,
             model,
             identity,
             Persistence(clock, retry_for_s, stop or threading.Event()),
+            boundaries,
             takeover=takeover,
             quiet_s=quiet_s,
             on_wait=on_wait,
         )
-        return cls(store, claimed, clock, retry_for_s=retry_for_s)
+        return cls(store, claimed, clock, retry_for_s=retry_for_s, boundaries=boundaries)
 
     @property
     def claimed(self) -> Manifest:
@@ -212,9 +217,11 @@ class Writer:
     def _finish(self, pending: Pending) -> Manifest:
         for key in ahead(lambda key: self._upload(key, pending), list(pending.to_upload)):
             del pending.to_upload[key]
+        if pending.manifest is None and pending.base_ref is not None:
+            self._refuse_collected(pending.base_ref)
         manifest = pending.seal(self._clock.now_ms())
         try:
-            land(self._store, manifest, pending.data, self._persistence)
+            land(self._store, manifest, pending.data, self._persistence, self._boundaries)
         except Taken as taken:
             raise self._fence(
                 f"version {taken.found.version} was committed by learner `{taken.found.learner}`,"
@@ -232,6 +239,18 @@ class Writer:
         self._last = manifest
         self._pending = None
         return manifest
+
+    def _refuse_collected(self, base_ref: int) -> None:
+        """The mark of the revert is up: what is there now is there as long as the revert."""
+        boundary = self._persistence.tries(self._boundaries.poll, "read the boundary")
+        if not boundary.holds(base_ref, base_ref):
+            self._pending = None
+            raise Invalid(
+                f"version {base_ref} was collected, and nothing can start from it",
+                wanted=f"a version from {boundary.version} on, or one of the bases {list(boundary.kept)}",
+                cure="revert to one of them",
+                where=self._store.url,
+            )
 
     def _fence(self, what: str) -> Fenced:
         self._pending = None

@@ -24,7 +24,7 @@ def rollback(path: Path, version: int, *, who: str, why: str) -> None:
     _require(store, model, version, servable=True)
     _enter(store, model, "pin", who, why, version)
     boundary = read_boundary(store)
-    start = plan(store, model, version).start
+    start = plan(store, model, version).tail
     if not boundary.holds(start, version):  # a collection was faster
         _enter(store, model, "unpin", who, f"version {version} was collected", None)
         raise Invalid(f"version {version} was collected meanwhile", cure="choose a newer one", where=store.url)

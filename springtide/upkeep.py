@@ -36,7 +36,7 @@ NICENESS: Final = 10
 
 @dataclass
 class Compactor:
-    """Makes a base of the newest servable version whenever one is due.
+    """Makes a base of the newest servable version whenever one is due, or of the newest where nothing is servable.
 
     Args:
         store: The model's store.
@@ -60,24 +60,30 @@ class Compactor:
             return None
         control = ControlLog(self.store, model)
         control.poll()
-        version = newest_servable(self.store, model, newest, control.decisions.promoted)
-        if version is None:
+        servable = newest_servable(self.store, model, newest, control.decisions.promoted)
+        if servable is not None and (always or is_due(plan(self.store, model, servable))):
+            made = self._compact(servable)
+            if made is not None:
+                self.not_before = newest + FEW_DELTAS
+                return made
+        chain = plan(self.store, model, newest)
+        if not is_due(chain):
+            self.not_before = newest + max(1, FEW_DELTAS - len(chain.deltas) % FEW_DELTAS)
             return None
-        if not always:
-            chain = plan(self.store, model, version)
-            if not is_due(chain):
-                self.not_before = newest + max(1, FEW_DELTAS - len(chain.deltas) % FEW_DELTAS)
-                return None
-        made = compact(
+        self.not_before = newest + FEW_DELTAS
+        if servable is not None:
+            self._compact(servable)  # what replicas answer from must outlive the deltas around it
+        return self._compact(newest)
+
+    def _compact(self, version: int) -> Compacted | None:
+        return compact(
             self.store,
-            model,
+            self.pipeline.name,
             version,
             self.clock,
             window_ms=self.pipeline.learner.sample_id_window.ms,
             stop=self.stop,
         )
-        self.not_before = newest + FEW_DELTAS
-        return made
 
 
 def run_compactor(path: Path, *, once: bool, collection: Retention | None, stop: threading.Event) -> None:

@@ -86,7 +86,7 @@ def test_a_wrong_boundary_is_told_and_not_raised(memory: ObjectStore, writer: Wr
     follower = Follower(memory, MODEL, clock)
     assert follower.poll().switch is not None
     memory.delete(writer.commit(content({1: 2}, offset=2)).files[0].key)
-    memory.put(paths.BOUNDARY_KEY, b"{")
+    memory.put(paths.boundary_key(1), b"{")
     update = follower.poll()
     assert update.switch is None and isinstance(update.problem, Corrupt) and follower.version == 2
 

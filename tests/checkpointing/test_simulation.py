@@ -7,9 +7,9 @@ import pytest
 
 from tests.checkpointing.simulation.batch import check
 from tests.checkpointing.simulation.determinism import deterministic
+from tests.checkpointing.simulation.healing import shrunk, simulate, violates
 from tests.checkpointing.simulation.mutations import RULES
 from tests.checkpointing.simulation.weather import Weather
-from tests.checkpointing.simulation.world import World, shrunk, simulate, violates
 
 SCHEDULES = 2_000
 ALL_SCHEDULES = 100_000
@@ -55,8 +55,7 @@ def test_a_seed_is_a_run() -> None:
 
     def objects(seed: int) -> dict[str, bytes]:
         with deterministic():
-            world = World(Weather.of(seed))
-            world.run()
+            world = simulate(Weather.of(seed))
         return {key: data for key, (data, _) in world.store.objects.items()}
 
     for seed in (3, 18):

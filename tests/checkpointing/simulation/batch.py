@@ -10,8 +10,8 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 from tests.checkpointing.simulation.determinism import deterministic
+from tests.checkpointing.simulation.healing import shrunk, simulate, violates
 from tests.checkpointing.simulation.weather import Weather
-from tests.checkpointing.simulation.world import shrunk, simulate, violates
 
 CHUNK = 50
 

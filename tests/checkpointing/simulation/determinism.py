@@ -27,6 +27,7 @@ from checkpointing import signed
 from tests.checkpointing.simulation.weather import GRACE_S
 
 MODULES: tuple[Any, ...] = (
+    checkpointing.boundary,
     checkpointing.claim,
     checkpointing.compact,
     checkpointing.control,
@@ -80,7 +81,7 @@ def deterministic() -> Iterator[None]:
         stack.enter_context(patch.object(checkpointing.history, "THREADS", 1))
         stack.enter_context(patch.object(checkpointing.lease, "GRACE_S", GRACE_S))
         # Reading is a function of the bytes, and nine tenths of a run's time if everyone does it anew.
-        read = remembered(signed.from_signed_json, lambda kind, data, what, where: (kind, data))
+        read = remembered(signed.from_signed_json, lambda kind, data, **_: (kind, data))
         for module in READERS:
             stack.enter_context(patch.object(module, "from_signed_json", read))
         unpack = remembered(

@@ -11,22 +11,30 @@ from unittest.mock import patch
 
 import numpy as np
 
+import checkpointing.boundary
 import checkpointing.claim
 import checkpointing.collect
 import checkpointing.commit
 import checkpointing.compact
 import checkpointing.lease
 import checkpointing.merge
+import checkpointing.servable
 import checkpointing.writer
 from checkpointing import paths
+from checkpointing.boundary import Boundary, BoundaryLog, read_boundary
 from checkpointing.collect import Collector
 from checkpointing.commit import Taken
+from checkpointing.follower import Follower
+from checkpointing.garbage import Listing
 from checkpointing.lease import Lease
 from checkpointing.manifest import Manifest
 from checkpointing.merge import merge
-from infra.object_store import ObjectStore
+from checkpointing.signed import from_signed_json, to_signed_json
+from checkpointing.writer import Writer
+from infra.clock import Clock
+from infra.object_store import Entry, NotFound, ObjectStore
 from kernels.rows import TableRows
-from tests.checkpointing.simulation.weather import Weather
+from tests.checkpointing.simulation.weather import GRACE_S, Weather
 
 
 @contextlib.contextmanager
@@ -34,10 +42,10 @@ def without_claim() -> Iterator[None]:
     """A writer goes on after the newest manifest, in its epoch, without a manifest of its own."""
     claimed = checkpointing.claim.claim
 
-    def adopt(store: ObjectStore, model: str, identity: str, persistence: Any, **named: Any) -> Manifest:
+    def adopt(store: ObjectStore, model: str, identity: str, persistence: Any, log: Any, **named: Any) -> Manifest:
         newest = persistence.tries(lambda: checkpointing.claim._newest(store, model), "look")
         if newest is None:
-            return claimed(store, model, identity, persistence, **named)
+            return claimed(store, model, identity, persistence, log, **named)
         found: Manifest = newest
         return found
 
@@ -118,31 +126,130 @@ def without_grace() -> Iterator[None]:
 @contextlib.contextmanager
 def without_patience() -> Iterator[None]:
     """Files that nothing names are deleted though their number is yet to come."""
-    honest = Collector._dead
+    honest = Listing.dead_below
 
-    def eager(self: Collector, line: Any, documents: Any, bases: Any, floor: int, kept: Any, now_ms: int) -> Any:
-        dead = honest(self, line, documents, bases, floor, kept, now_ms)
-        newest = max((paths.manifest_version(entry.key) or 0 for entry in line), default=0)
-        ahead_of_line = [e for e in self._list(paths.VERSIONS) if (paths.pack_version(e.key) or 0) > newest]
-        return dead + [replace(entry, modified_ms=0) for entry in ahead_of_line]
+    def eager(self: Listing, boundary: Boundary, settled_ms: int) -> list[Entry]:
+        newest = max((paths.manifest_version(entry.key) or 0 for entry in self.line), default=0)
+        yet_to_come = [entry for entry in self.uploads if (paths.upload_version(entry.key) or 0) > newest]
+        return honest(self, boundary, settled_ms) + [replace(entry, modified_ms=0) for entry in yet_to_come]
 
-    with patch.object(Collector, "_dead", eager):
+    with patch.object(Listing, "dead_below", eager):
         yield
 
 
 @contextlib.contextmanager
 def without_order() -> Iterator[None]:
-    """The collector reads leases before it writes the boundary, and not after."""
+    """The collector reads leases when it moves the boundary, and not again when it deletes what lies below."""
     honest = Collector._held
 
     def held(self: Collector, now_ms: int, bases: Any) -> Any:
+        before = read_boundary(self._store).number
         early: dict[int, Any] = self.__dict__.setdefault("early", {})
-        if now_ms not in early:
-            early.clear()
-            early[now_ms] = honest(self, now_ms, bases)
-        return early[now_ms]
+        if before not in early:
+            early[before] = honest(self, now_ms, bases)
+        return early[before]
 
     with patch.object(Collector, "_held", held):
+        yield
+
+
+@contextlib.contextmanager
+def without_ripeness() -> Iterator[None]:
+    """What lies below the boundary is deleted as soon as the boundary has moved."""
+    honest = Collector._entries
+
+    def entries(self: Collector, settled_ms: int) -> tuple[Boundary, Boundary]:
+        before, _ = honest(self, settled_ms)
+        return before, before
+
+    with patch.object(Collector, "_entries", entries):
+        yield
+
+
+@contextlib.contextmanager
+def without_rest() -> Iterator[None]:
+    """The boundary moves at every collection, and only one that is old itself counts."""
+    honest = Collector._entries
+
+    def entries(self: Collector, settled_ms: int) -> tuple[Boundary, Boundary]:
+        before, ripe = honest(self, settled_ms)
+        return before, ripe if ripe.number == before.number else Boundary(number=before.number)
+
+    with patch.object(Collector, "_entries", entries):
+        yield
+
+
+@contextlib.contextmanager
+def without_log() -> Iterator[None]:
+    """The boundary is one object that is replaced."""
+    key = paths.boundary_key(1)
+
+    def read(self: BoundaryLog | ObjectStore) -> Boundary:
+        store: ObjectStore = self._store if isinstance(self, BoundaryLog) else self
+        try:
+            return from_signed_json(Boundary, store.get(key), what="boundary", where=key)
+        except NotFound:
+            return Boundary()
+
+    def move(self: BoundaryLog, version: int, kept: tuple[int, ...], clock: Clock) -> Boundary:
+        entry = Boundary(number=1, version=version, kept=kept, created_ts=clock.now_ms())
+        self._store.put(key, to_signed_json(entry))
+        return entry
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(patch.object(BoundaryLog, "poll", read))
+        stack.enter_context(patch.object(BoundaryLog, "move", move))
+        for module in (checkpointing.lease, checkpointing.servable, checkpointing.boundary):
+            stack.enter_context(patch.object(module, "read_boundary", read))
+        stack.enter_context(patch.object(checkpointing.collect, "read_entry", lambda store, number: read(store)))
+        yield
+
+
+@contextlib.contextmanager
+def without_mark() -> Iterator[None]:
+    """A revert under way is not seen before its manifest; then it is."""
+
+    honest = Collector._look
+
+    def look(self: Collector, before: Boundary, now_ms: int) -> Listing:
+        found = honest(self, before, now_ms)
+        committed = [mark for mark in found.facts.reverts if mark[0] in found.facts.modified_ms]
+        return replace(found, facts=replace(found.facts, reverts=committed))
+
+    with patch.object(Collector, "_look", look):
+        yield
+
+
+@contextlib.contextmanager
+def without_look_back() -> Iterator[None]:
+    """A revert does not ask whether what it starts from was collected."""
+    with patch.object(Writer, "_refuse_collected", lambda *_: None):
+        yield
+
+
+@contextlib.contextmanager
+def without_answer() -> Iterator[None]:
+    """The boundary passes the newest version that replicas may answer from."""
+    with patch.object(Collector, "_answering", lambda *_: 0):
+        yield
+
+
+@contextlib.contextmanager
+def without_positions() -> Iterator[None]:
+    """A claim forgets where its parent stood."""
+    honest = checkpointing.claim._claim_after
+
+    def forgetful(newest: Manifest | None, *rest: Any) -> Manifest:
+        return honest(newest, *rest).model_copy(update={"positions": ()})
+
+    with patch.object(checkpointing.claim, "_claim_after", forgetful):
+        yield
+
+
+@contextlib.contextmanager
+def without_second_look() -> Iterator[None]:
+    """A follower waits for the next number, whatever became of it."""
+    with patch.object(Follower, "_start_over_if_collected", lambda self: None):
         yield
 
 
@@ -151,11 +258,27 @@ def _calm(seed: int) -> Weather:
 
 
 def _readers(seed: int) -> Weather:
-    return Weather(seed, seconds=400, writers=1, followers=0, readers=4, decisions=False)
+    return Weather(seed, seconds=600, writers=1, followers=0, readers=6, slow_s=GRACE_S * 0.4, decisions=False)
 
 
 def _zombies(seed: int) -> Weather:
     return Weather(seed, seconds=600, writers=3, followers=0, decisions=False, stall=0.03)
+
+
+def _late(seed: int) -> Weather:
+    return Weather(seed, seconds=600, writers=1, followers=0, decisions=False, delayed=0.2)
+
+
+def _reverts(seed: int) -> Weather:
+    return Weather(seed, seconds=1500, writers=1, followers=0, decisions=False, hesitant=0.06, reverts=0.5)
+
+
+def _refused(seed: int) -> Weather:
+    return Weather(seed, seconds=400, writers=1, decisions=False, servable=0.05, crash=0.01)
+
+
+def _sleepers(seed: int) -> Weather:
+    return Weather(seed, seconds=400, writers=1, followers=2, decisions=False, stall=0.03)
 
 
 def _crashes(seed: int) -> Weather:
@@ -172,5 +295,13 @@ RULES: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[None]], Ca
     "tombstone in merge": (without_tombstones, _calm),
     "grace": (without_grace, _readers),
     "unnamed files wait for the boundary": (without_patience, _calm),
-    "leases after the boundary": (without_order, _readers),
+    "leases are read again": (without_order, _readers),
+    "grace after the boundary": (without_ripeness, _readers),
+    "the boundary rests for a grace time": (without_rest, _calm),
+    "the boundary is a log": (without_log, _late),
+    "the mark of a revert": (without_mark, _reverts),
+    "a revert looks at the boundary": (without_look_back, _reverts),
+    "replicas keep an answer": (without_answer, _refused),
+    "positions in every version": (without_positions, _calm),
+    "a follower looks for the boundary": (without_second_look, _sleepers),
 }

@@ -27,7 +27,8 @@ class Task:
         self.dead = False
         # Tells one life from the next.
         self.life = 0
-        # Virtual time that this life has stood still, in one piece.
+        # When it began what it does now, and how long it has stood still since, in one piece.
+        self.began = 0.0
         self.longest_stall = 0.0
         # Whether each of its requests takes long, in this life.
         self.slow = False
@@ -53,6 +54,11 @@ class Scheduler:
         self._tasks.append(task)
         self._at(self.now + self.random.random() * 10, task)
         return task
+
+    def begin(self) -> None:
+        """The running task begins something new: what it stood still before is no excuse any more."""
+        if self.current is not None:
+            self.current.began, self.current.longest_stall = self.now, 0.0
 
     def later(self, seconds: float, effect: Callable[[], None]) -> None:
         """Runs ``effect`` after ``seconds``, on nobody's behalf."""

@@ -15,6 +15,9 @@ from tests.checkpointing.simulation.weather import GRACE_S, Weather
 
 Answer = TypeVar("Answer")
 
+# A write may be done this long after it was reported as failed, whatever it replaces.
+LATEST_S = 3 * GRACE_S
+
 
 class Witness(Protocol):
     """Sees every change at the moment when it happens, in whichever order the store takes them."""
@@ -37,8 +40,7 @@ class SimulatedStore:
 
     def put(self, key: str, data: Data) -> None:
         fixed = bytes(data)
-        # What replaces an object lands within a quarter of the grace time or never; the rest may come at any time.
-        self._write(lambda: self._set(key, fixed), latest=GRACE_S / 4 if key.startswith("gc/") else 3 * GRACE_S)
+        self._write(lambda: self._set(key, fixed))
 
     def create(self, key: str, data: Data) -> None:
         fixed = bytes(data)
@@ -99,7 +101,7 @@ class SimulatedStore:
             return effect()
         draw, weather = self._scheduler.random.random, self._weather
         slow = self._scheduler.current is not None and self._scheduler.current.slow
-        self._scheduler.pause(0.01 + draw() * (GRACE_S / 6 if slow else draw()))
+        self._scheduler.pause(0.01 + draw() * (weather.slow_s if slow else draw()))
         if draw() < weather.failed:
             raise Unavailable("refused")
         answer = effect()
@@ -108,13 +110,13 @@ class SimulatedStore:
             raise Unavailable("the reply was lost")
         return answer
 
-    def _write(self, effect: Callable[[], None], latest: float = 3 * GRACE_S) -> None:
+    def _write(self, effect: Callable[[], None]) -> None:
         if self.calm:
             effect()
             return
         draw, weather = self._scheduler.random.random, self._weather
         if draw() < weather.delayed:
-            self._scheduler.later(draw() * draw() * latest, lambda: _ignoring_conflicts(effect))
+            self._scheduler.later(draw() * draw() * LATEST_S, lambda: _ignoring_conflicts(effect))
             self._scheduler.pause(draw() * 20)
             self._after()
             raise Unavailable("on its way")
@@ -129,7 +131,7 @@ class SimulatedStore:
             return
         if draw() < weather.crash:
             self._scheduler.crash()
-        if draw() < weather.stall:
+        if draw() < weather.stall + (weather.hesitant if task.name.startswith("writer") else 0.0):
             self._stand_still(task)
 
     def stall(self) -> None:

@@ -23,10 +23,14 @@ class Weather:
         repeated: Share of writes that the client does twice.
         crash: Share of requests after which the process ends.
         stall: Share of requests after which the process stands still for up to five grace times.
+        hesitant: The same for writers alone, on top.
         writers: Processes that want to write; one of them may.
         followers: Replicas.
         readers: People who restore old versions.
+        slow_s: How long a request of every other reader takes at most.
         decisions: Whether people pin, promote and unpin.
+        servable: Share of versions that the gate lets pass.
+        reverts: Share of commits that begin from an older version.
         compaction: Whether a compactor runs.
         collection: Whether a collector runs.
     """
@@ -39,10 +43,14 @@ class Weather:
     repeated: float = 0.0
     crash: float = 0.0
     stall: float = 0.0
+    hesitant: float = 0.0
     writers: int = 2
     followers: int = 1
     readers: int = 0
+    slow_s: float = GRACE_S / 6
     decisions: bool = True
+    servable: float = 0.8
+    reverts: float = 0.0
     compaction: bool = True
     collection: bool = True
 
@@ -68,13 +76,17 @@ class Weather:
             followers=draw.choice([0, 1, 1]),
             readers=draw.choice([0, 0, 2]),
             decisions=draw.random() < 0.3,
+            servable=draw.choice([0.8, 0.8, 0.8, 0.2]),
+            reverts=draw.choice([0.0, 0.0, 0.1]),
         )
 
     def calmer(self) -> Iterator[Weather]:
         """Simpler runs of the same seed, the largest steps first."""
-        for name in ("failed", "lost", "delayed", "repeated", "crash", "stall"):
+        for name in ("failed", "lost", "delayed", "repeated", "crash", "stall", "reverts"):
             if getattr(self, name) > 0:
                 yield replace(self, **{name: 0.0})  # type: ignore[arg-type]
+        if self.servable < 1:
+            yield replace(self, servable=1.0)
         for name in ("decisions", "compaction", "collection"):
             if getattr(self, name):
                 yield replace(self, **{name: False})

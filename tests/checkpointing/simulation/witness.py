@@ -11,9 +11,7 @@ from checkpointing.boundary import Boundary
 from checkpointing.manifest import Manifest
 from checkpointing.signed import from_signed_json
 from tests.checkpointing.simulation.scheduler import Scheduler
-
-State = dict[int, int]
-Change = dict[int, int | None]
+from tests.checkpointing.simulation.stream import State, Stream, after
 
 
 class Violation(AssertionError):
@@ -23,52 +21,52 @@ class Violation(AssertionError):
 class Truth:
     """Sees each change of the store; what the first manifest of a number said is true for ever."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler, stream: Stream) -> None:
         self._scheduler = scheduler
+        self._stream = stream
         self.keys: set[str] = set()
-        self.boundary = 1
+        self.boundary = Boundary()
         self.line: dict[int, Manifest] = {}
         self.states: dict[int, State] = {0: {}}
-        # What each content says, by its serial number.
-        self.contents: list[Change] = []
-        self.serials: set[int] = set()
+        # The newest version that replicas may answer from.
+        self.servable = 0
         self._writer_of: dict[int, tuple[str, int]] = {}
         self._named: dict[str, set[str]] = defaultdict(set)
 
     def wrote(self, key: str, before: bytes | None, data: bytes) -> None:
         self.keys.add(key)
-        if before is not None and before != data and not key.startswith(paths.COLLECTION):
-            raise Violation(f"{key} was overwritten")
-        if before is not None:
-            if key == paths.BOUNDARY_KEY:
-                self._move(data)
+        if paths.boundary_number(key) is not None and before != data:
+            self._move(from_signed_json(Boundary, data, what="boundary", where=key))
+        elif before is not None:
+            if before != data and not key.startswith((paths.LEASES, paths.STORE_CLOCK)):
+                raise Violation(f"{key} was overwritten")
             return
         version = paths.manifest_version(key)
         if version is not None:
             self._committed(key, Manifest.from_json(data))
         elif paths.base_version(key) is not None:
-            base = Base.from_json(data)
-            if base.version < self.boundary:
-                return  # of a compaction that stood still: no reader begins there, and a collection deletes it
-            names = [file.key for files in base.parts for file in files]
-            self._names(key, names + ([base.graph.key] if base.graph else []))
-            if base.manifest != self.line.get(base.version):
-                raise Violation(f"{key} is the base of another version")
-        elif key == paths.BOUNDARY_KEY:
-            self._move(data)
+            self._based(key, Base.from_json(data))
 
     def deleted(self, key: str, before: bytes) -> None:
         self.keys.discard(key)
-        version = paths.manifest_version(key)
-        if version is not None or paths.base_version(key) is not None:
-            if version is not None and (version >= self.boundary or version == 1):
-                raise Violation(f"{key} was deleted, but the boundary is {self.boundary}")
+        version, base = paths.manifest_version(key), paths.base_version(key)
+        if version is not None and (version >= self.boundary.version or version == 1):
+            raise Violation(f"{key} was deleted, but the boundary is {self.boundary.version}")
+        if base is not None and self.holds_version(base):
+            raise Violation(f"{key} was deleted, but the boundary is {self.boundary}")
+        if paths.boundary_number(key) is not None:
+            raise Violation(f"{key} was deleted")
+        if version is not None or base is not None:
             for named in self._named.values():
                 named.discard(key)
         for owner in self._named.pop(key, ()):
             of = paths.manifest_version(owner)
-            if of is None or of >= self.boundary:
+            if of is None or of >= self.boundary.version:
                 raise Violation(f"{key} was deleted, but {owner} names it")
+
+    def holds_version(self, version: int) -> bool:
+        """Whether anybody may begin to read it now."""
+        return self.boundary.holds(version, version)
 
     def told(self, manifest: Manifest) -> None:
         """A writer was told that this is committed."""
@@ -87,7 +85,7 @@ class Truth:
 
     def _committed(self, key: str, manifest: Manifest) -> None:
         if manifest.version in self.line:
-            if manifest.version >= self.boundary:
+            if manifest.version >= self.boundary.version:
                 raise Violation(f"{key} was committed twice")
             return  # a number of long ago: nobody reads it, and its writer must not be told
         self._names(key, [file.key for file in manifest.files] + ([manifest.graph.key] if manifest.graph else []))
@@ -99,19 +97,24 @@ class Truth:
             raise Violation(f"{key} is a {manifest.kind} of epoch {manifest.epoch} after epoch {epoch}")
         self._check_writer(key, manifest)
         state = self.states[manifest.predecessor or 0]
-        serial = manifest.environment.get("serial")
-        if isinstance(serial, int):
-            if serial in self.serials:
-                raise Violation(f"content {serial} was committed twice")
-            self.serials.add(serial)
-            state = dict(state)
-            for row, number in self.contents[serial].items():
-                if number is None:
-                    state.pop(row, None)
-                else:
-                    state[row] = number
+        for begin, end in self._trained(key, parent, manifest):
+            state = after(state, self._stream.change(begin, end))
         self.states[manifest.version] = state
         self.line[manifest.version] = manifest
+        if manifest.changes and manifest.gate.servable:
+            self.servable = manifest.version
+
+    def _trained(self, key: str, parent: Manifest | None, manifest: Manifest) -> list[tuple[int, int]]:
+        """The records that a version trained: from where the one before it ends, without a gap, to its positions."""
+        at = parent.positions[0].next_offset if parent is not None and parent.positions else 0
+        runs = [(begin, end) for batch in manifest.batches for _, begin, end in batch]
+        for begin, end in runs:
+            if begin != at:
+                raise Violation(f"{key} trains records from {begin} on, and those before it end at {at}")
+            at = end
+        if (manifest.positions[0].next_offset if manifest.positions else 0) != at:
+            raise Violation(f"{key} has positions {manifest.positions}, and its records end at {at}")
+        return runs
 
     def _check_writer(self, key: str, manifest: Manifest) -> None:
         # A commit may land after its writer crashed; the learner's name says whose it is.
@@ -122,14 +125,21 @@ class Truth:
         if self._writer_of.setdefault(manifest.epoch, (name, int(life))) != (name, int(life)):
             raise Violation(f"{key}: {writer} is not the writer of epoch {manifest.epoch}")
 
+    def _based(self, key: str, base: Base) -> None:
+        if base.version < self.boundary.version:
+            return  # of a compaction that stood still: no reader begins there, and a collection deletes it
+        names = [file.key for files in base.parts for file in files]
+        self._names(key, names + ([base.graph.key] if base.graph else []))
+        if base.manifest != self.line.get(base.version):
+            raise Violation(f"{key} is the base of another version")
+
     def _names(self, owner: str, keys: list[str]) -> None:
         for key in keys:
             if key not in self.keys:
                 raise Violation(f"{owner} names {key}, which is missing")
             self._named[key].add(owner)
 
-    def _move(self, data: bytes) -> None:
-        boundary = from_signed_json(Boundary, data, what="boundary", where="boundary").version
-        if boundary < self.boundary:
-            raise Violation(f"the boundary went back from {self.boundary} to {boundary}")
-        self.boundary = boundary
+    def _move(self, entry: Boundary) -> None:
+        if entry.version < self.boundary.version:
+            raise Violation(f"the boundary went from {self.boundary.version} to {entry.version}")
+        self.boundary = entry

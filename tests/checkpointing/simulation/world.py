@@ -4,61 +4,48 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-import numpy as np
-
-from checkpointing import paths
-from checkpointing.base import Base
-from checkpointing.boundary import Boundary, first_version
+from checkpointing.boundary import read_boundary
 from checkpointing.collect import Collector
 from checkpointing.compact import compact
 from checkpointing.content import Content
 from checkpointing.control import ControlLog
 from checkpointing.follower import Follower
 from checkpointing.history import newest_version
-from checkpointing.manifest import Gate, Manifest, Position
+from checkpointing.manifest import Gate, Graph, Position
 from checkpointing.restore import restore
 from checkpointing.retention import Retention
 from checkpointing.servable import newest_servable
-from checkpointing.signed import from_signed_json
 from checkpointing.writer import Writer
 from infra.backoff import Stopped
 from infra.errors import Corrupt, Fenced, Invalid, Unavailable
-from kernels.rows import TableRows
+from infra.object_store import ObjectStore
+from tests.checkpointing.read_only_store import ReadOnlyStore
 from tests.checkpointing.simulation.scheduler import Scheduler, VirtualClock
 from tests.checkpointing.simulation.store import SimulatedStore
+from tests.checkpointing.simulation.stream import State, Stream, after, apply, rows_of
 from tests.checkpointing.simulation.weather import GRACE_S, Weather
-from tests.checkpointing.simulation.witness import Change, State, Truth, Violation
+from tests.checkpointing.simulation.witness import Truth, Violation
 
 MODEL = "model"
 RETENTION = Retention(versions=3, age_s=0.0, every=20)
 
 
-def rows_of(change: Change) -> list[TableRows]:
-    """The change as a table `t` whose rows are one number each; none where nothing changed."""
-    if not change:
-        return []
-    rows = [(key, number) for key, number in change.items() if number is not None]
-    numbers = np.array([number for _, number in rows], dtype=np.int64)
-    return [
-        TableRows(
-            table="t",
-            keys=np.array([key for key, _ in rows], dtype=np.int64),
-            values=numbers.astype(np.float32)[:, None],
-            slots=np.empty((len(rows), 0), dtype=np.float32),
-            frequency=numbers.astype(np.uint32),
-            last_seen=numbers,
-            tombstones=np.array([key for key, number in change.items() if number is None], dtype=np.int64),
-        )
-    ]
+@dataclass
+class Learner:
+    """What a learner remembers: its state, and up to which record of the stream it has trained."""
+
+    state: State
+    position: int
 
 
-def apply(state: State, tables: Sequence[TableRows]) -> None:
-    for rows in tables:
-        for key in rows.tombstones.tolist():
-            state.pop(key, None)
-        state.update(zip(rows.keys.tolist(), map(int, rows.values[:, 0].tolist()), strict=True))
+@dataclass
+class Replica:
+    """A follower and the rows that its switches left."""
+
+    follower: Follower
+    rows: State = field(default_factory=dict)
 
 
 class World:
@@ -68,33 +55,35 @@ class World:
         self.weather = weather
         self.scheduler = Scheduler(weather.seed)
         self.clock = VirtualClock(self.scheduler)
-        self.truth = Truth(self.scheduler)
+        self.stream = Stream(weather.seed)
+        self.truth = Truth(self.scheduler, self.stream)
         self.store = SimulatedStore(self.scheduler, weather, self.truth)
         self.draw = self.scheduler.random
-        self.commits = 0
+        # The last life of each replica, between two polls: one that ends in a poll may have lost a switch.
+        self.replicas: dict[int, Replica] = {}
 
     def run(self) -> None:
-        """Runs to the end, then calms the weather and checks that everything heals and nothing leaks."""
+        """Runs to the end of the weather."""
         spawn, weather = self.scheduler.spawn, self.weather
         for place in range(weather.writers):
             spawn(f"writer{place}", lambda place=place: self._write(place), rest_s=30)  # type: ignore[misc]
         for place in range(weather.followers):
-            spawn(f"follower{place}", self._follow, rest_s=20)
+            spawn(f"follower{place}", lambda place=place: self._follow(place), rest_s=20)  # type: ignore[misc]
         if weather.compaction:
             spawn("compactor", self._compact, rest_s=60)
         if weather.collection:
             spawn("collector", self._collect, rest_s=60)
         for place in range(weather.readers):
-            spawn(f"reader{place}", self._read_old, rest_s=4)
+            spawn(f"reader{place}", lambda place=place: self._read_old(place), rest_s=4)  # type: ignore[misc]
         if weather.decisions:
             spawn("people", self._decide, rest_s=60)
         try:
             self.scheduler.run(weather.seconds)
         finally:
             self.scheduler.end()
-        self._heal()
 
-    def _life(self) -> str:
+    def life(self) -> str:
+        """Which process runs, and which of its lives."""
         task = self.scheduler.current
         return "heal/1" if task is None else f"{task.name}/{task.life}"
 
@@ -102,110 +91,154 @@ class World:
         draw = self.draw.random
         identity = "same" if draw() < 0.7 else f"other{place}"
         try:
-            writer = self._take_over(identity, takeover=draw() < 0.5)
+            writer = self.take_over(identity, takeover=draw() < 0.5)
         except (Fenced, Unavailable, Stopped):
             return
-        state = self._restore(writer.version)
-        if state is None:
+        learner = self.restore(writer.version)
+        if learner is None:
             return
         for _ in range(3 + int(draw() * 12)):
             self.scheduler.pause(draw() * 20)
             self.store.stall()
             try:
-                self._step(writer, state)
+                self._step(writer, learner)
             except Fenced:
                 self.truth.fenced(writer.epoch)
                 return
 
-    def _take_over(self, identity: str, *, takeover: bool) -> Writer:
+    def take_over(self, identity: str, *, takeover: bool) -> Writer:
+        """Claims the line; raises as the writer does."""
         writer = Writer.take_over(self.store, MODEL, identity, self.clock, takeover, quiet_s=20, retry_for_s=3)
         self.truth.told(writer.claimed)
         return writer
 
-    def _restore(self, version: int) -> State | None:
+    def restore(self, version: int, store: ObjectStore | None = None) -> Learner | None:
+        """The learner that ``version`` makes; None where the store does not answer, or may have forgotten it."""
+        self.scheduler.begin()
         try:
-            found = restore(self.store, MODEL, version, clock=self.clock)
+            found = restore(store or self.store, MODEL, version, clock=self.clock)
         except Unavailable:
             return None
         except (Corrupt, Invalid) as error:
-            if isinstance(error, Corrupt) or version >= self.truth.boundary:
-                self._excused(error)
+            if isinstance(error, Corrupt) or self.truth.holds_version(version):
+                self._excused(error, leased=store is None)
             return None
         state: State = {}
         apply(state, list(found.tables.values()))
         self.truth.holds(version, state, "a learner")
-        return state
+        return Learner(state, found.positions[0].next_offset if found.positions else 0)
 
-    def _step(self, writer: Writer, state: State) -> None:
+    def _step(self, writer: Writer, learner: Learner) -> None:
         draw = self.draw
         if draw.random() < 0.15:
             with contextlib.suppress(Unavailable):
                 self.truth.told(writer.heartbeat())
             return
-        change: Change = {
-            draw.randrange(8): None if draw.random() < 0.3 else draw.randrange(1, 99) for _ in range(draw.randrange(4))
-        }
-        serial = len(self.truth.contents)
-        self.truth.contents.append(change)
+        begins, base_ref = learner, None
+        if draw.random() < self.weather.reverts:
+            base_ref = self._some_version(draw.random() < 0.5)
+            earlier = None if base_ref is None or base_ref > writer.version else self.restore(base_ref)
+            if earlier is None:
+                return
+            begins = earlier
+            self.store.stall()
+        begin, end = learner.position, learner.position + draw.randrange(4)
+        change = self.stream.change(begin, end)
         graph = None
         if draw.random() < 0.1:
             graph = writer.put_graph(b"program %d" % draw.randrange(3), weights=[], labels=[])
-        content = Content(
-            tables=rows_of(change),
-            positions=[Position(topic="s", partition=0, next_offset=serial)],
-            gate=Gate(servable=draw.random() < 0.8),
-            environment={"serial": serial, "life": self._life()},
-            graph=graph,
-        )
+        servable = draw.random() < self.weather.servable
+        content = self.content(begin, end, servable=servable, graph=graph, base_ref=base_ref)
         for _ in range(draw.randrange(1, 4)):
             try:
                 self.truth.told(writer.commit(content))
             except Unavailable:
                 if writer.pending is not content:
-                    continue  # an earlier one is still on its way
+                    continue  # an earlier one is still on its way, and this one was not taken
                 self.scheduler.pause(draw.random() * 5)
-            else:
-                self.commits += 1
-                apply(state, content.tables)
+            except Invalid:
+                if base_ref is None or self.truth.holds_version(base_ref):
+                    raise
+                return  # collected meanwhile
+            learner.state, learner.position = after(begins.state, change), end
+            if writer.pending is None:
                 return
 
-    def _follow(self) -> None:
-        follower, replica = Follower(self.store, MODEL, self.clock), dict[int, int]()
+    def content(
+        self,
+        begin: int,
+        end: int,
+        *,
+        servable: bool = True,
+        graph: Graph | None = None,
+        base_ref: int | None = None,
+    ) -> Content:
+        """What training on records ``begin`` to ``end`` gives."""
+        return Content(
+            tables=rows_of(self.stream.change(begin, end)),
+            positions=[Position(topic="s", partition=0, next_offset=end)],
+            batches=[[(0, begin, end)]] if end > begin else [],
+            gate=Gate(servable=servable),
+            environment={"life": self.life()},
+            graph=graph,
+            kind="delta" if base_ref is None else "revert",
+            base_ref=base_ref,
+        )
+
+    def _some_version(self, kept: bool) -> int | None:
+        """A version that somebody may go back to."""
+        try:
+            boundary, newest = read_boundary(self.store), newest_version(self.store)
+        except Unavailable:
+            return None
+        if kept and boundary.kept:
+            return self.draw.choice(boundary.kept)
+        return None if newest is None else self.draw.randint(boundary.version, max(boundary.version, newest - 1))
+
+    def _follow(self, place: int) -> None:
+        replica = Replica(Follower(self.store, MODEL, self.clock))
         while True:
-            self._look(follower, replica)
+            self.replicas.pop(place, None)
+            self.look(replica)
+            self.replicas[place] = replica
             self.scheduler.pause(self.draw.random() ** 2 * 60)
 
-    def _look(self, follower: Follower, replica: State) -> None:
+    def look(self, replica: Replica) -> None:
+        """One poll of a follower, and its switch."""
+        self.scheduler.begin()
+        servable = self.truth.servable
         try:
-            update = follower.poll()
+            update = replica.follower.poll()
         except Unavailable:
             return
         if update.problem is not None:
             self._excused(update.problem)
         if update.switch is not None:
             if update.switch.full:
-                replica.clear()
-            apply(replica, update.switch.tables)
-            self.truth.holds(update.switch.version, replica, "a follower")
+                replica.rows.clear()
+            apply(replica.rows, update.switch.tables)
+            self.truth.holds(update.switch.version, replica.rows, "a follower")
+        if servable and not replica.follower.version and replica.follower.problem is None:
+            raise Violation(f"a follower finds nothing to answer from, and version {servable} is servable")
 
-    def _read_old(self) -> None:
-        """Somebody looks at a version that is still there, and takes their time."""
-        try:
-            first, newest = first_version(self.store), newest_version(self.store)
-            if newest is not None:
-                self._restore(self.draw.randint(first, min(first + 3, newest)))
-        except Unavailable:
-            return
+    def _read_old(self, place: int) -> None:
+        """Somebody looks at a version that is still there, and takes their time; every other one may not write."""
+        version = self._some_version(self.draw.random() < 0.2)
+        if version is not None:
+            self.restore(version, ReadOnlyStore(self.store) if place % 2 else None)
 
     def _compact(self) -> None:
         while True:
             self.scheduler.pause(10 + self.draw.random() * 40)
-            self._compact_once(part_bytes=self.draw.choice([1 << 20, 600]))
+            self.compact_once(self.draw.random() < 0.7, part_bytes=self.draw.choice([1 << 20, 600]))
 
-    def _compact_once(self, part_bytes: int = 1 << 20) -> None:
+    def compact_once(self, servable: bool, part_bytes: int = 1 << 20) -> None:
+        """Makes a base of the newest version, or of the newest one that is servable."""
+        self.scheduler.begin()
         try:
-            newest = newest_version(self.store)
-            version = newest_servable(self.store, MODEL, newest) if newest else None
+            version = newest_version(self.store)
+            if version is not None and servable:
+                version = newest_servable(self.store, MODEL, version)
             if version is not None:
                 compact(self.store, MODEL, version, self.clock, part_bytes=part_bytes)
         except (Unavailable, Stopped):
@@ -217,12 +250,11 @@ class World:
         collector = Collector(self.store, MODEL, self.clock, RETENTION)
         while True:
             self.scheduler.pause(10 + self.draw.random() * 40)
-            try:
+            with contextlib.suppress(Unavailable):
                 collector.run()
-            except Unavailable:
-                continue
 
     def _decide(self) -> None:
+        self.scheduler.begin()
         control = ControlLog(self.store, MODEL)
         try:
             newest = newest_version(self.store)
@@ -237,101 +269,14 @@ class World:
         except (Corrupt, Invalid) as error:
             self._excused(error)
 
-    def _excused(self, error: Corrupt | Invalid) -> None:
-        """What is wrong must be wrong only for a process that stood still for longer than its lease."""
+    def _excused(self, error: Corrupt | Invalid, *, leased: bool = True) -> None:
+        """What is wrong must be wrong only for a process that stood still meanwhile, for longer than its lease lasts.
+
+        One without a lease must be done within a grace time.
+        """
         task = self.scheduler.current
-        if task is None or task.longest_stall < GRACE_S / 4:
-            raise Violation(f"{self._life()} was told: {error}") from error
-
-    def _heal(self) -> None:
-        """Good weather, no process but one of each: the newest version everywhere, and nothing without a name."""
-        self.scheduler.run(self.scheduler.now + GRACE_S)  # what is on its way lands
-        self.store.calm = True
-        self._unpin()
-        writer = self._take_over("heal", takeover=True)
-        state = self._restore(writer.version)
-        if state is None:
-            raise Violation("a learner cannot restore")
-        serial = len(self.truth.contents)
-        self.truth.contents.append({1: 1})
-        manifest = writer.commit(
-            Content(
-                tables=rows_of({1: 1}),
-                positions=[Position(topic="s", partition=0, next_offset=serial)],
-                environment={"serial": serial},
-            )
-        )
-        self.truth.told(manifest)
-        follower, replica = Follower(self.store, MODEL, self.clock), dict[int, int]()
-        self._look(follower, replica)
-        if follower.version != manifest.version:
-            raise Violation(f"a follower is at {follower.version}, the newest servable version is {manifest.version}")
-        if self.weather.compaction and self.weather.collection:
-            self._compact_once()
-            self.scheduler.pause(2 * GRACE_S)
-            collector = Collector(self.store, MODEL, self.clock, Retention(versions=1, age_s=0.0))
-            collector.run()
-            self.scheduler.pause(2 * GRACE_S)
-            collector.run()
-            self._look(Follower(self.store, MODEL, self.clock), {})
-            self._nothing_leaks()
-
-    def _unpin(self) -> None:
-        control = ControlLog(self.store, MODEL)
-        control.poll()
-        if control.decisions.pin is not None:
-            control.append("unpin", who="heal", why="", clock=self.clock)
-
-    def _nothing_leaks(self) -> None:
-        objects = {key: data for key, (data, _) in self.store.objects.items()}
-        boundary = from_signed_json(Boundary, objects[paths.BOUNDARY_KEY], what="boundary", where="")
-        named = {paths.BOUNDARY_KEY, paths.STORE_CLOCK_KEY, paths.manifest_key(1)}
-        for key, data in objects.items():
-            version, base = paths.manifest_version(key), paths.base_version(key)
-            if version is not None and version >= boundary.version:
-                manifest = Manifest.from_json(data)
-                named |= {
-                    key,
-                    *(file.key for file in manifest.files),
-                    *([manifest.graph.key] if manifest.graph else []),
-                }
-            elif base is not None and (base >= boundary.version or base in boundary.kept):
-                held = Base.from_json(data)
-                named |= {key, *(file.key for files in held.parts for file in files)}
-                named |= {held.graph.key} if held.graph else set()
-            elif paths.decision_number(key) is not None:
-                named.add(key)
-        leaked = sorted(objects.keys() - named)
-        if leaked:
-            raise Violation(f"nobody will ever delete {leaked}")
-
-
-def simulate(weather: Weather) -> World:
-    """Runs one world."""
-    world = World(weather)
-    world.run()
-    return world
-
-
-def shrunk(weather: Weather, most: int = 200) -> Weather:
-    """The calmest run of the same seed, found step by step, that still violates."""
-    tries = 0
-    while True:
-        for calmer in weather.calmer():
-            tries += 1
-            if tries > most:
-                return weather
-            if violates(calmer):
-                weather = calmer
-                break
-        else:
-            return weather
-
-
-def violates(weather: Weather) -> bool:
-    """Whether the run ends in a violation, or in an error that nobody should see."""
-    try:
-        simulate(weather)
-    except Exception:  # noqa: BLE001 - a crash of the code under test is a violation, too
-        return True
-    return False
+        if task is not None and task.longest_stall >= GRACE_S / 4:
+            return
+        if task is not None and not leased and self.scheduler.now - task.began >= GRACE_S:
+            return
+        raise Violation(f"{self.life()} was told: {error}") from error
