@@ -21,10 +21,9 @@ import checkpointing.merge
 import checkpointing.servable
 import checkpointing.writer
 from checkpointing import paths
-from checkpointing.boundary import Boundary, BoundaryLog, read_boundary
+from checkpointing.boundary import Boundary, BoundaryLog
 from checkpointing.collect import Collector
 from checkpointing.commit import Taken
-from checkpointing.follower import Follower
 from checkpointing.garbage import Listing
 from checkpointing.lease import Lease
 from checkpointing.manifest import Manifest
@@ -138,35 +137,6 @@ def without_patience() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def without_order() -> Iterator[None]:
-    """The collector reads leases when it moves the boundary, and not again when it deletes what lies below."""
-    honest = Collector._held
-
-    def held(self: Collector, now_ms: int, bases: Any) -> Any:
-        before = read_boundary(self._store).number
-        early: dict[int, Any] = self.__dict__.setdefault("early", {})
-        if before not in early:
-            early[before] = honest(self, now_ms, bases)
-        return early[before]
-
-    with patch.object(Collector, "_held", held):
-        yield
-
-
-@contextlib.contextmanager
-def without_ripeness() -> Iterator[None]:
-    """What lies below the boundary is deleted as soon as the boundary has moved."""
-    honest = Collector._entries
-
-    def entries(self: Collector, settled_ms: int) -> tuple[Boundary, Boundary]:
-        before, _ = honest(self, settled_ms)
-        return before, before
-
-    with patch.object(Collector, "_entries", entries):
-        yield
-
-
-@contextlib.contextmanager
 def without_rest() -> Iterator[None]:
     """The boundary moves at every collection, and only one that is old itself counts."""
     honest = Collector._entries
@@ -206,31 +176,9 @@ def without_log() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def without_mark() -> Iterator[None]:
-    """A revert under way is not seen before its manifest; then it is."""
-
-    honest = Collector._look
-
-    def look(self: Collector, before: Boundary, now_ms: int) -> Listing:
-        found = honest(self, before, now_ms)
-        committed = [mark for mark in found.facts.reverts if mark[0] in found.facts.modified_ms]
-        return replace(found, facts=replace(found.facts, reverts=committed))
-
-    with patch.object(Collector, "_look", look):
-        yield
-
-
-@contextlib.contextmanager
 def without_look_back() -> Iterator[None]:
     """A revert does not ask whether what it starts from was collected."""
     with patch.object(Writer, "_refuse_collected", lambda *_: None):
-        yield
-
-
-@contextlib.contextmanager
-def without_answer() -> Iterator[None]:
-    """The boundary passes the newest version that replicas may answer from."""
-    with patch.object(Collector, "_answering", lambda *_: 0):
         yield
 
 
@@ -246,19 +194,12 @@ def without_positions() -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def without_second_look() -> Iterator[None]:
-    """A follower waits for the next number, whatever became of it."""
-    with patch.object(Follower, "_start_over_if_collected", lambda self: None):
-        yield
-
-
 def _calm(seed: int) -> Weather:
     return Weather(seed, seconds=150, lost=0.02, delayed=0.02)
 
 
 def _readers(seed: int) -> Weather:
-    return Weather(seed, seconds=600, writers=1, followers=0, readers=6, slow_s=GRACE_S * 0.4, decisions=False)
+    return Weather(seed, seconds=600, writers=1, followers=0, readers=6, patience_s=GRACE_S * 0.6, decisions=False)
 
 
 def _zombies(seed: int) -> Weather:
@@ -271,14 +212,6 @@ def _late(seed: int) -> Weather:
 
 def _reverts(seed: int) -> Weather:
     return Weather(seed, seconds=1500, writers=1, followers=0, decisions=False, hesitant=0.06, reverts=0.5)
-
-
-def _refused(seed: int) -> Weather:
-    return Weather(seed, seconds=400, writers=1, decisions=False, servable=0.05, crash=0.01)
-
-
-def _sleepers(seed: int) -> Weather:
-    return Weather(seed, seconds=400, writers=1, followers=2, decisions=False, stall=0.03)
 
 
 def _crashes(seed: int) -> Weather:
@@ -295,13 +228,8 @@ RULES: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[None]], Ca
     "tombstone in merge": (without_tombstones, _calm),
     "grace": (without_grace, _readers),
     "unnamed files wait for the boundary": (without_patience, _calm),
-    "leases are read again": (without_order, _readers),
-    "grace after the boundary": (without_ripeness, _readers),
     "the boundary rests for a grace time": (without_rest, _calm),
     "the boundary is a log": (without_log, _late),
-    "the mark of a revert": (without_mark, _reverts),
     "a revert looks at the boundary": (without_look_back, _reverts),
-    "replicas keep an answer": (without_answer, _refused),
     "positions in every version": (without_positions, _calm),
-    "a follower looks for the boundary": (without_second_look, _sleepers),
 }

@@ -101,7 +101,7 @@ class SimulatedStore:
             return effect()
         draw, weather = self._scheduler.random.random, self._weather
         slow = self._scheduler.current is not None and self._scheduler.current.slow
-        self._scheduler.pause(0.01 + draw() * (weather.slow_s if slow else draw()))
+        self._scheduler.pause(0.01 + draw() * (GRACE_S / 6 if slow else draw()))
         if draw() < weather.failed:
             raise Unavailable("refused")
         answer = effect()

@@ -27,7 +27,7 @@ class Weather:
         writers: Processes that want to write; one of them may.
         followers: Replicas.
         readers: People who restore old versions.
-        slow_s: How long a request of every other reader takes at most.
+        patience_s: How long a reader looks at each version on its way, at most.
         decisions: Whether people pin, promote and unpin.
         servable: Share of versions that the gate lets pass.
         reverts: Share of commits that begin from an older version.
@@ -47,7 +47,7 @@ class Weather:
     writers: int = 2
     followers: int = 1
     readers: int = 0
-    slow_s: float = GRACE_S / 6
+    patience_s: float = 0.0
     decisions: bool = True
     servable: float = 0.8
     reverts: float = 0.0

@@ -116,7 +116,7 @@ class World:
         """The learner that ``version`` makes; None where the store does not answer, or may have forgotten it."""
         self.scheduler.begin()
         try:
-            found = restore(store or self.store, MODEL, version, clock=self.clock)
+            found = restore(store or self.store, MODEL, version, clock=self.clock, progress=self._ponder)
         except Unavailable:
             return None
         except (Corrupt, Invalid) as error:
@@ -127,6 +127,10 @@ class World:
         apply(state, list(found.tables.values()))
         self.truth.holds(version, state, "a learner")
         return Learner(state, found.positions[0].next_offset if found.positions else 0)
+
+    def _ponder(self, done: int, total: int) -> None:
+        if self.weather.patience_s and self.scheduler.current and self.scheduler.current.name.startswith("reader"):
+            self.scheduler.pause(self.draw.random() * self.weather.patience_s)
 
     def _step(self, writer: Writer, learner: Learner) -> None:
         draw = self.draw
