@@ -34,14 +34,21 @@ class IdFeature(_FromOneColumn):
 
     kind: Literal["id"] = "id"
     table: FieldName
-    combiner: Combiner = "mean"
+    combiner: Combiner | Literal["none"] = "mean"
     vocabulary: tuple[Word, ...] = ()
+    # With combiner none: positions of the block, and which ids of a longer list stand in it.
+    length: int = Field(default=0, ge=0, le=4096)
+    keep: Literal["first", "last"] = "last"
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if len(set(self.vocabulary)) < len(self.vocabulary):
             twice = next(each for each in self.vocabulary if self.vocabulary.count(each) > 1)
             refuse([(("vocabulary",), f"`{twice}` stands in it twice; wanted each value once")])
+        if self.combiner == "none" and not self.length:
+            refuse([(("combiner",), "`none` wants `length`, how many ids of a sample stand side by side")])
+        if self.combiner != "none" and self.length:
+            refuse([(("length",), f"unused while `combiner` is {self.combiner}; set none, or leave it out")])
         return self
 
 

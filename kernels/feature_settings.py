@@ -8,16 +8,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, Literal
 
-from kernels.settings import COMBINERS, Combiner
+from kernels.settings import Combiner, Keep, check_combiner
 
 Scaling = Literal["none", "log", "standard"]
 SCALINGS: Final = ("none", "log", "standard")
 FEWEST_PARTS: Final = 2
-
-
-def _check_combiner(name: str, combiner: str) -> None:
-    if combiner not in COMBINERS:
-        raise ValueError(f"feature {name!r}: combiner {combiner!r}; wanted one of {', '.join(COMBINERS)}")
 
 
 @dataclass(frozen=True)
@@ -25,6 +20,7 @@ class IdFeature:
     """Ids, one or several per sample: strings are hashed (kernels/HASHING.md), integers are keys as they are.
 
     With a ``vocabulary`` the key is the value's place in it, from 1 on, and 0 for every value that is not in it.
+    How several become one block, and what ``length`` and ``keep`` mean, ``ColumnSettings`` says.
     """
 
     name: str
@@ -32,9 +28,11 @@ class IdFeature:
     table: str
     combiner: Combiner = "mean"
     vocabulary: tuple[str | int, ...] = ()
+    length: int = 0
+    keep: Keep = "last"
 
     def __post_init__(self) -> None:
-        _check_combiner(self.name, self.combiner)
+        check_combiner(f"feature {self.name!r}", self.combiner, self.length, self.keep)
         if len(set(self.vocabulary)) < len(self.vocabulary):
             twice = sorted({repr(each) for each in self.vocabulary if self.vocabulary.count(each) > 1})
             raise ValueError(f"feature {self.name!r}: twice in the vocabulary: {', '.join(twice)}")
@@ -55,7 +53,7 @@ class CrossFeature:
     combiner: Combiner = "mean"
 
     def __post_init__(self) -> None:
-        _check_combiner(self.name, self.combiner)
+        check_combiner(f"feature {self.name!r}", self.combiner)
         if len(self.sources) < FEWEST_PARTS:
             raise ValueError(f"feature {self.name!r}: a cross of {len(self.sources)} columns; wanted two or more")
 

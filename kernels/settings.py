@@ -12,13 +12,16 @@ from kernels.lifecycle_settings import AdmissionSettings, EvictionSettings
 from kernels.optimizer_settings import OptimizerSettings
 
 InitializerKind = Literal["normal", "truncated_normal", "uniform", "constant"]
-Combiner = Literal["sum", "mean", "sqrtn"]
+Combiner = Literal["sum", "mean", "sqrtn", "none"]
+Keep = Literal["first", "last"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
 LARGEST_DIM: Final = 4096
 MOST_RUNGS: Final = 4
 INITIALIZER_KINDS: Final[tuple[InitializerKind, ...]] = get_args(InitializerKind)
 COMBINERS: Final[tuple[Combiner, ...]] = get_args(Combiner)
+KEEPS: Final[tuple[Keep, ...]] = get_args(Keep)
+MOST_POSITIONS: Final = 4096
 PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
 
 
@@ -104,13 +107,33 @@ class ColumnSettings:
     """One id feature: which table its ids live in and how several ids of one sample become one vector.
 
     For n ids with rows r and weights v (1 unless the batch has some): ``sum`` = Σvr, ``mean`` = Σvr / Σv, ``sqrtn`` =
-    Σvr / √Σv²; no ids, or nothing to divide by = zeros.
+    Σvr / √Σv²; no ids, or nothing to divide by = zeros. ``none`` leaves them side by side: vr of position 0, of
+    position 1, ... up to ``length``, zeros where a sample has fewer ids, then one float: how many it has. Of a sample
+    with more ids only the first or the last ``length``, in their order, are in the batch at all: the others are neither
+    looked up nor counted.
     """
 
     name: str
     table: str
     combiner: Combiner = "mean"
+    length: int = 0
+    keep: Keep = "last"
 
     def __post_init__(self) -> None:
-        if self.combiner not in COMBINERS:
-            raise ValueError(f"column {self.name!r}: combiner {self.combiner!r}; wanted one of {', '.join(COMBINERS)}")
+        check_combiner(f"column {self.name!r}", self.combiner, self.length, self.keep)
+
+
+def check_combiner(where: str, combiner: str, length: int = 0, keep: str = "last") -> None:
+    """Refuses what does not say how several ids of one sample become one block.
+
+    Raises:
+        ValueError: An unknown word, ``none`` without a length, or a length that nothing uses.
+    """
+    if combiner not in COMBINERS:
+        raise ValueError(f"{where}: combiner {combiner!r}; wanted one of {', '.join(COMBINERS)}")
+    if keep not in KEEPS:
+        raise ValueError(f"{where}: keep {keep!r}; wanted one of {', '.join(KEEPS)}")
+    if combiner == "none" and not 1 <= length <= MOST_POSITIONS:
+        raise ValueError(f"{where}: combiner none with length {length}; wanted a length of 1 to {MOST_POSITIONS}")
+    if combiner != "none" and length:
+        raise ValueError(f"{where}: length {length} with combiner {combiner}; wanted combiner none, or no length")

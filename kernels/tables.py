@@ -46,8 +46,9 @@ class EmbeddingTables:
     """All tables of a model behind one fused lookup and one fused update.
 
     The buffer is float32 [max_batch, stride], 64-byte aligned, rows at multiples of 64 bytes. A row holds one block per
-    column in column order (``offsets[name]``, as wide as the table's dim), then the numbers (``numbers_offset``), then
-    zeros. It supports ``__dlpack__``; ``buffer[:rows]`` shares it without a copy.
+    column in column order (``offsets[name]``, ``widths[name]``: the table's dim or, with the combiner ``none``, length
+    times dim and one more for the number of positions), then the numbers (``numbers_offset``), then zeros. It supports
+    ``__dlpack__``; ``buffer[:rows]`` shares it without a copy.
 
     A step is ``prepare(batch)``, ``lookup()``, ``apply(gradient, event_ms)``, in this order. ``prepare`` of the next
     batch may come before ``apply`` of this one. ``apply`` is all that changes tables: a lookup whose gradient never
@@ -91,7 +92,13 @@ class EmbeddingTables:
         self._group = _core.Group(
             tables=[core_table(table) for table in self.tables],
             columns=[
-                _core.ColumnSettings(column.name, self._table(column.table), _core.Combiner[column.combiner])
+                _core.ColumnSettings(
+                    column.name,
+                    self._table(column.table),
+                    _core.Combiner[column.combiner],
+                    column.length,
+                    column.keep == "last",
+                )
                 for column in self.columns
             ],
             numbers=numbers,
@@ -101,6 +108,7 @@ class EmbeddingTables:
         )
         names = [column.name for column in self.columns]
         self.offsets: Mapping[str, int] = MappingProxyType(dict(zip(names, self._group.offsets(), strict=True)))
+        self.widths: Mapping[str, int] = MappingProxyType(dict(zip(names, self._group.widths(), strict=True)))
         self.numbers_offset = self._group.numbers_offset()
         self.width = self._group.width()
         self.stride = self._group.stride()
@@ -144,7 +152,8 @@ class EmbeddingTables:
         are counted and learn nothing. Then a slice of each table is swept for rows that its settings evict.
 
         Args:
-            gradient: float32 [rows, stride], of the loss by ``buffer[:rows]``; numbers and padding are ignored.
+            gradient: float32 [rows, stride], of the loss by ``buffer[:rows]``; numbers, padding, and positions that a
+                sample does not have are ignored.
             event_ms: Event time of the batch, ms since 1970.
 
         Raises:

@@ -69,8 +69,10 @@ def label_columns(pipeline: spec.Pipeline) -> list[str]:
 
 def layout_of(tables: EmbeddingTables) -> Layout:
     """Where each feature stands in the tables' buffer."""
-    dims = {table.name: table.dim for table in tables.tables}
-    blocks = tuple(IdBlock(column.name, tables.offsets[column.name], dims[column.table]) for column in tables.columns)
+    blocks = tuple(
+        IdBlock(column.name, tables.offsets[column.name], tables.widths[column.name], column.length)
+        for column in tables.columns
+    )
     return Layout(stride=tables.stride, ids=blocks, numbers_offset=tables.numbers_offset, numbers=tables.numbers)
 
 

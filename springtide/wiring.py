@@ -31,7 +31,9 @@ def _feature(feature: spec.Feature, types: Mapping[str, spec.FieldType]) -> Feat
         case spec.IdFeature():
             integers = types[feature.source] in {"integer", "list[integer]"}
             words = tuple(int(word) if integers else word for word in feature.vocabulary)
-            return IdFeature(feature.name, feature.source, feature.table, feature.combiner, words)
+            return IdFeature(
+                feature.name, feature.source, feature.table, feature.combiner, words, feature.length, feature.keep
+            )
         case spec.CrossFeature():
             return CrossFeature(feature.name, feature.sources, feature.table, feature.combiner)
         case spec.BucketFeature():

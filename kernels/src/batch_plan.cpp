@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "hash.hpp"
+#include "sequence.hpp"
 
 namespace springtide {
 namespace {
@@ -25,7 +26,8 @@ void BatchPlan::start(Deduplicator& with, std::size_t occurrences) {
 }
 
 void BatchPlan::deduplicate(std::size_t table, const std::vector<std::size_t>& of_table,
-                            const std::vector<IdsView>& ids, std::size_t row_count) {
+                            const std::vector<ColumnSettings>& settings, const std::vector<IdsView>& ids,
+                            std::size_t row_count) {
   std::size_t occurrences = 0;
   for (const std::size_t column : of_table) occurrences += ids[column].count;
   UniqueKeys& unique = tables[table];
@@ -42,8 +44,11 @@ void BatchPlan::deduplicate(std::size_t table, const std::vector<std::size_t>& o
   std::uint32_t count = 0;
   std::uint64_t hashes[kHashBlock];
   for (const std::size_t column : of_table) {
-    const IdsView& view = ids[column];
     ColumnIds& to = columns[column];
+    const ColumnSettings& asked = settings[column];
+    const IdsView view = asked.combiner == Combiner::kNone
+                             ? cut_sequences(ids[column], row_count, asked.length, asked.keep_last, to.cut)
+                             : ids[column];
     ensure(to.inverse, view.count);
     to.ragged = view.splits != nullptr;
     if (to.ragged) {

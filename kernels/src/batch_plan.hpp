@@ -15,6 +15,8 @@ struct ColumnSettings {
   std::string name;
   std::size_t table;  // position among the tables
   Combiner combiner;
+  std::size_t length = 0;  // kNone: positions of a sample's block
+  bool keep_last = false;  // kNone: which ids stay where there are more
 };
 
 // One id column of a batch, borrowed. Without splits every row has exactly one id, without weights each counts 1.
@@ -25,12 +27,20 @@ struct IdsView {
   const float* weights;        // [count] or null; wants splits
 };
 
+// What is left of a column whose samples had too many ids.
+struct CutIds {
+  Array<std::int64_t> ids;
+  Array<std::int32_t> splits;
+  Array<float> weights;
+};
+
 struct ColumnIds {
   Array<std::uint32_t> inverse;    // [occurrences], positions in the table's unique keys
   Array<std::int32_t> splits;      // [rows + 1] when ragged
   Array<float> weights;            // [occurrences] when weighted
   bool ragged = false;
   bool weighted = false;
+  CutIds cut;
 };
 
 class BatchPlan {
@@ -39,8 +49,8 @@ class BatchPlan {
   BatchPlan(std::size_t tables, std::size_t columns);
 
   // The parts of preparing, one unit per table: reads the columns, touches nothing shared.
-  void deduplicate(std::size_t table, const std::vector<std::size_t>& columns, const std::vector<IdsView>& ids,
-                   std::size_t rows);
+  void deduplicate(std::size_t table, const std::vector<std::size_t>& columns, const std::vector<ColumnSettings>& settings,
+                   const std::vector<IdsView>& ids, std::size_t rows);
 
   std::size_t rows = 0;
   std::vector<UniqueKeys> tables;  // in the order of first occurrence (column order, then batch order)

@@ -42,7 +42,8 @@ void bind_kinds(nb::module_& module) {
   nb::enum_<Combiner>(module, "Combiner")
       .value("sum", Combiner::kSum)
       .value("mean", Combiner::kMean)
-      .value("sqrtn", Combiner::kSqrtn);
+      .value("sqrtn", Combiner::kSqrtn)
+      .value("none", Combiner::kNone);
   nb::enum_<Precision>(module, "Precision")
       .value("float32", Precision::kFloat32)
       .value("bfloat16", Precision::kBfloat16)
@@ -128,10 +129,9 @@ void bind_settings(nb::module_& module) {
            nb::arg("initializer"), nb::arg("scale"), nb::arg("optimizer"), nb::arg("admission"), nb::arg("eviction"));
   nb::class_<ColumnSettings>(module, "ColumnSettings")
       .def("__init__",
-           [](ColumnSettings* self, std::string name, std::size_t table, Combiner combiner) {
-             new (self) ColumnSettings{std::move(name), table, combiner};
-           },
-           nb::arg("name"), nb::arg("table"), nb::arg("combiner"));
+           [](ColumnSettings* self, std::string name, std::size_t table, Combiner combiner, std::size_t length,
+              bool keep_last) { new (self) ColumnSettings{std::move(name), table, combiner, length, keep_last}; },
+           nb::arg("name"), nb::arg("table"), nb::arg("combiner"), nb::arg("length"), nb::arg("keep_last"));
 }
 
 }  // namespace springtide

@@ -114,6 +114,7 @@ void bind_group(nb::module_& module) {
            nb::arg("tables"), nb::arg("columns"), nb::arg("numbers"), nb::arg("max_batch"), nb::arg("threads"),
            nb::arg("trainable"))
       .def("offsets", [](const Group& self) { return self.layout().offsets; })
+      .def("widths", [](const Group& self) { return self.layout().widths; })
       .def("numbers_offset", [](const Group& self) { return self.layout().numbers_offset; })
       .def("width", [](const Group& self) { return self.layout().width; })
       .def("stride", [](const Group& self) { return self.layout().stride; })

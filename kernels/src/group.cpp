@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "row_kernels.hpp"
+#include "sequence.hpp"
 
 namespace springtide {
 AlignedBuffer::AlignedBuffer(std::size_t rows, std::size_t stride) : floats_(rows * stride, 0.0F) {
@@ -13,12 +14,13 @@ AlignedBuffer::AlignedBuffer(std::size_t rows, std::size_t stride) : floats_(row
     throw std::logic_error("the buffer's address and stride must be multiples of 64 bytes, or TensorFlow aborts");
 }
 
-Layout make_layout(const std::vector<std::size_t>& dims, std::size_t numbers) {
+Layout make_layout(const std::vector<std::size_t>& widths, std::size_t numbers) {
   constexpr std::size_t kLine = kCacheLine / sizeof(float);
   Layout layout{};
-  for (const std::size_t dim : dims) {
+  layout.widths = widths;
+  for (const std::size_t width : widths) {
     layout.offsets.push_back(layout.width);
-    layout.width += dim;
+    layout.width += width;
   }
   layout.numbers_offset = layout.width;
   layout.numbers = numbers;
@@ -34,7 +36,9 @@ void expand_columns(const BatchPlan& plan, const std::vector<std::size_t>& which
     const ColumnIds& ids = plan.columns[c];
     const float* values = plan.tables[columns[c].table].values.data();
     float* out = buffer + layout.offsets[c];
-    if (ids.ragged) {
+    if (columns[c].combiner == Combiner::kNone) {
+      write_sequences(values, ids, plan.rows, dims[c], columns[c].length, out, layout.stride);
+    } else if (ids.ragged) {
       kernels.combine(values, ids.inverse.data(), ids.splits.data(), ids.weighted ? ids.weights.data() : nullptr, plan.rows,
                       dims[c], columns[c].combiner, out, layout.stride);
     } else {
@@ -58,11 +62,14 @@ Group::Group(std::vector<TableSettings> tables, std::vector<ColumnSettings> colu
       pool_(threads),
       plans_{{tables.size(), columns_.size()}, {tables.size(), columns_.size()}} {
   for (TableSettings& settings : tables) tables_.push_back(std::make_unique<Table>(std::move(settings), trainable));
+  std::vector<std::size_t> widths;
   for (std::size_t c = 0; c < columns_.size(); ++c) {
     columns_of_[columns_[c].table].push_back(c);
     dims_.push_back(tables_[columns_[c].table]->dim());
+    const bool sequence = columns_[c].combiner == Combiner::kNone;
+    widths.push_back(sequence ? sequence_width(columns_[c].length, dims_[c]) : dims_[c]);
   }
-  layout_ = make_layout(dims_, numbers);
+  layout_ = make_layout(widths, numbers);
   if (trainable) buffer_ = std::make_unique<AlignedBuffer>(max_batch, layout_.stride);
 }
 
@@ -101,7 +108,7 @@ void Group::prepare(const BatchView& batch) {
   check(batch);
   BatchPlan& plan = plans_[1 - current_];
   prepared_ = false;
-  pool_.run(tables_.size(), [&](std::size_t t) { plan.deduplicate(t, columns_of_[t], batch.ids, batch.rows); });
+  pool_.run(tables_.size(), [&](std::size_t t) { plan.deduplicate(t, columns_of_[t], columns_, batch.ids, batch.rows); });
   ensure(plan.numbers, batch.rows * layout_.numbers);
   std::copy_n(batch.numbers, batch.rows * layout_.numbers, plan.numbers.data());
   plan.rows = batch.rows;
@@ -135,7 +142,9 @@ void Group::sum_gradients(BatchPlan& plan, std::size_t table, const float* gradi
   for (const std::size_t c : columns_of_[table]) {
     const ColumnIds& ids = plan.columns[c];
     const float* from = gradient + layout_.offsets[c];
-    if (ids.ragged) {
+    if (columns_[c].combiner == Combiner::kNone) {
+      add_sequences(from, layout_.stride, ids, plan.rows, dims_[c], unique.sums.data());
+    } else if (ids.ragged) {
       kernels.distribute(from, layout_.stride, ids.inverse.data(), ids.splits.data(),
                          ids.weighted ? ids.weights.data() : nullptr, plan.rows, dims_[c], columns_[c].combiner,
                          unique.sums.data());

@@ -17,6 +17,7 @@ namespace springtide {
 // Where things stand in a row of the buffer, in floats; rows begin at multiples of 64 bytes.
 struct Layout {
   std::vector<std::size_t> offsets;  // per column
+  std::vector<std::size_t> widths;   // per column
   std::size_t numbers_offset;
   std::size_t numbers;
   std::size_t width;   // without padding
@@ -89,7 +90,7 @@ class Group {
   std::vector<std::unique_ptr<Table>> tables_;
   std::vector<ColumnSettings> columns_;
   std::vector<std::vector<std::size_t>> columns_of_;  // per table, in column order
-  std::vector<std::size_t> dims_;                     // per column
+  std::vector<std::size_t> dims_;                     // per column, of its table's rows
   Layout layout_;
   std::size_t max_batch_;
   std::unique_ptr<AlignedBuffer> buffer_;
@@ -102,7 +103,7 @@ class Group {
   unsigned current_ = 0;  // the plan of the last lookup; the other one is prepared
 };
 
-Layout make_layout(const std::vector<std::size_t>& dims, std::size_t numbers);
+Layout make_layout(const std::vector<std::size_t>& widths, std::size_t numbers);
 
 // Writes some columns of the buffer from the plan's values of their tables, column by column.
 void expand_columns(const BatchPlan& plan, const std::vector<std::size_t>& which, const std::vector<ColumnSettings>& columns,

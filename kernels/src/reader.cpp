@@ -16,7 +16,7 @@ std::size_t Reader::lookup(const BatchView& batch) {
   std::size_t absent = 0;
   plan_.rows = batch.rows;
   for (std::size_t t = 0; t < group_.table_count(); ++t) {
-    plan_.deduplicate(t, group_.columns_of()[t], batch.ids, batch.rows);
+    plan_.deduplicate(t, group_.columns_of()[t], group_.columns(), batch.ids, batch.rows);
     UniqueKeys& unique = plan_.tables[t];
     group_.table(t).read(unique, nullptr);
     absent += unique.created.size() + unique.refused.size();

@@ -8,7 +8,7 @@
 
 namespace springtide {
 
-enum class Combiner { kSum, kMean, kSqrtn };
+enum class Combiner { kSum, kMean, kSqrtn, kNone };
 
 // rows[i] = values [dim], then slots; gradients [count, dim]
 using UpdateRule = void (*)(float* const* rows, const float* gradients, std::size_t count, std::size_t dim,

@@ -11,11 +11,16 @@ from infra.errors import Invalid
 
 @dataclass(frozen=True)
 class IdBlock:
-    """The pooled row of one id feature: columns ``offset`` to ``offset + width`` of the input."""
+    """The pooled row of one id feature: columns ``offset`` to ``offset + width`` of the input.
+
+    With a ``length`` it is a sequence, of the combiner ``none``: ``length`` rows side by side, zeros behind the last one,
+    then one column that says how many there are.
+    """
 
     name: str
     offset: int
     width: int
+    length: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,12 +65,27 @@ class Layout:
         """The scaled numbers ``[batch, numbers]`` in feature order, 0 where one is missing."""
         return inputs[:, self.numbers_offset : self.numbers_offset + self.numbers]
 
+    def refuse_sequences(self, model: str) -> None:
+        """For models that read one row per feature.
+
+        Raises:
+            Invalid: A feature has the combiner ``none``.
+        """
+        for block in self.ids:
+            if block.length:
+                raise Invalid(
+                    f"model `{model}`: feature `{block.name}` is a sequence of {block.length} ids",
+                    wanted="one row per feature",
+                    cure="set its `combiner` to mean, sum or sqrtn, or choose a model that reads sequences",
+                )
+
     def common_width(self, model: str) -> int:
         """The width that all id features share; 0 where there are none.
 
         Raises:
-            Invalid: The tables have different dims, which ``model`` cannot combine.
+            Invalid: The tables have different dims, or a feature is a sequence, which ``model`` cannot combine.
         """
+        self.refuse_sequences(model)
         widths = {block.width for block in self.ids}
         if len(widths) > 1:
             named = ", ".join(f"{block.name}={block.width}" for block in self.ids)

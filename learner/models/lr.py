@@ -23,11 +23,12 @@ class LogisticRegression(keras.Model):  # type: ignore[misc]
         ``[numbers, labels]`` where there are numbers.
 
     Raises:
-        Invalid: A table's dim is not the number of labels.
+        Invalid: A table's dim is not the number of labels, or a feature is a sequence.
     """
 
     def __init__(self, layout: Layout, labels: int) -> None:
         super().__init__(name="lr")
+        layout.refuse_sequences("lr")
         for block in layout.ids:
             if block.width != labels:
                 raise Invalid(

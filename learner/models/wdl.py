@@ -29,11 +29,12 @@ class WideAndDeep(keras.Model):  # type: ignore[misc]
         slice would copy it.
 
     Raises:
-        Invalid: A table's dim leaves no embedding.
+        Invalid: A table's dim leaves no embedding, or a feature is a sequence.
     """
 
     def __init__(self, layout: Layout, labels: int, hidden: Sequence[int], seed: int) -> None:
         super().__init__(name="wdl")
+        layout.refuse_sequences("wdl")
         for block in layout.ids:
             if block.width <= labels:
                 raise Invalid(

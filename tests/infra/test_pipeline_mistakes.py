@@ -98,7 +98,7 @@ MISTAKES: list[tuple[str, str, list[str]]] = [
         "combiner: sum",
         "combiner: max",
         [
-            "22:56  features.2.combiner: got `max`; known: `sum`, `mean`, `sqrtn`",
+            "22:56  features.2.combiner: got `max`; known: `sum`, `mean`, `sqrtn`, `none`",
         ],
     ),
     (

@@ -182,13 +182,16 @@ class ReferenceTables:
     def __post_init__(self) -> None:
         self.of = {table.name: ReferenceTable(table) for table in self.tables}
 
-    @staticmethod
-    def of_sample(batch: EncodedBatch, column: int, sample: int) -> tuple[list[int], Floats | None]:
-        """The ids of one sample and their weights."""
+    def of_sample(self, batch: EncodedBatch, column: int, sample: int) -> tuple[list[int], Floats | None]:
+        """The ids of one sample that count, and their weights."""
         splits = batch.splits[column]
         if splits is None:
             return [int(batch.ids[column][sample])], None
-        part = slice(int(splits[sample]), int(splits[sample + 1]))
+        begin, end = int(splits[sample]), int(splits[sample + 1])
+        asked = self.columns[column]
+        if asked.combiner == "none":
+            begin, end = (begin, min(end, begin + asked.length)) if asked.keep == "first" else (max(begin, end - asked.length), end)
+        part = slice(begin, end)
         weights = batch.weights[column] if batch.weights else None
         return [int(key) for key in batch.ids[column][part]], None if weights is None else weights[part]
 
@@ -196,9 +199,24 @@ class ReferenceTables:
         """How often each key of each table is in the batch."""
         counts: dict[str, dict[int, int]] = {name: {} for name in self.of}
         for position, column in enumerate(self.columns):
-            for key in batch.ids[position].tolist():
-                counts[column.table][key] = counts[column.table].get(key, 0) + 1
+            of_table = counts[column.table]
+            for sample in range(batch.rows):
+                for key in self.of_sample(batch, position, sample)[0]:
+                    of_table[key] = of_table.get(key, 0) + 1
         return counts
+
+    def width(self, column: ColumnSettings) -> int:
+        """Floats of a column's block."""
+        dim = self.of[column.table].settings.dim
+        return dim if column.combiner != "none" else column.length * dim + 1
+
+    def side_by_side(self, column: ColumnSettings, rows: list[Floats]) -> Floats:
+        """A sample's rows without pooling, zeros behind them, then their number."""
+        block = np.zeros(self.width(column), np.float32)
+        for position, row in enumerate(rows):
+            block[position * len(row) : (position + 1) * len(row)] = row
+        block[-1] = len(rows)
+        return block
 
     def lookup(self, batch: EncodedBatch) -> Floats:
         """The buffer's rows."""
@@ -210,14 +228,19 @@ class ReferenceTables:
             dim = table.settings.dim
             for sample in range(batch.rows):
                 keys, weights = self.of_sample(batch, position, sample)
+                rows = [table.read(key, counts[column.table][key], self.step, self.clock) for key in keys]
+                if weights is not None:
+                    rows = [by * row for by, row in zip(weights, rows, strict=True)]
+                if column.combiner == "none":
+                    out[sample, at : at + self.width(column)] = self.side_by_side(column, rows)
+                    continue
                 total = np.zeros(dim, np.float32)
-                for i, key in enumerate(keys):
-                    values = table.read(key, counts[column.table][key], self.step, self.clock)
-                    total += values if weights is None else weights[i] * values
+                for row in rows:
+                    total += row
                 if weights is not None or len(keys) > 1:
                     total *= weight(column.combiner, weights, len(keys))
                 out[sample, at : at + dim] = total
-            at += dim
+            at += self.width(column)
         out[:, at : at + batch.numbers.shape[1]] = batch.numbers
         return out
 
@@ -231,11 +254,13 @@ class ReferenceTables:
             of_table = sums[column.table]
             for sample in range(batch.rows):
                 keys, weights = self.of_sample(batch, position, sample)
-                by = weight(column.combiner, weights, len(keys)) if keys else np.float32(0)
+                alone = column.combiner == "none"
+                by = np.float32(1) if alone or not keys else weight(column.combiner, weights, len(keys))
                 for i, key in enumerate(keys):
-                    share = gradient[sample, at : at + dim] * (by if weights is None else by * weights[i])
+                    begin = at + i * dim if alone else at
+                    share = gradient[sample, begin : begin + dim] * (by if weights is None else by * weights[i])
                     of_table[key] = of_table.get(key, np.zeros(dim, np.float32)) + share
-            at += dim
+            at += self.width(column)
         for name, of_table in sums.items():
             self.of[name].apply(of_table, counts[name], self.step, self.clock, event_ms)
         self.step += 1

@@ -18,6 +18,7 @@ from kernels.optimizer_settings import (
 from kernels.settings import (
     COMBINERS,
     INITIALIZER_KINDS,
+    KEEPS,
     PRECISIONS,
     ColumnSettings,
     Combiner,
@@ -104,9 +105,15 @@ def models(draw: st.DrawFn) -> tuple[tuple[TableSettings, ...], tuple[ColumnSett
     """Tables, columns that may share them, and a number of number features."""
     tables = tuple(draw(table_settings(f"t{i}")) for i in range(draw(st.integers(1, 3))))
     columns = tuple(
-        ColumnSettings(f"c{i}", tables[table % len(tables)].name, combiner)
-        for i, (table, combiner) in enumerate(
-            draw(st.lists(st.tuples(st.integers(0, 2), combiners), min_size=1, max_size=4))
+        ColumnSettings(f"c{i}", tables[table % len(tables)].name, combiner, length if combiner == "none" else 0, keep)
+        for i, (table, combiner, length, keep) in enumerate(
+            draw(
+                st.lists(
+                    st.tuples(st.integers(0, 2), combiners, st.integers(1, 5), st.sampled_from(KEEPS)),
+                    min_size=1,
+                    max_size=4,
+                )
+            )
         )
     )
     return tables, columns, draw(st.integers(0, 2))
