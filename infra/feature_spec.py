@@ -63,4 +63,7 @@ def _shape(table: Table) -> dict[str, Any]:
         shape["admission"] = {**shape["admission"], **sizes}
     if table.eviction.step_ttl:
         shape["stamped"] = True
+    for name, shared in (("adaptive", table.adaptive), ("multi_hash", table.multi_hash)):
+        if shared is not None:
+            shape[name] = shared.model_dump(mode="json")
     return shape

@@ -12,6 +12,7 @@ from infra.spec_checks import (
     Named,
     Parts,
     findings,
+    id_feature_findings,
     kafka_findings,
     learner_findings,
     registry_findings,
@@ -30,11 +31,22 @@ from infra.spec_feature import (
 )
 from infra.spec_model import Loss, ModelName, Widths, loss_findings, unused_settings
 from infra.spec_part import FieldName, FieldType, Name, Part, Secret, Span, refuse
-from infra.spec_table import Admission, DenseOptimizer, Eviction, Initializer, Optimizer, Rung, Schedule, Table
+from infra.spec_table import (
+    AdaptiveRows,
+    Admission,
+    DenseOptimizer,
+    Eviction,
+    Initializer,
+    Optimizer,
+    Rung,
+    Schedule,
+    Table,
+)
 from infra.units import ByteSize, Duration
 
 __all__ = [
     "RESERVED_FIELDS",
+    "AdaptiveRows",
     "Admission",
     "BucketFeature",
     "Condition",

@@ -99,6 +99,20 @@ class Eviction(Part):
     rows_per_step: int = Field(default=1024, ge=1)
 
 
+class AdaptiveRows(Part):
+    """Ids that are not admitted yet share ``rows`` rows, by hash; an id's own row begins with the shared one."""
+
+    rows: int = Field(ge=1, lt=2**32)
+
+
+class MultiHash(Part):
+    """An id's row is made of two: of its quotient by ``remainders`` and of its remainder."""
+
+    quotients: int = Field(ge=1)
+    remainders: int = Field(ge=1)
+    combine: Literal["add", "multiply", "concat"] = "add"
+
+
 class Table(Part):
     name: FieldName
     dim: int = Field(ge=1, le=1024)
@@ -110,3 +124,5 @@ class Table(Part):
     ladder: tuple[Rung, ...] = ()
     admission: Admission = Admission()
     eviction: Eviction = Eviction()
+    adaptive: AdaptiveRows | None = None
+    multi_hash: MultiHash | None = None

@@ -48,6 +48,16 @@ def core_table(table: TableSettings) -> _core.TableSettings:
     )
 
 
+def core_space(table: TableSettings, first: int) -> _core.SpaceSettings:
+    """How the rows of ``table`` stand in its stored tables, which begin at position ``first``."""
+    if table.adaptive is not None:
+        return _core.SpaceSettings(_core.RowShape.adaptive, first, first + 1, table.adaptive.rows, 1)
+    if table.multi_hash is not None:
+        parts = table.multi_hash
+        return _core.SpaceSettings(_core.RowShape[parts.combine], first, first + 1, parts.remainders, parts.quotients)
+    return _core.SpaceSettings(_core.RowShape.own, first, first, 1, 1)
+
+
 def _admission(settings: AdmissionSettings) -> _core.AdmissionSettings:
     bloom = settings.kind == "bloom"
     return _core.AdmissionSettings(

@@ -10,6 +10,7 @@ from typing import Final, Literal, get_args
 
 from kernels.lifecycle_settings import AdmissionSettings, EvictionSettings
 from kernels.optimizer_settings import OptimizerSettings
+from kernels.row_shapes import AdaptiveRows, MultiHash, check_row_shape
 
 InitializerKind = Literal["normal", "truncated_normal", "uniform", "constant"]
 Combiner = Literal["sum", "mean", "sqrtn", "none"]
@@ -66,6 +67,8 @@ class TableSettings:
         ladder: The smaller sizes, ascending; coordinates gained later begin as the initializer has them.
         admission: Which keys get a row.
         eviction: Which rows leave.
+        adaptive: What keys share that have no row of their own yet.
+        multi_hash: Two small tables instead of one; initializer, ladder, admission and eviction are then of each.
     """
 
     name: str
@@ -77,6 +80,8 @@ class TableSettings:
     ladder: tuple[Rung, ...] = ()
     admission: AdmissionSettings = field(default_factory=AdmissionSettings)
     eviction: EvictionSettings = field(default_factory=EvictionSettings)
+    adaptive: AdaptiveRows | None = None
+    multi_hash: MultiHash | None = None
 
     def __post_init__(self) -> None:
         where = f"table {self.name!r}: "
@@ -90,6 +95,7 @@ class TableSettings:
         untils = [0, *(rung.until for rung in self.ladder), 2**32]
         if any(low >= high for low, high in pairwise(dims)) or any(low >= high for low, high in pairwise(untils)):
             raise ValueError(f"{where}the ladder's dims and untils must rise, below dim {self.dim} and 2^32")
+        check_row_shape(self)
 
     @property
     def dims(self) -> list[int]:

@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 
 from kernels import _core
 from kernels.batch import EncodedBatch
-from kernels.core_settings import core_table
+from kernels.core_settings import core_space, core_table
 from kernels.lifecycle_settings import AdmissionSettings, EvictionSettings
 from kernels.optimizer_settings import OptimizerSettings, ScheduleSettings
+from kernels.row_shapes import AdaptiveRows, MultiHash, stored_tables
 from kernels.rows import AdmissionCounts, TableRows
 from kernels.settings import ColumnSettings, InitializerSettings, Rung, TableSettings
+from kernels.table_reader import TableReader
 
 __all__ = [
+    "AdaptiveRows",
     "AdmissionCounts",
     "AdmissionSettings",
     "ColumnSettings",
@@ -25,6 +28,7 @@ __all__ = [
     "EncodedBatch",
     "EvictionSettings",
     "InitializerSettings",
+    "MultiHash",
     "OptimizerSettings",
     "Rung",
     "ScheduleSettings",
@@ -42,6 +46,14 @@ def _refuse_repeats(what: str, names: Sequence[str]) -> None:
         raise ValueError(f"{what} names must be unique; twice: {', '.join(twice)}")
 
 
+def _position_of(name: str, positions: Mapping[str, int]) -> int:
+    try:
+        return positions[name]
+    except KeyError:
+        known = ", ".join(positions) or "none"
+        raise KeyError(f"unknown table {name!r}; there are: {known}") from None
+
+
 class EmbeddingTables:
     """All tables of a model behind one fused lookup and one fused update.
 
@@ -54,6 +66,14 @@ class EmbeddingTables:
     batch may come before ``apply`` of this one. ``apply`` is all that changes tables: a lookup whose gradient never
     comes leaves no trace. Calls from several threads run one after the other. Rows are the same bit for bit whatever
     ``threads`` is.
+
+    Rows pass in and out by the tables that they are kept in. Those are the ones of the id spaces, but for row shapes of
+    several: beside a table with adaptive rows stands ``<name>__shared``, and instead of one with a multi-hash
+    ``<name>__quotient`` and ``<name>__remainder`` (kernels/ROW_SHAPES.md).
+
+    Attributes:
+        tables: The tables that rows are kept in.
+        spaces: Per name of those, the id space that it belongs to.
 
     Args:
         tables: One per id space.
@@ -78,7 +98,12 @@ class EmbeddingTables:
         threads: int = 1,
         trainable: bool = True,
     ) -> None:
-        self.tables = tuple(tables)
+        spaces = tuple(tables)
+        stored = [stored_tables(table) for table in spaces]
+        self.tables = tuple(table for tables_of in stored for table in tables_of)
+        self.spaces: Mapping[str, str] = MappingProxyType(
+            {table.name: space.name for space, tables_of in zip(spaces, stored, strict=True) for table in tables_of}
+        )
         self.columns = tuple(columns)
         self.numbers = numbers
         self.max_batch = max_batch
@@ -89,12 +114,15 @@ class EmbeddingTables:
             if value < least:
                 raise ValueError(f"{what} is {value}; wanted at least {least}")
         self._position = {table.name: position for position, table in enumerate(self.tables)}
+        begins = [sum(map(len, stored[:position])) for position in range(len(stored))]
+        space_of = {table.name: position for position, table in enumerate(spaces)}
         self._group = _core.Group(
             tables=[core_table(table) for table in self.tables],
+            spaces=[core_space(table, first) for table, first in zip(spaces, begins, strict=True)],
             columns=[
                 _core.ColumnSettings(
                     column.name,
-                    self._table(column.table),
+                    _position_of(column.table, space_of),
                     _core.Combiner[column.combiner],
                     column.length,
                     column.keep == "last",
@@ -135,8 +163,8 @@ class EmbeddingTables:
     def lookup(self) -> int:
         """Fills ``buffer[:rows]`` for the prepared batch and returns ``rows``; changes no table.
 
-        A key without a row reads as the row that it would begin with or, where it is not admitted yet, as its table's
-        ``not_admitted``.
+        A key without a row reads as the row that it would begin with or, where it is not admitted yet, as its shared
+        row, or else as its table's ``not_admitted``.
 
         Raises:
             ValueError: No batch is prepared.
@@ -311,34 +339,4 @@ class EmbeddingTables:
         )
 
     def _table(self, name: str) -> int:
-        try:
-            return self._position[name]
-        except KeyError:
-            known = ", ".join(self._position) or "none"
-            raise KeyError(f"unknown table {name!r}; there are: {known}") from None
-
-
-class TableReader:
-    """Answers batches with a buffer of its own; several readers may run on several threads while nobody writes.
-
-    A key without a row reads as the initial row that the learner would give it; as ``not_admitted``, where its table's
-    admission is not ``always``.
-    """
-
-    def __init__(self, group: _core.Group) -> None:
-        self._reader = _core.Reader(group)
-        self._buffer = self._reader.buffer()
-
-    def lookup(self, batch: EncodedBatch) -> NDArray[np.float32]:
-        """Rows of ``batch``, float32 [rows, stride]: a view of this reader's buffer, valid until its next lookup.
-
-        Raises:
-            ValueError: Sizes do not fit, or a number is not finite.
-        """
-        rows = self._reader.lookup(batch.rows, batch.ids, batch.splits, batch.weights, batch.numbers)
-        return self._buffer[:rows]
-
-    @property
-    def absent(self) -> int:
-        """Unique keys of the last lookup that had no row."""
-        return self._reader.absent()
+        return _position_of(name, self._position)

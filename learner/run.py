@@ -146,7 +146,8 @@ def _start(
     report.version = writer.version
 
     graph = _graph(pipeline, trainer, writer, state)
-    precision = {table.name: table.serving_precision for table in pipeline.tables}
+    asked = {table.name: table.serving_precision for table in pipeline.tables}
+    precision = {stored: asked[space] for stored, space in trainer.tables.spaces.items()}
     constants = Constants(spec_hash, training_environment(pipeline), graph, precision)
     committer = Committer(writer, gate, constants, clock)
     cleanup.callback(committer.close)

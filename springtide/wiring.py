@@ -10,10 +10,12 @@ from infra.errors import Invalid
 from infra.spec import Pipeline, Table
 from kernels.features import BucketFeature, CrossFeature, Feature, FeatureEncoder, IdFeature, NumberFeature
 from kernels.tables import (
+    AdaptiveRows,
     AdmissionSettings,
     EmbeddingTables,
     EvictionSettings,
     InitializerSettings,
+    MultiHash,
     OptimizerSettings,
     Rung,
     TableSettings,
@@ -73,6 +75,8 @@ def _settings(table: Table, seed: int) -> TableSettings:
         ladder=tuple(Rung(rung.dim, rung.until) for rung in table.ladder),
         admission=AdmissionSettings(**admission.model_dump(exclude={"period"}), period_ms=admission.period.ms),
         eviction=EvictionSettings(**eviction.model_dump(exclude={"time_ttl"}), time_ttl_ms=eviction.time_ttl.ms),
+        adaptive=None if table.adaptive is None else AdaptiveRows(**table.adaptive.model_dump()),
+        multi_hash=None if table.multi_hash is None else MultiHash(**table.multi_hash.model_dump()),
     )
 
 

@@ -13,37 +13,23 @@ constexpr std::size_t kHashBlock = 256;
 
 }  // namespace
 
-BatchPlan::BatchPlan(std::size_t table_count, std::size_t column_count)
-    : tables(table_count), columns(column_count), deduplicators_(table_count) {}
+BatchPlan::BatchPlan(std::size_t space_count, std::size_t column_count)
+    : spaces(space_count), parts(space_count), columns(column_count), deduplicators_(space_count) {}
 
-void BatchPlan::start(Deduplicator& with, std::size_t occurrences) {
-  std::size_t size = 64;
-  while (size < 2 * occurrences) size *= 2;
-  if (with.entries.size() < size || ++with.stamp == 0) {
-    with.entries.assign(std::max(size, with.entries.size()), Entry{0, 0, 0});
-    with.stamp = 1;
-  }
-}
-
-void BatchPlan::deduplicate(std::size_t table, const std::vector<std::size_t>& of_table,
+void BatchPlan::deduplicate(std::size_t space, const std::vector<std::size_t>& of_space,
                             const std::vector<ColumnSettings>& settings, const std::vector<IdsView>& ids,
                             std::size_t row_count) {
   std::size_t occurrences = 0;
-  for (const std::size_t column : of_table) occurrences += ids[column].count;
-  UniqueKeys& unique = tables[table];
+  for (const std::size_t column : of_space) occurrences += ids[column].count;
+  UniqueKeys& unique = spaces[space];
   unique.count = 0;
   ensure(unique.keys, occurrences);
   ensure(unique.hashes, occurrences);
   ensure(unique.counts, occurrences);
-  Deduplicator& with = deduplicators_[table];
-  start(with, occurrences);
-
-  Entry* entries = with.entries.data();
-  const std::uint32_t stamp = with.stamp;
-  const std::size_t mask = with.entries.size() - 1;
+  const Deduplicator::Pass pass = deduplicators_[space].start(occurrences);
   std::uint32_t count = 0;
   std::uint64_t hashes[kHashBlock];
-  for (const std::size_t column : of_table) {
+  for (const std::size_t column : of_space) {
     ColumnIds& to = columns[column];
     const ColumnSettings& asked = settings[column];
     const IdsView view = asked.combiner == Combiner::kNone
@@ -65,23 +51,15 @@ void BatchPlan::deduplicate(std::size_t table, const std::vector<std::size_t>& o
       for (std::size_t i = 0; i < block; ++i) hashes[i] = hash_key(view.ids[begin + i]);
       for (std::size_t i = 0; i < block; ++i) {
         const std::int64_t key = view.ids[begin + i];
-        // Bits that neither the shard, the bucket nor the tag uses much.
-        for (std::size_t at = hashes[i] >> 20 & mask;; at = (at + 1) & mask) {
-          Entry& entry = entries[at];
-          if (entry.stamp != stamp) {
-            entry = Entry{key, stamp, count};
-            unique.keys[count] = key;
-            unique.hashes[count] = hashes[i];
-            unique.counts[count] = 1;
-            to.inverse[begin + i] = count++;
-            break;
-          }
-          if (entry.key == key) {
-            ++unique.counts[entry.position];
-            to.inverse[begin + i] = entry.position;
-            break;
-          }
+        const std::uint32_t position = pass.number(key, hashes[i], count);
+        if (position == count) {
+          unique.keys[count] = key;
+          unique.hashes[count] = hashes[i];
+          unique.counts[count++] = 1;
+        } else {
+          ++unique.counts[position];
         }
+        to.inverse[begin + i] = position;
       }
     }
   }

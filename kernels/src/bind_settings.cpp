@@ -44,6 +44,12 @@ void bind_kinds(nb::module_& module) {
       .value("mean", Combiner::kMean)
       .value("sqrtn", Combiner::kSqrtn)
       .value("none", Combiner::kNone);
+  nb::enum_<RowShape>(module, "RowShape")
+      .value("own", RowShape::kOwn)
+      .value("adaptive", RowShape::kAdaptive)
+      .value("add", RowShape::kAdd)
+      .value("multiply", RowShape::kMultiply)
+      .value("concat", RowShape::kConcatenate);
   nb::enum_<Precision>(module, "Precision")
       .value("float32", Precision::kFloat32)
       .value("bfloat16", Precision::kBfloat16)
@@ -127,11 +133,16 @@ void bind_settings(nb::module_& module) {
            },
            nb::arg("name"), nb::arg("dims"), nb::arg("thresholds"), nb::arg("seed"), nb::arg("precision"),
            nb::arg("initializer"), nb::arg("scale"), nb::arg("optimizer"), nb::arg("admission"), nb::arg("eviction"));
+  nb::class_<SpaceSettings>(module, "SpaceSettings")
+      .def("__init__",
+           [](SpaceSettings* self, RowShape shape, std::size_t first, std::size_t second, std::uint64_t divisor,
+              std::uint64_t quotients) { new (self) SpaceSettings{shape, first, second, divisor, quotients}; },
+           nb::arg("shape"), nb::arg("first"), nb::arg("second"), nb::arg("divisor"), nb::arg("quotients"));
   nb::class_<ColumnSettings>(module, "ColumnSettings")
       .def("__init__",
-           [](ColumnSettings* self, std::string name, std::size_t table, Combiner combiner, std::size_t length,
-              bool keep_last) { new (self) ColumnSettings{std::move(name), table, combiner, length, keep_last}; },
-           nb::arg("name"), nb::arg("table"), nb::arg("combiner"), nb::arg("length"), nb::arg("keep_last"));
+           [](ColumnSettings* self, std::string name, std::size_t space, Combiner combiner, std::size_t length,
+              bool keep_last) { new (self) ColumnSettings{std::move(name), space, combiner, length, keep_last}; },
+           nb::arg("name"), nb::arg("space"), nb::arg("combiner"), nb::arg("length"), nb::arg("keep_last"));
 }
 
 }  // namespace springtide

@@ -110,8 +110,9 @@ using Buffer = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
 
 void bind_group(nb::module_& module) {
   nb::class_<Group>(module, "Group")
-      .def(nb::init<std::vector<TableSettings>, std::vector<ColumnSettings>, std::size_t, std::size_t, unsigned, bool>(),
-           nb::arg("tables"), nb::arg("columns"), nb::arg("numbers"), nb::arg("max_batch"), nb::arg("threads"),
+      .def(nb::init<std::vector<TableSettings>, const std::vector<SpaceSettings>&, std::vector<ColumnSettings>, std::size_t,
+                    std::size_t, unsigned, bool>(),
+           nb::arg("tables"), nb::arg("spaces"), nb::arg("columns"), nb::arg("numbers"), nb::arg("max_batch"), nb::arg("threads"),
            nb::arg("trainable"))
       .def("offsets", [](const Group& self) { return self.layout().offsets; })
       .def("widths", [](const Group& self) { return self.layout().widths; })

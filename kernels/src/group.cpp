@@ -34,7 +34,7 @@ void expand_columns(const BatchPlan& plan, const std::vector<std::size_t>& which
   const RowKernels& kernels = row_kernels();
   for (const std::size_t c : which) {
     const ColumnIds& ids = plan.columns[c];
-    const float* values = plan.tables[columns[c].table].values.data();
+    const float* values = plan.spaces[columns[c].space].values.data();
     float* out = buffer + layout.offsets[c];
     if (columns[c].combiner == Combiner::kNone) {
       write_sequences(values, ids, plan.rows, dims[c], columns[c].length, out, layout.stride);
@@ -54,18 +54,23 @@ void expand_numbers(const BatchPlan& plan, const Layout& layout, float* buffer) 
                 buffer + r * layout.stride + layout.numbers_offset);
 }
 
-Group::Group(std::vector<TableSettings> tables, std::vector<ColumnSettings> columns, std::size_t numbers,
-             std::size_t max_batch, unsigned threads, bool trainable)
+Group::Group(std::vector<TableSettings> tables, const std::vector<SpaceSettings>& spaces,
+             std::vector<ColumnSettings> columns, std::size_t numbers, std::size_t max_batch, unsigned threads,
+             bool trainable)
     : columns_(std::move(columns)),
-      columns_of_(tables.size()),
+      columns_of_(spaces.size()),
       max_batch_(max_batch),
       pool_(threads),
-      plans_{{tables.size(), columns_.size()}, {tables.size(), columns_.size()}} {
+      plans_{{spaces.size(), columns_.size()}, {spaces.size(), columns_.size()}} {
   for (TableSettings& settings : tables) tables_.push_back(std::make_unique<Table>(std::move(settings), trainable));
+  for (const SpaceSettings& settings : spaces) {
+    Table* second = settings.shape == RowShape::kOwn ? nullptr : tables_[settings.second].get();
+    spaces_.emplace_back(settings, *tables_[settings.first], second);
+  }
   std::vector<std::size_t> widths;
   for (std::size_t c = 0; c < columns_.size(); ++c) {
-    columns_of_[columns_[c].table].push_back(c);
-    dims_.push_back(tables_[columns_[c].table]->dim());
+    columns_of_[columns_[c].space].push_back(c);
+    dims_.push_back(spaces_[columns_[c].space].dim());
     const bool sequence = columns_[c].combiner == Combiner::kNone;
     widths.push_back(sequence ? sequence_width(columns_[c].length, dims_[c]) : dims_[c]);
   }
@@ -108,7 +113,7 @@ void Group::prepare(const BatchView& batch) {
   check(batch);
   BatchPlan& plan = plans_[1 - current_];
   prepared_ = false;
-  pool_.run(tables_.size(), [&](std::size_t t) { plan.deduplicate(t, columns_of_[t], columns_, batch.ids, batch.rows); });
+  pool_.run(spaces_.size(), [&](std::size_t s) { plan.deduplicate(s, columns_of_[s], columns_, batch.ids, batch.rows); });
   ensure(plan.numbers, batch.rows * layout_.numbers);
   std::copy_n(batch.numbers, batch.rows * layout_.numbers, plan.numbers.data());
   plan.rows = batch.rows;
@@ -121,10 +126,10 @@ std::size_t Group::lookup() {
   BatchPlan& plan = plans_[1 - current_];
   looked_up_ = false;
   // The last unit is the numbers.
-  pool_.run(tables_.size() + 1, [&](std::size_t t) {
-    if (t == tables_.size()) return expand_numbers(plan, layout_, buffer());
-    tables_[t]->read(plan.tables[t], &now_);
-    expand_columns(plan, columns_of_[t], columns_, dims_, layout_, buffer());
+  pool_.run(spaces_.size() + 1, [&](std::size_t s) {
+    if (s == spaces_.size()) return expand_numbers(plan, layout_, buffer());
+    spaces_[s].read(plan.spaces[s], plan.parts[s], &now_);
+    expand_columns(plan, columns_of_[s], columns_, dims_, layout_, buffer());
   });
   current_ = 1 - current_;
   prepared_ = false;
@@ -133,13 +138,13 @@ std::size_t Group::lookup() {
 }
 
 // Every key's sum is one chain of additions in column, then batch order, whatever the number of threads.
-void Group::sum_gradients(BatchPlan& plan, std::size_t table, const float* gradient) const {
+void Group::sum_gradients(BatchPlan& plan, std::size_t space, const float* gradient) const {
   const RowKernels& kernels = row_kernels();
-  UniqueKeys& unique = plan.tables[table];
-  const std::size_t floats = unique.count * tables_[table]->dim();
+  UniqueKeys& unique = plan.spaces[space];
+  const std::size_t floats = unique.count * spaces_[space].dim();
   ensure(unique.sums, floats);
   std::fill_n(unique.sums.data(), floats, 0.0F);
-  for (const std::size_t c : columns_of_[table]) {
+  for (const std::size_t c : columns_of_[space]) {
     const ColumnIds& ids = plan.columns[c];
     const float* from = gradient + layout_.offsets[c];
     if (columns_[c].combiner == Combiner::kNone) {
@@ -153,7 +158,7 @@ void Group::sum_gradients(BatchPlan& plan, std::size_t table, const float* gradi
     }
   }
   if (!kernels.all_finite(unique.sums.data(), floats))
-    throw std::invalid_argument("the gradient for table '" + tables_[table]->name() +
+    throw std::invalid_argument("the gradient for table '" + spaces_[space].name() +
                                 "' is not finite; no row was changed. Lower the learning rate or look for bad inputs");
 }
 
@@ -165,11 +170,11 @@ void Group::apply(const float* gradient, std::size_t rows, std::size_t stride, s
     throw std::invalid_argument("the gradient has shape [" + std::to_string(rows) + ", " + std::to_string(stride) +
                                 "]; wanted [" + std::to_string(plan.rows) + ", " + std::to_string(layout_.stride) + "]");
   // Everything that can fail comes first, for all tables.
-  pool_.run(tables_.size(), [&](std::size_t t) {
-    sum_gradients(plan, t, gradient);
-    tables_[t]->reserve_update(plan.tables[t]);
+  pool_.run(spaces_.size(), [&](std::size_t s) {
+    sum_gradients(plan, s, gradient);
+    spaces_[s].reserve_update(plan.spaces[s], plan.parts[s]);
   });
-  pool_.run(tables_.size(), [&](std::size_t t) { tables_[t]->update(plan.tables[t], now_, event_ms); });
+  pool_.run(spaces_.size(), [&](std::size_t s) { spaces_[s].update(plan.spaces[s], plan.parts[s], now_, event_ms); });
   ++now_.step;
   now_.clock_ms = std::max(now_.clock_ms, event_ms);
   looked_up_ = false;

@@ -44,8 +44,8 @@ class AlignedBuffer {
 
 class Group {
  public:
-  Group(std::vector<TableSettings> tables, std::vector<ColumnSettings> columns, std::size_t numbers,
-        std::size_t max_batch, unsigned threads, bool trainable);
+  Group(std::vector<TableSettings> tables, const std::vector<SpaceSettings>& spaces, std::vector<ColumnSettings> columns,
+        std::size_t numbers, std::size_t max_batch, unsigned threads, bool trainable);
 
   const Layout& layout() const noexcept { return layout_; }
   const std::vector<ColumnSettings>& columns() const noexcept { return columns_; }
@@ -53,8 +53,8 @@ class Group {
   std::size_t max_batch() const noexcept { return max_batch_; }
   bool trainable() const noexcept { return buffer_ != nullptr; }
   float* buffer() noexcept { return buffer_->data(); }
-  std::size_t table_count() const noexcept { return tables_.size(); }
   const Table& table(std::size_t at) const noexcept { return *tables_[at]; }
+  const std::vector<IdSpace>& spaces() const noexcept { return spaces_; }
   const std::vector<std::size_t>& column_dims() const noexcept { return dims_; }
 
   // Throws std::invalid_argument where sizes, splits or numbers do not fit; shared with readers.
@@ -85,12 +85,13 @@ class Group {
   std::size_t bytes();
 
  private:
-  void sum_gradients(BatchPlan& plan, std::size_t table, const float* gradient) const;
+  void sum_gradients(BatchPlan& plan, std::size_t space, const float* gradient) const;
 
   std::vector<std::unique_ptr<Table>> tables_;
+  std::vector<IdSpace> spaces_;
   std::vector<ColumnSettings> columns_;
-  std::vector<std::vector<std::size_t>> columns_of_;  // per table, in column order
-  std::vector<std::size_t> dims_;                     // per column, of its table's rows
+  std::vector<std::vector<std::size_t>> columns_of_;  // per id space, in column order
+  std::vector<std::size_t> dims_;                     // per column, of its id space's rows
   Layout layout_;
   std::size_t max_batch_;
   std::unique_ptr<AlignedBuffer> buffer_;
@@ -105,7 +106,7 @@ class Group {
 
 Layout make_layout(const std::vector<std::size_t>& widths, std::size_t numbers);
 
-// Writes some columns of the buffer from the plan's values of their tables, column by column.
+// Writes some columns of the buffer from the plan's values of their id spaces, column by column.
 void expand_columns(const BatchPlan& plan, const std::vector<std::size_t>& which, const std::vector<ColumnSettings>& columns,
                     const std::vector<std::size_t>& dims, const Layout& layout, float* buffer);
 void expand_numbers(const BatchPlan& plan, const Layout& layout, float* buffer);

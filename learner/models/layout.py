@@ -13,8 +13,8 @@ from infra.errors import Invalid
 class IdBlock:
     """The pooled row of one id feature: columns ``offset`` to ``offset + width`` of the input.
 
-    With a ``length`` it is a sequence, of the combiner ``none``: ``length`` rows side by side, zeros behind the last one,
-    then one column that says how many there are.
+    With a ``length`` it is a sequence, of the combiner ``none``: ``length`` rows side by side, zeros behind the last
+    one, then one column that says how many there are.
     """
 
     name: str

@@ -108,6 +108,20 @@ MISTAKES: list[tuple[str, str, list[str]]] = [
             "15:5  events.feedback: got a list of 0, wanted at least 1 entry",
         ],
     ),
+    (
+        "combiner: sum",
+        "combiner: none",
+        [
+            "22:56  features.2.combiner: `none` wants `length`, how many ids of a sample stand side by side",
+        ],
+    ),
+    (
+        "combiner: sum",
+        "combiner: sum, length: 5",
+        [
+            "22:69  features.2.length: unused while `combiner` is sum; set none, or leave it out",
+        ],
+    ),
     # What must fit together.
     (
         "source: user",

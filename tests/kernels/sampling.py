@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -15,6 +17,7 @@ from kernels.optimizer_settings import (
     OptimizerSettings,
     ScheduleSettings,
 )
+from kernels.row_shapes import COMBINES, AdaptiveRows, MultiHash
 from kernels.settings import (
     COMBINERS,
     INITIALIZER_KINDS,
@@ -83,20 +86,39 @@ evictions = st.builds(
 ladders = st.sampled_from([(), (), ((1, 2),), ((2, 3), (3, 5)), ((1, 1), (2, 2), (3, 6))])
 
 
+multi_hashes = st.builds(
+    MultiHash,
+    quotients=st.sampled_from([1, 3, 50]),
+    remainders=st.sampled_from([1, 2, 7]),
+    combine=st.sampled_from(COMBINES),
+)
+
+
 @st.composite
 def table_settings(draw: st.DrawFn, name: str) -> TableSettings:
     """Any table: shape, precision, optimizer, admission and eviction together."""
     steps = draw(ladders)
+    admission = draw(admissions)
+    parts = draw(st.one_of(st.none(), st.none(), multi_hashes))
+    adaptive = None
+    if parts is None and admission.kind != "always" and draw(st.booleans()):
+        adaptive = AdaptiveRows(draw(st.sampled_from([1, 3, 1000])))
+        admission = replace(admission, not_admitted=0.0)
+    dims = [4, 5, 8, 16, 17] if steps else [1, 3, 4, 8, 16, 17]
+    if parts is not None and parts.combine == "concat":
+        dims = [8, 10, 16, 34] if steps else [2, 6, 8, 16, 34]
     return TableSettings(
         name,
-        draw(st.sampled_from([4, 5, 8, 16, 17] if steps else [1, 3, 4, 8, 16, 17])),
+        draw(st.sampled_from(dims)),
         draw(st.integers(0, 3)),
         draw(initializers),
         draw(optimizers()),
         draw(st.sampled_from(PRECISIONS)),
         tuple(Rung(*step) for step in steps),
-        draw(admissions),
+        admission,
         draw(evictions),
+        adaptive,
+        parts,
     )
 
 

@@ -5,19 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from kernels import _core
 from kernels.batch import EncodedBatch
-from kernels.lifecycle_settings import AdmissionKind, AdmissionSettings, EvictionSettings
-from kernels.optimizer_settings import OptimizerSettings
+from kernels.lifecycle_settings import AdmissionSettings, EvictionSettings
 from kernels.rows import AdmissionCounts, TableRows
 from kernels.sample_window import SampleIdWindow
-from kernels.settings import Rung
 from kernels.tables import ColumnSettings, EmbeddingTables, TableSettings
 from tests.kernels.reference_lifecycle import hash_key
 
@@ -267,67 +263,3 @@ def test_the_window_admits_all_or_none() -> None:
     until_it_succeeds(lambda: window.admit(ids, known), unchanged, least=2)
     assert len(window) == 501
     assert len(window.capture()) == 501
-
-
-@pytest.mark.parametrize("kind", ["counter", "bloom", "probability"])
-def test_a_step_that_admits_grows_and_evicts_changes_everything_or_nothing(kind: AdmissionKind) -> None:
-    """Every path of a step at once, in rows of sixteen bits."""
-
-    def build_all() -> EmbeddingTables:
-        table = TableSettings(
-            "a",
-            17,
-            optimizer=OptimizerSettings("ftrl", 0.1),
-            precision="bfloat16",
-            ladder=(Rung(3, 2), Rung(8, 4)),
-            admission=AdmissionSettings(kind, 2, capacity=3000, probability=0.5),
-            eviction=EvictionSettings(step_ttl=2, time_ttl_ms=1000, max_rows=300, rows_per_step=200),
-        )
-        tables = EmbeddingTables([table], [ColumnSettings("x", "a", "sum")], 0, 2048)
-        for begin in range(4):
-            look(tables, begin * 50, 200)
-            tables.apply(np.ones((400, tables.stride), np.float32), begin * 400)
-        return tables
-
-    def look(tables: EmbeddingTables, begin: int, count: int) -> None:
-        ids = np.concatenate([np.arange(begin, begin + count)] * 2)
-        tables.prepare(EncodedBatch(len(ids), (ids,), (None,), np.empty((len(ids), 0), np.float32)))
-        tables.lookup()
-
-    def everything(tables: EmbeddingTables) -> list[bytes]:
-        rows = tables.export("a")
-        parts: list[NDArray[Any]] = [rows.keys, rows.values, rows.slots, rows.frequency, rows.last_seen, tables.state()]
-        if rows.counts is not None:
-            parts += [rows.counts.keys, rows.counts.counters, rows.counts.occurrences, rows.counts.last_seen]
-        return [part.tobytes() for part in parts]
-
-    def ready() -> EmbeddingTables:
-        tables = build_all()
-        look(tables, 250, 1024)  # larger than any before: no room is left over
-        return tables
-
-    gradient = np.ones((2048, ready().stride), np.float32)
-    wanted = ready()
-    before = everything(wanted)
-    wanted.apply(gradient, 5000)
-    after, told = everything(wanted), wanted.capture()[0]
-    assert len(told.keys) > 0 and len(told.tombstones) > 0
-    # New tables every time: what one attempt reserved would hide the next one's allocations.
-    for allocation in range(100):
-        tables = ready()
-        _core.fail_allocation_after(allocation)
-        try:
-            tables.apply(gradient, 5000)
-        except MemoryError:
-            _core.fail_allocation_after(-1)
-            assert everything(tables) == before
-            tables.apply(gradient, 5000)
-            assert everything(tables) == after
-            captured = tables.capture()[0]
-            np.testing.assert_array_equal(captured.keys, told.keys)
-            np.testing.assert_array_equal(captured.tombstones, told.tombstones)
-            continue
-        _core.fail_allocation_after(-1)
-        assert allocation >= 8, "nothing failed, nothing was tested"
-        return
-    pytest.fail("no end of allocations")

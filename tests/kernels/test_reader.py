@@ -28,7 +28,7 @@ def test_a_replica_answers_as_the_learner_would(data: st.DataObject) -> None:
         learner.apply(np.cos(learner.buffer[: batch.rows]), 9)
         for block in learner.capture():
             replica.import_rows(block)
-    before = [replica.row_count(table.name) for table in tables]
+    before = [replica.row_count(table.name) for table in replica.tables]
     asked = data.draw(batches(len(columns), numbers))
     answered = replica.reader().lookup(asked)
     # What the learner itself answers when it does not learn: nobody new is admitted.
@@ -37,7 +37,7 @@ def test_a_replica_answers_as_the_learner_would(data: st.DataObject) -> None:
         learner.prepare(asked)
         learner.lookup()
         np.testing.assert_array_equal(answered, learner.buffer[: asked.rows])
-    assert [replica.row_count(table.name) for table in tables] == before
+    assert [replica.row_count(table.name) for table in replica.tables] == before
 
 
 def replica_with(n: int) -> EmbeddingTables:

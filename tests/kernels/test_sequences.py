@@ -115,4 +115,4 @@ def test_a_combiner_that_says_too_little_or_too_much_is_refused(
     with pytest.raises(ValueError, match=f"column 'c': .*{message}"):
         ColumnSettings("c", "t", combiner, length, keep)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=f"feature 'f': .*{message}"):
-        IdFeature("f", "f", "t", combiner, length, keep)  # type: ignore[arg-type]
+        IdFeature("f", "f", "t", combiner, length=length, keep=keep)  # type: ignore[arg-type]

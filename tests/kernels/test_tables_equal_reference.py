@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from kernels.rows import TableRows
 from kernels.tables import EmbeddingTables
-from tests.kernels.reference import ReferenceTable, ReferenceTables
+from tests.kernels.reference import ReferenceTables
+from tests.kernels.reference_table import ReferenceTable
 from tests.kernels.sampling import KEYS, MAX_BATCH, batches, models
 
 OPERATIONS = ("step", "step", "step", "step", "lookup", "capture", "abandon", "erase", "replace", "restore")
@@ -70,7 +71,7 @@ def run(data: st.DataObject) -> None:  # noqa: PLR0912
     random = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     clock = 1_700_000_000_000
     for operation in data.draw(st.lists(st.sampled_from(OPERATIONS), min_size=1, max_size=12)):
-        table = reference.of[data.draw(st.sampled_from([table.name for table in tables]))]
+        table = reference.of[data.draw(st.sampled_from(sorted(reference.of)))]
         name = table.settings.name
         if operation in ("step", "lookup"):
             batch = data.draw(batches(len(columns), numbers))
@@ -128,13 +129,13 @@ def run(data: st.DataObject) -> None:  # noqa: PLR0912
             follower.restore(engine.state())
             engine, follower = follower, build()
             assert all(not len(block.keys) and not len(block.tombstones) for block in engine.capture())
-            for each in tables:
-                follower.import_rows(engine.export(each.name))
-    for each in tables:
-        block, of = engine.export(each.name), reference.of[each.name]
+            for stored in reference.of:
+                follower.import_rows(engine.export(stored))
+    for stored, of in reference.of.items():
+        block = engine.export(stored)
         assert_same_rows(block, of, set(of.rows))
         assert_same_counts(block, of)
-        assert engine.row_count(each.name) == len(of.rows)
+        assert engine.row_count(stored) == len(of.rows)
 
 
 @settings(max_examples=60, deadline=None)
