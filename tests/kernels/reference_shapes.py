@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,25 +17,24 @@ from tests.kernels.reference_table import ReferenceTable
 Floats = NDArray[np.float32]
 
 
-class ReferenceSpace(Protocol):
+class ReferenceSpace(ABC):
     """One id space; keys come in the order of their first occurrence."""
 
-    settings: TableSettings
-    tables: tuple[ReferenceTable, ...]
+    def __init__(self, settings: TableSettings) -> None:
+        self.settings = settings
+        self.tables = tuple(ReferenceTable(stored) for stored in stored_tables(settings))
 
+    @abstractmethod
     def read(self, counts: dict[int, int], step: int, clock: int) -> dict[int, Floats]:
         """What a lookup of these keys answers."""
 
+    @abstractmethod
     def apply(self, sums: dict[int, Floats], counts: dict[int, int], step: int, clock: int, event_ms: int) -> None:
         """One step."""
 
 
-class Own:
+class Own(ReferenceSpace):
     """A row per key."""
-
-    def __init__(self, settings: TableSettings) -> None:
-        self.settings = settings
-        self.tables = (ReferenceTable(settings),)
 
     def read(self, counts: dict[int, int], step: int, clock: int) -> dict[int, Floats]:
         return {key: self.tables[0].read(key, n, step, clock) for key, n in counts.items()}
@@ -44,13 +43,12 @@ class Own:
         self.tables[0].apply(sums, counts, step, clock, event_ms)
 
 
-class Adaptive:
+class Adaptive(ReferenceSpace):
     """A row per key that is admitted, a shared one for the others."""
 
     def __init__(self, settings: TableSettings) -> None:
-        self.settings = settings
-        self.own, self.shared = (ReferenceTable(stored) for stored in stored_tables(settings))
-        self.tables = (self.own, self.shared)
+        super().__init__(settings)
+        self.own, self.shared = self.tables
 
     def shared_key(self, key: int) -> int:
         assert self.settings.adaptive is not None
@@ -82,12 +80,8 @@ class Adaptive:
         self.shared.apply(shared_sums, shared_counts, step, clock, event_ms)
 
 
-class Parted:
+class Parted(ReferenceSpace):
     """Two rows per key, each of several keys."""
-
-    def __init__(self, settings: TableSettings) -> None:
-        self.settings = settings
-        self.tables = tuple(ReferenceTable(stored) for stored in stored_tables(settings))
 
     def parts_of(self, key: int) -> tuple[int, int]:
         parts = self.settings.multi_hash
@@ -112,11 +106,10 @@ class Parted:
         answer = {}
         for key in counts:
             q, r = self.parts_of(key)
-            answer[key] = {
-                "add": lambda a, b: a + b,
-                "multiply": lambda a, b: a * b,
-                "concat": lambda a, b: np.concatenate([a, b]),
-            }[self.combine](left[q], right[r])
+            if self.combine == "concat":
+                answer[key] = np.concatenate([left[q], right[r]])
+            else:
+                answer[key] = left[q] * right[r] if self.combine == "multiply" else left[q] + right[r]
         return answer
 
     @property
