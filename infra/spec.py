@@ -12,7 +12,6 @@ from infra.spec_checks import (
     Named,
     Parts,
     findings,
-    id_feature_findings,
     kafka_findings,
     learner_findings,
     registry_findings,

@@ -183,7 +183,8 @@ def _buckets(values: NDArray[np.float64], boundaries: NDArray[np.float64]) -> Ke
 def _column(feature: KeyedFeature) -> ColumnSettings:
     if isinstance(feature, IdFeature):
         return ColumnSettings(feature.name, feature.table, feature.combiner, feature.length, feature.keep)
-    return ColumnSettings(feature.name, feature.table, "mean" if isinstance(feature, BucketFeature) else feature.combiner)
+    combiner = "mean" if isinstance(feature, BucketFeature) else feature.combiner
+    return ColumnSettings(feature.name, feature.table, combiner)
 
 
 def _fill(to: NDArray[np.float32], values: NDArray[np.float64], feature: NumberFeature) -> int:
