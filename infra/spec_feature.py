@@ -34,7 +34,7 @@ class IdFeature(_FromOneColumn):
 
     kind: Literal["id"] = "id"
     table: FieldName
-    combiner: Combiner | Literal["none"] = "mean"
+    combiner: Literal["sum", "mean", "sqrtn", "none"] = "mean"
     vocabulary: tuple[Word, ...] = ()
     # With combiner none: positions of the block, and which ids of a longer list stand in it.
     length: int = Field(default=0, ge=0, le=4096)
