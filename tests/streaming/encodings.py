@@ -64,7 +64,7 @@ AVRO_CLICK: dict[str, Any] = {
     "name": "Click",
     "namespace": "shop.v1",
     "fields": [
-        {"name": "id", "type": "long"},
+        {"name": "id", "type": "string"},
         {"name": "ts", "type": {"type": "long", "logicalType": "timestamp-millis"}},
     ],
 }
