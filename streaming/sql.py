@@ -184,6 +184,7 @@ def output_table(pipeline: spec.Pipeline, connection: Mapping[str, str], unique:
             "value.fields-include": "EXCEPT_KEY",
             **delivery,
             "properties.linger.ms": "5",
+            "properties.max.request.size": str(topics.LARGEST_MESSAGE),
             # An outage is waited out by the producer for so long before the job starts over from its checkpoint.
             "properties.delivery.timeout.ms": "60000",
             "properties.request.timeout.ms": "20000",

@@ -19,6 +19,8 @@ DEAD_REASONS = ("malformed", "no_key", "no_time", "future", "no_value")
 _PREFIX = "springtide"
 _IMPRESSIONS = "impressions"
 _HEARTBEAT_RETENTION = Duration("1h")
+# An event of a broker's usual megabyte, its key beside it and every character escaped, still fits.
+LARGEST_MESSAGE = 16 << 20
 
 
 def samples(model: str) -> str:
@@ -62,10 +64,13 @@ def own_topics(pipeline: spec.Pipeline) -> tuple[TopicSettings, ...]:
     """Every topic that Springtide creates for one model, with its settings."""
     name, wanted = pipeline.name, pipeline.samples
     return (
-        _topic(samples(name), wanted.partitions, wanted, wanted.retention),
-        _topic(late(name), 1, wanted, wanted.retention),
-        _topic(dead(name), 1, wanted, wanted.retention),
-        *(_topic(heartbeat, 1, wanted, _HEARTBEAT_RETENTION) for heartbeat in heartbeats(pipeline)),
+        _topic(samples(name), wanted.partitions, wanted),
+        _topic(late(name), 1, wanted),
+        _topic(dead(name), 1, wanted),
+        *(
+            TopicSettings(each, replication=wanted.replication, retention_ms=_HEARTBEAT_RETENTION.ms)
+            for each in heartbeats(pipeline)
+        ),
     )
 
 
@@ -75,6 +80,7 @@ def creation_commands(pipeline: spec.Pipeline) -> tuple[str, ...]:
     return tuple(
         f"{tool} --topic {each.name} --partitions {each.partitions} --replication-factor {each.replication}"
         f" --config cleanup.policy={each.cleanup} --config retention.ms={each.retention_ms}"
+        + "".join(f" --config {key}={value}" for key, value in each.settings.items())
         for each in own_topics(pipeline)
     )
 
@@ -84,5 +90,11 @@ def is_probe(join_key: str) -> bool:
     return join_key.startswith(PROBE_PREFIX)
 
 
-def _topic(name: str, partitions: int, wanted: spec.Samples, retention: Duration) -> TopicSettings:
-    return TopicSettings(name, partitions=partitions, replication=wanted.replication, retention_ms=retention.ms)
+def _topic(name: str, partitions: int, wanted: spec.Samples) -> TopicSettings:
+    return TopicSettings(
+        name,
+        partitions=partitions,
+        replication=wanted.replication,
+        retention_ms=wanted.retention.ms,
+        settings={"max.message.bytes": str(LARGEST_MESSAGE)},
+    )

@@ -41,4 +41,5 @@ def test_the_commands_for_topics_are_printed(tmp_path: Path) -> None:
     assert " ".join(lines[0]) == (
         "kafka-topics.sh --bootstrap-server 127.0.0.1:9 --create --if-not-exists --topic springtide.model.samples"
         " --partitions 6 --replication-factor 3 --config cleanup.policy=delete --config retention.ms=172800000"
+        " --config max.message.bytes=16777216"
     )

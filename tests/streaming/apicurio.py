@@ -44,6 +44,11 @@ class ApicurioServer:
         command = [java_executable(), *_JAVA, f"-Dquarkus.http.port={port}", f"-Dquarkus.http.host={HOST}"]
         self._process = Process("apicurio", [*command, "-jar", str(runner)], logs / "apicurio.log")
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """What a pipeline says of it."""
+        return {"url": self.url}
+
     def _answers(self) -> bool:
         try:
             return httpx.get(f"{self.url}/subjects", trust_env=False).status_code == httpx.codes.OK

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -141,12 +142,13 @@ def avro_encoder(number: int, schema: Mapping[str, Any]) -> Encoder:
     return encode
 
 
-def register(url: str, subject: str, schema: Mapping[str, Any]) -> int:
-    """Registers as a producer does; the schema's number."""
+def register(registry: Mapping[str, Any], subject: str, schema: Mapping[str, Any]) -> int:
+    """Registers as a producer does, at the registry of a pipeline; the schema's number."""
     answer = httpx.post(
-        f"{url}/subjects/{subject}/versions",
+        f"{registry['url']}/subjects/{subject}/versions",
         json={"schema": json.dumps(schema)},
         headers={"Content-Type": "application/vnd.schemaregistry.v1+json"},
         trust_env=False,
+        verify=ssl.create_default_context(cafile=registry["ca"]) if "ca" in registry else True,
     )
     return int(answer.raise_for_status().json()["id"])

@@ -60,6 +60,11 @@ def fuzz_both_topics(stream: Stream, *, seed: int, seconds: float, fields: Mappi
         for topic, own in enumerate((fields, {})):
             bodies[topic].append(spoilt(chance, stream.encode(topic, key, seconds + topic, **own)))
             stream.raw(topic, bodies[topic][-1])
+    for topic in (0, 1):
+        stream.raw(topic, chance.randbytes(700_000))
+    # Every character of it becomes six in a sample.
+    long = 150_000 if stream.pipeline.events.impressions.format == "json" else 400_000
+    stream.raw(0, stream.encode(0, f"long-{seed}", seconds, item="\1" * long))
     stream.producer.flush()
     stream.advance(seconds)
 

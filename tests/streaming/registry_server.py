@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
+import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote
@@ -20,10 +23,12 @@ class RegistryServer:
 
     Args:
         login: `user:password` that is asked for, if any.
+        folder: Where its certificate is made, for TLS; None speaks in the clear.
     """
 
-    def __init__(self, login: str | None = None) -> None:
+    def __init__(self, login: str | None = None, folder: Path | None = None) -> None:
         self.login = login
+        self.ca = _certificate(folder) if folder is not None else None
         self.broken = False
         self.asked: list[str] = []
         self.schemas: list[dict[str, Any]] = []
@@ -53,8 +58,23 @@ class RegistryServer:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if self.ca is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self.ca, self.ca.with_suffix(".key"))
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"http{'s' if self.ca is not None else ''}://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a pipeline says of it."""
+        found: dict[str, Any] = {"url": self.url}
+        if self.ca is not None:
+            found["ca"] = str(self.ca)
+        if self.login is not None:
+            username, _, password = self.login.partition(":")
+            found |= {"username": {"value": username}, "password": {"value": password}}
+        return found
 
     def register(self, subject: str, schema: str, **more: Any) -> int:
         """The number of the new version; the same schema of another subject has one of its own here."""
@@ -87,3 +107,13 @@ class RegistryServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _certificate(folder: Path) -> Path:
+    """A certificate that vouches for itself, its key beside it."""
+    path = folder / "registry.pem"
+    made = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-days", "2", "-subj", "/CN=registry"]
+    command = ["openssl", "req", "-x509", "-nodes", *made, "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", str(path.with_suffix(".key")), "-out", str(path)]
+    subprocess.run([*command, *files], check=True, capture_output=True, timeout=60)
+    return path

@@ -40,10 +40,12 @@ PROTOBUF = {"impressions": "shop.v1.Impression", "clicks": "shop.v1.Click"}
 FRAME = b"\0\0\0\0\7\2\2"
 
 
-def written(encoding: str, topic: str, name: str, url: str, proto: Path) -> tuple[dict[str, Any], Encoder]:
+def written(
+    encoding: str, topic: str, name: str, registry: Mapping[str, Any], proto: Path
+) -> tuple[dict[str, Any], Encoder]:
     """What a pipeline says of a topic in ``encoding``, and its producer."""
     if encoding == "avro":
-        number = register(url, f"{name}.{topic}-value", AVRO[topic])
+        number = register(registry, f"{name}.{topic}-value", AVRO[topic])
         return {"format": "avro", "time_unit": "ms"}, avro_encoder(number, AVRO[topic])
     framed = topic == "clicks"
     parts = {"format": "protobuf", "proto": str(proto), "message": PROTOBUF[topic], "framed": framed}
@@ -58,9 +60,10 @@ def encoding(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def registry(encoding: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer | ApicurioServer]:
-    """A real one takes 5 s to start: for the long half of the tests."""
+    """With TLS and a login; or a real one, which takes 5 s to start, for the long half of the tests."""
+    folder = tmp_path_factory.mktemp("registry")
     real = encoding == "protobuf"
-    with ApicurioServer(tmp_path_factory.mktemp("registry")) if real else RegistryServer() as found:
+    with ApicurioServer(folder) if real else RegistryServer("springtide:s3cret", folder) as found:
         yield found
 
 
@@ -78,8 +81,8 @@ def stream(
     name = f"formats-{clock.now_ms() % 1_000_000_000}"
     proto = proto_file(tmp_path_factory.mktemp("proto"))
     other = "protobuf" if encoding == "avro" else "avro"
-    impressions, encode_impression = written(encoding, "impressions", name, registry.url, proto)
-    clicks, encode_click = written(other, "clicks", name, registry.url, proto)
+    impressions, encode_impression = written(encoding, "impressions", name, registry.settings, proto)
+    clicks, encode_click = written(other, "clicks", name, registry.settings, proto)
     spec = pipeline(
         name,
         kafka={"bootstrap": local_kafka.bootstrap},
@@ -87,7 +90,7 @@ def stream(
         flink={"rest": local_flink.rest, "checkpoint_interval": "2s"},
         impressions={**impressions, "fields": FIELDS},
         feedback=clicks,
-        schema_registry={"url": registry.url},
+        schema_registry=registry.settings,
     )
     assert len(check_schemas(spec)) == 2
     found = Stream(spec, clock.now_ms() - AGE_MS, encoders=(encode_impression, encode_click))
@@ -155,7 +158,7 @@ def test_producers_of_avro_may_be_ahead_of_the_pipeline(
     fields = [each for each in AVRO_IMPRESSION["fields"] if each["name"] != "w"]
     newer = {**AVRO_IMPRESSION, "fields": [{"name": "new", "type": "string"}, *fields]}
     event = {"ts": stream.base_ms + 1000, "new": "x", **FULL}
-    number = register(registry.url, "any", newer)
+    number = register(registry.settings, "any", newer)
     before, asked = len(stream.dead), len(registry.asked)
     registry.broken = True
     stream.raw(0, avro_encoder(number, newer)({**event, "id": "newer"}))

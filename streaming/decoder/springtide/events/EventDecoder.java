@@ -12,6 +12,8 @@ import org.apache.flink.table.data.RowData;
 /** No message is dropped and none stops the job; what an unreadable one is worth, the SQL behind decides. */
 final class EventDecoder implements DeserializationSchema<RowData> {
     private static final long serialVersionUID = 1L;
+    // Larger ones would not fit into a message of the dead letters; they are found by their place.
+    private static final int LARGEST_BODY = 4 << 20;
 
     private final EventReader reader;
     private final TypeInformation<RowData> type;
@@ -54,7 +56,7 @@ final class EventDecoder implements DeserializationSchema<RowData> {
         if (readable >= 0) {
             row.setField(readable, event);
         }
-        if (body >= 0) {
+        if (body >= 0 && message != null && message.length <= LARGEST_BODY) {
             row.setField(body, message);
         }
         return row;
