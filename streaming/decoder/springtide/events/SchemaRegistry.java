@@ -15,8 +15,10 @@ import java.security.KeyStore;
 import java.security.cert.Certificate;
 import java.security.cert.CertificateFactory;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Set;
 
 import javax.net.ssl.HttpsURLConnection;
 import javax.net.ssl.SSLContext;
@@ -78,7 +80,7 @@ final class SchemaRegistry implements Serializable {
         Long since = unknown.get(number);
         if (since == null || now() - since > UNKNOWN_MS) {
             try {
-                found = parsed(get("/schemas/ids/" + number), new Schema.Parser());
+                found = parsed(get("/schemas/ids/" + number), new Schema.Parser(), new HashSet<>());
                 known.put(number, found);
                 unknown.remove(number);
                 return found;
@@ -90,13 +92,18 @@ final class SchemaRegistry implements Serializable {
         throw new EventReader.Unreadable("no such schema");
     }
 
-    private Schema parsed(JsonNode answer, Schema.Parser parser) throws EventReader.Unreadable, IOException {
+    /** Parses a schema behind those that it names, each of them once: the parser takes no name twice. */
+    private Schema parsed(JsonNode answer, Schema.Parser parser, Set<String> met)
+            throws EventReader.Unreadable, IOException {
         if (!"AVRO".equals(answer.path("schemaType").asText("AVRO"))) {
             throw new EventReader.Unreadable("no Avro");
         }
         for (JsonNode each : answer.path("references")) {
             String subject = URLEncoder.encode(each.path("subject").asText(), StandardCharsets.UTF_8);
-            parsed(get("/subjects/" + subject + "/versions/" + each.path("version").asInt()), parser);
+            String path = "/subjects/" + subject + "/versions/" + each.path("version").asInt();
+            if (met.add(path)) {
+                parsed(get(path), parser, met);
+            }
         }
         try {
             return parser.parse(answer.path("schema").asText());
