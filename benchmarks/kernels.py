@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.figures import Figure, report
+from benchmarks.kernels_ladder import memory_figures, quality_figures
 from benchmarks.kernels_step import step_figures
 from benchmarks.kernels_workload import COLUMNS, DIM, ROWS, prefilled, sample_batches
 from kernels import _core
@@ -231,7 +232,7 @@ def parser() -> argparse.ArgumentParser:
     """The command's options."""
     options = argparse.ArgumentParser(prog="benchmarks.kernels")
     options.add_argument("--quick", action="store_true", help="gib_1e8 with 2e7 keys instead of 1e8")
-    options.add_argument("--only", default="", help="parts to run: calls,memory,growth,capture,identity,step")
+    options.add_argument("--only", default="", help="parts to run, such as calls,memory,growth,ladder")
     return options
 
 
@@ -245,7 +246,9 @@ def main(arguments: list[str]) -> int:
         "memory": memory_bound_figures,
         "capture": capture_figures,
         "identity": identity_figures,
+        "ladder": memory_figures,
         "step": step_figures,
+        "quality": quality_figures,
     }
     chosen = options.only.split(",") if options.only else list(parts)
     return report("kernels", [figure for part in chosen for figure in parts[part]()])
