@@ -27,6 +27,17 @@ void KeyedRows::find(const std::int64_t* keys, const std::uint64_t* hashes, std:
   }
 }
 
+void KeyedRows::reach(const std::uint64_t* hashes, std::size_t count) const {
+  if (!store.tiered()) return;
+  Array<std::uint32_t> rows;
+  rows.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::uint32_t likely = index.likely(hashes[i]);
+    if (likely != kNoRow) rows.push_back(likely);
+  }
+  store.reach(rows.data(), rows.size());
+}
+
 std::uint32_t KeyedRows::move(std::uint32_t r, std::uint64_t hash, unsigned rung) noexcept {
   const std::uint32_t to = store.take(rung, store.key(r));
   store.set_metadata(to, store.frequency(r), store.last_seen(r));

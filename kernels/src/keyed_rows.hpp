@@ -25,6 +25,9 @@ class KeyedRows {
   // rows[i] = row number of keys[i] or kNoRow; hashes[i] = hash_key(keys[i]).
   void find(const std::int64_t* keys, const std::uint64_t* hashes, std::size_t count, std::uint32_t* rows) const noexcept;
 
+  // Where rows may be far away: brings near those that keys with these hashes are likely to have. Throws std::bad_alloc.
+  void reach(const std::uint64_t* hashes, std::size_t count) const;
+
   // Makes room for absent keys with these hashes; throws std::bad_alloc and changes nothing that can be seen.
   void reserve(unsigned rung, const std::uint64_t* hashes, std::size_t count) {
     store.reserve(rung, count);

@@ -121,6 +121,13 @@ void* map_pages(std::size_t bytes, bool huge) {
   return begin + skipped;
 }
 
+void* map_file(int file, std::size_t offset, std::size_t bytes) {
+  count_allocation();
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, static_cast<off_t>(offset));
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  return memory;
+}
+
 void unmap_pages(void* memory, std::size_t bytes) noexcept { (void)munmap(memory, bytes); }
 
 void fail_allocation_after(std::int64_t count) noexcept { allocations_left.store(count); }

@@ -20,6 +20,8 @@ void release(void* memory, std::size_t bytes) noexcept;
 // Fresh zero pages from the kernel, aligned to a huge page if `huge`; a page costs nothing before its first write. Throws
 // std::bad_alloc.
 void* map_pages(std::size_t bytes, bool huge);
+// Pages of a file, shared with it. Throws std::bad_alloc.
+void* map_file(int file, std::size_t offset, std::size_t bytes);
 void unmap_pages(void* memory, std::size_t bytes) noexcept;
 
 // For tests: the `count`-th allocation from now fails, and every later one until this is called again; negative = never.

@@ -14,7 +14,7 @@ std::size_t lines(std::size_t bytes) { return (bytes + kCacheLine - 1) / kCacheL
 }  // namespace
 
 RowStore::RowStore(const Array<std::size_t>& row_bytes, bool metadata)
-    : metadata_(metadata), record_bytes_(metadata ? sizeof(Metadata) : sizeof(std::int64_t)), shift_(kSmallestSlabShift) {
+    : metadata_(metadata), record_bytes_(metadata ? sizeof(Metadata) : sizeof(std::int64_t)), shift_(kSmallestSlabShift), memory_(make_slab_memory()) {
   const std::size_t largest = row_bytes.back() + record_bytes_;
   while (shift_ < kLargestSlabShift && (largest << (shift_ + 1)) <= kSlabBytes + kSlabBytes / 4) ++shift_;
   mask_ = (1U << shift_) - 1U;
@@ -35,7 +35,7 @@ void RowStore::reserve(unsigned at, std::size_t extra) {
   const std::size_t row_part = lines(slab_rows() * rung.row_bytes);
   const std::size_t record_part = lines(slab_rows() * record_bytes_);
   for (std::size_t i = 0; i < wanted; ++i) {
-    unsigned char* memory = arena_.take(row_part + record_part + slab_rows() / 8);
+    unsigned char* memory = memory_->take(row_part + record_part + slab_rows() / 8);
     // The next one last: slabs are used in the order in which they stand.
     rung.room.insert(rung.room.begin(), static_cast<std::uint32_t>(slabs_.size()));
     slabs_.push_back(Slab{memory, memory + row_part, reinterpret_cast<std::uint64_t*>(memory + row_part + record_part),
@@ -68,6 +68,16 @@ void RowStore::give_back(std::uint32_t r) noexcept {
   rung.free = r;
   ++rung.free_count;
   --size_;
+}
+
+void RowStore::reach(const std::uint32_t* rows, std::size_t count) const {
+  Array<const unsigned char*> places;
+  places.reserve(2 * count);
+  for (std::size_t i = 0; i < count; ++i) {
+    places.push_back(row(rows[i]));
+    places.push_back(record(rows[i]));
+  }
+  memory_->reach(places.data(), places.size(), rungs_.back().row_bytes);
 }
 
 std::size_t RowStore::bytes() const noexcept {

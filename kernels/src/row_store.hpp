@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "memory.hpp"
+#include "slab_memory.hpp"
 
 namespace springtide {
 
@@ -70,6 +71,11 @@ class RowStore {
   // Keeps the touched mark.
   void give_back(std::uint32_t r) noexcept;
 
+  // Whether rows may be far away; then reach() is to be told which ones come next.
+  bool tiered() const noexcept { return memory_->tiered(); }
+  // Brings rows near, where it can. Throws std::bad_alloc.
+  void reach(const std::uint32_t* rows, std::size_t count) const;
+
   std::size_t size() const noexcept { return size_; }
   // Calls visit(row) for every live row, by row number.
   template <class Visit>
@@ -123,7 +129,7 @@ class RowStore {
   std::size_t record_bytes_;
   unsigned shift_;
   std::uint32_t mask_;
-  Arena arena_;
+  std::unique_ptr<SlabMemory> memory_;
   Array<Slab> slabs_;
   std::vector<Rung> rungs_;
   std::size_t size_ = 0;

@@ -96,6 +96,7 @@ void Table::read_rows(UniqueKeys& unique, const StepTime* now) const {
 }
 
 void Table::read(UniqueKeys& unique, const StepTime* now) const {
+  rows_.reach(unique.hashes.data(), unique.count);
   ensure(unique.rows, unique.count);
   ensure(unique.values, unique.count * dim());
   unique.created.clear();
