@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,8 @@ STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365
 def upper_bound(differences: Sequence[float]) -> float:
     """The upper end of the 95 % interval of the mean of paired differences, at most ten of them."""
     spread = statistics.stdev(differences) if len(differences) > 1 else float("inf")
-    return statistics.mean(differences) + STUDENT.get(len(differences) - 1, 2.262) * spread / len(differences) ** 0.5
+    error = spread / math.sqrt(len(differences))
+    return statistics.mean(differences) + STUDENT.get(len(differences) - 1, 2.262) * error
 
 
 @dataclass
