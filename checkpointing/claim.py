@@ -121,4 +121,5 @@ def _claim_after(newest: Manifest | None, model: str, identity: str, clock: Cloc
         gate=Gate(servable=False, reasons=("claim",)),
         environment={},
         created_ts=clock.now_ms(),
+        obeyed=0 if newest is None else newest.obeyed,
     )

@@ -51,6 +51,8 @@ class Content:
             begin from ``base_ref`` instead of the last version.
         base_ref: Only for a revert: the version whose state the learner has restored, and from which the rest is a
             delta.
+        obeyed: The newest decision that the state follows.
+        quarantined: Only for a revert: the samples that it leaves unlearned, as runs of offsets.
     """
 
     tables: Sequence[TableRows] = ()
@@ -74,6 +76,8 @@ class Content:
     feature_spec_hash: str = ""
     kind: Literal["delta", "heartbeat", "revert"] = "delta"
     base_ref: int | None = None
+    obeyed: int = 0
+    quarantined: Sequence[Run] = ()
 
 
 @dataclass(frozen=True)

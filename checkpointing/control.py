@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Final, Literal, Self
 
@@ -16,11 +17,18 @@ from infra.clock import Clock, new_uuid
 from infra.errors import Corrupt, Invalid, Unavailable
 from infra.object_store import AlreadyExists, NotFound, ObjectStore
 
-DecisionKind = Literal["pin", "unpin", "promote", "pause", "resume", "revert-learner"]
+DecisionKind = Literal["pin", "unpin", "promote", "pause", "resume", "revert-learner", "forget"]
 OF_A_VERSION: Final = frozenset({"pin", "promote", "revert-learner"})
 MOST_RACES: Final = 50
 # How often a watch looks; replicas obey within a second.
 CONTROL_EVERY_S: Final = 0.5
+
+
+class RowKey(Part):
+    """A row of some table by its key, whether or not there is one."""
+
+    table: str
+    key: Int64
 
 
 class Decision(Part):
@@ -31,7 +39,8 @@ class Decision(Part):
         model: Name of the model.
         number: The number in the object's name.
         kind: What was decided.
-        version: Which version it is about; None for unpin, pause and resume.
+        version: Which version it is about; None for unpin, pause, resume and forget.
+        keys: What is to be forgotten; only for forget.
         who: Who decided.
         why: The reason, in that person's words.
         decided_ts: Milliseconds, by the clock of the machine where it was entered.
@@ -43,6 +52,7 @@ class Decision(Part):
     number: Number
     kind: DecisionKind
     version: Number | None
+    keys: tuple[RowKey, ...] = ()
     who: Annotated[str, Field(min_length=1)]
     why: str
     decided_ts: Int64
@@ -52,6 +62,8 @@ class Decision(Part):
     def _is_about_a_version(self) -> Self:
         if (self.version is not None) != (self.kind in OF_A_VERSION):
             raise ValueError(f"version is {self.version} in a {self.kind}")
+        if bool(self.keys) != (self.kind == "forget"):
+            raise ValueError(f"{len(self.keys)} keys in a {self.kind}")
         return self
 
     @classmethod
@@ -68,22 +80,38 @@ class Decisions:
         pin: Replicas answer from its version; None where they follow the newest.
         pause: The learner does not poll; None where it does.
         promoted: Versions that are servable though the gate refused them.
-        revert: The newest wish that the learner go back; the learner remembers by its number which it has obeyed.
+        revert: The newest wish that the learner go back; each version says by number which were obeyed.
+        forgotten: The wishes that rows be forgotten, oldest first; they hold for ever.
+        number: Of the newest entry; 0 without any.
     """
 
     pin: Decision | None = None
     pause: Decision | None = None
     promoted: frozenset[int] = frozenset()
     revert: Decision | None = None
+    forgotten: tuple[Decision, ...] = ()
+    number: int = 0
 
     def after(self, entry: Decision) -> Decisions:
         """What holds once ``entry`` is in the log, too."""
+        return replace(self._after(entry), number=entry.number)
+
+    def forgotten_keys(self, obeyed: int) -> dict[str, list[int]]:
+        """The keys to be forgotten by table, as of the entry ``obeyed``."""
+        keys: dict[str, list[int]] = {}
+        for row in (row for entry in self.forgotten if entry.number <= obeyed for row in entry.keys):
+            keys.setdefault(row.table, []).append(row.key)
+        return keys
+
+    def _after(self, entry: Decision) -> Decisions:
         if entry.kind in ("pin", "unpin"):
             return replace(self, pin=entry if entry.kind == "pin" else None)
         if entry.kind in ("pause", "resume"):
             return replace(self, pause=entry if entry.kind == "pause" else None)
         if entry.kind == "promote":
             return replace(self, promoted=self.promoted | {entry.version or 0})
+        if entry.kind == "forget":
+            return replace(self, forgotten=(*self.forgotten, entry))
         return replace(self, revert=entry)
 
 
@@ -120,7 +148,16 @@ class ControlLog:
             found.append(self._taken(entry))
         return found
 
-    def append(self, kind: DecisionKind, *, who: str, why: str, clock: Clock, version: int | None = None) -> Decision:
+    def append(
+        self,
+        kind: DecisionKind,
+        *,
+        who: str,
+        why: str,
+        clock: Clock,
+        version: int | None = None,
+        keys: Sequence[RowKey] = (),
+    ) -> Decision:
         """Enters a decision after all others; it holds once this returns.
 
         Args:
@@ -129,6 +166,7 @@ class ControlLog:
             why: The reason.
             clock: For the time of the entry.
             version: Which version it is about.
+            keys: Which rows it is about.
 
         Raises:
             Unavailable: The store does not answer; look at the log before repeating it.
@@ -141,6 +179,7 @@ class ControlLog:
                 number=self.entries + 1,
                 kind=kind,
                 version=version,
+                keys=tuple(keys),
                 who=who,
                 why=why,
                 decided_ts=clock.now_ms(),

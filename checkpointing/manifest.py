@@ -108,6 +108,8 @@ class Manifest(Part):
     gate: Gate
     environment: JsonObject
     created_ts: Int64
+    obeyed: Count = 0
+    quarantined: tuple[tuple[Count, Count, Count], ...] = ()
 
     @model_validator(mode="after")
     def _place_in_the_line(self) -> Self:
@@ -122,8 +124,10 @@ class Manifest(Part):
         places = [(p.topic, p.partition) for p in self.positions]
         if len(set(places)) != len(places):
             raise ValueError("a partition occurs twice in positions")
-        if any(begin > end for batch in self.batches for _, begin, end in batch):
-            raise ValueError("a run in batches ends before it begins")
+        if any(begin > end for batch in (*self.batches, self.quarantined) for _, begin, end in batch):
+            raise ValueError("a run in batches or quarantined ends before it begins")
+        if self.quarantined and self.kind != "revert":
+            raise ValueError(f"a {self.kind} puts samples into quarantine; only a revert does")
         return self
 
     @model_validator(mode="after")

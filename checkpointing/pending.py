@@ -104,6 +104,8 @@ def _draft(content: Content, last: Manifest, attempt: str, packs: list[Packed]) 
             gate=Gate(servable=False, reasons=("heartbeat",)) if heartbeat else content.gate,
             environment=plain_json(content.environment, what="environment"),
             created_ts=0,
+            obeyed=content.obeyed,
+            quarantined=tuple((int(p), int(a), int(b)) for p, a, b in content.quarantined),
         )
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -13,11 +13,15 @@ from checkpointing.manifest import Manifest
 FILE = Path(__file__).with_name("manifest.schema.json")
 
 
+# Fields that manifests of format 2 had not from the beginning; absent means 0, or none.
+LATER: Final = frozenset({"obeyed", "quarantined"})
+
+
 def manifest_schema() -> dict[str, Any]:
-    """JSON Schema 2020-12 of what a writer of format 1 writes; all fields are required."""
+    """JSON Schema 2020-12 of what a writer writes; all fields are required but those that came later."""
     schema = Manifest.model_json_schema(mode="serialization")
     schema["properties"]["sha256"] = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
-    schema["required"].append("sha256")
+    schema["required"] = [name for name in schema["required"] if name not in LATER] + ["sha256"]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,

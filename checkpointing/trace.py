@@ -28,6 +28,7 @@ class RowState:
     Attributes:
         version: The version, or that of a base that holds the row from before.
         table: Its table.
+        key: Its key.
         in_base: Whether a base says so, and the version that wrote it is not known any more.
         values: float32 [dim]; None where the version deleted the row.
         frequency: Occurrences trained until then.
@@ -36,6 +37,7 @@ class RowState:
 
     version: int
     table: str
+    key: int
     in_base: bool
     values: NDArray[np.float32] | None
     frequency: int
@@ -65,12 +67,13 @@ def row_history(store: ObjectStore, model: str, version: int, key: int, clock: C
 
 def _find(rows: TableRows, key: int, version: int, in_base: bool) -> RowState | None:
     if key in rows.tombstones:
-        return RowState(version, rows.table, in_base, None, 0, 0)
+        return RowState(version, rows.table, key, in_base, None, 0, 0)
     (at,) = np.nonzero(rows.keys == key)
     if not len(at):
         return None
     row = int(at[0])
-    return RowState(version, rows.table, in_base, rows.values[row], int(rows.frequency[row]), int(rows.last_seen[row]))
+    seen = int(rows.frequency[row]), int(rows.last_seen[row])
+    return RowState(version, rows.table, key, in_base, rows.values[row], *seen)
 
 
 @dataclass(frozen=True)

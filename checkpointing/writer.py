@@ -173,6 +173,7 @@ class Writer:
                 learned_through=last.learned_through,
                 newest_known_ts=last.newest_known_ts,
                 feature_spec_hash=last.feature_spec_hash,
+                obeyed=last.obeyed,
             )
         )
 

@@ -19,6 +19,7 @@ from dashboard.strip import Happening, Watcher
 from dashboard.targets import Answer
 from dashboard.verdict import Facts, judge
 from dashboard.versions import VersionLog, committed_ms, row, sample_positions
+from infra.clock import iso
 from infra.spec import Pipeline
 from streaming import topics
 
@@ -196,10 +197,27 @@ class Board:
                 silent_ms=max(0, now_ms - committed_ms(newest)) if newest else 0,
                 silence_ms=HEARTBEATS_MISSED * self._pipeline.learner.heartbeat_interval.ms,
                 refused="; ".join(refused.gate.reasons) or "no reason given" if refused else "",
+                decided=self._decided(replicas),
                 job_state=str(join.status.get("job_state") or "") if join and join.up else "",
             )
         )
         return {"kind": verdict.kind, "word": verdict.word, "why": verdict.why}
+
+    def _decided(self, replicas: Sequence[Answer]) -> list[str]:
+        """The decisions that the processes say they obey, each once."""
+        found: dict[str, None] = {}
+        learner = self._of_role("learner")
+        if learner is not None and learner.up and isinstance(learner.status.get("held"), str):
+            found[f"Learning waits: {learner.status['held']}"] = None
+        for replica in replicas:
+            pin = replica.status.get("pinned") if replica.up else None
+            if isinstance(pin, dict):
+                why = f": {pin['why']}" if pin.get("why") else ""
+                since = iso(_number(pin.get("since_ts")))
+                found[f"Replicas are pinned to version {pin.get('version')} by {pin.get('by')} since {since}{why}"] = (
+                    None
+                )
+        return list(found)
 
     def _waiting(self, replicas: Sequence[Answer]) -> str:
         if self._left:

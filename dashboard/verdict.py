@@ -27,6 +27,7 @@ class Facts:
         silent_ms: Time since the newest version.
         silence_ms: How long that may be, with heartbeats.
         refused: Why the newest version was refused by the gate; empty when it was not.
+        decided: What people decided that holds: who, since when, why.
         job_state: State of the join's job, empty where unknown.
     """
 
@@ -42,6 +43,7 @@ class Facts:
     silent_ms: int = 0
     silence_ms: int = 30_000
     refused: str = ""
+    decided: Sequence[str] = ()
     job_state: str = ""
 
 
@@ -81,4 +83,5 @@ def _trouble(facts: Facts) -> str:
         found.append(f"No version for {facts.silent_ms // 1000} s: the learner does not commit.")
     if facts.refused:
         found.append(f"The newest version is refused: {facts.refused}.")
+    found += [f"{decision}." for decision in facts.decided]
     return " ".join(found)

@@ -160,9 +160,19 @@ TABLE: Final[tuple[Metric, ...]] = (
     Metric(
         "learner", "springtide_learner_refused_total", "counter", "1", "Versions that the gate refused.", ("reason",)
     ),
-    Metric("learner", "springtide_learner_log_loss", "gauge", "1", "Progressive log loss, newest closed bucket."),
-    Metric("learner", "springtide_learner_auc", "gauge", "1", "Progressive AUC, newest closed bucket."),
-    Metric("learner", "springtide_learner_calibration", "gauge", "1", "Sum of predictions over sum of labels."),
+    Metric("learner", "springtide_learner_held", "gauge", "1", "1 while a decision keeps the learner from polling."),
+    Metric("learner", "springtide_learner_reverts_total", "counter", "1", "Returns to an earlier version."),
+    *(
+        Metric(
+            "learner", f"springtide_learner_{name}", "gauge", "1", f"{told}, newest closed bucket.", ("label", "slice")
+        )
+        for name, told in (
+            ("log_loss", "Progressive log loss"),
+            ("normalized_entropy", "Log loss over the entropy of the label's mean rate"),
+            ("auc", "Progressive AUC"),
+            ("calibration", "Sum of predictions over sum of labels"),
+        )
+    ),
     Metric("learner", "springtide_table_rows", "gauge", "1", "Rows held.", ("table",)),
     Metric("learner", "springtide_table_memory_bytes", "gauge", "bytes", "Memory of a table.", ("table",)),
     Metric(

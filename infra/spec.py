@@ -16,6 +16,7 @@ from infra.spec_checks import (
     learner_findings,
     registry_findings,
     schema_findings,
+    slice_findings,
     store_findings,
     window_findings,
 )
@@ -28,6 +29,7 @@ from infra.spec_feature import (
     KeyedFeature,
     NumberFeature,
 )
+from infra.spec_gate import Gate
 from infra.spec_model import Loss, ModelName, Widths, loss_findings, unused_settings
 from infra.spec_part import FieldName, FieldType, Name, Part, Secret, Span, refuse
 from infra.spec_table import (
@@ -58,6 +60,7 @@ __all__ = [
     "Feedback",
     "FieldName",
     "FieldType",
+    "Gate",
     "IdFeature",
     "Impressions",
     "Initializer",
@@ -155,6 +158,8 @@ class Learner(Part):
     threads: int = Field(default=1, ge=1)
     sample_id_window: Span = Duration("1h")
     quality_bucket: Span = Duration("10s")
+    # Columns of few values, by each of which quality is told, too.
+    quality_slices: tuple[FieldName, ...] = Field(default=(), max_length=8)
     host: str = "127.0.0.1"
     port: int = Field(default=8600, ge=0, le=65535)
 
@@ -238,6 +243,7 @@ class Pipeline(Part):
     tables: tuple[Table, ...] = ()
     model: Model = Model()
     learner: Learner = Learner()
+    gate: Gate = Gate()
     store: Store
     serving: Serving = Serving()
     dashboard: Dashboard = Dashboard()
@@ -247,12 +253,14 @@ class Pipeline(Part):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         parts = _parts(self)
+        slices = slice_findings(parts, self.learner.quality_slices)
         refuse(
             [
                 *findings(parts),
                 *window_findings(parts, self.join),
                 *schema_findings(self.events, self.schema_registry),
                 *loss_findings(self.model.loss, self.join),
+                *slices,
             ]
         )
         return self

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -262,6 +262,16 @@ def learner_findings(learner: Learner) -> Iterator[Finding]:
     if learner.heartbeat_interval.ms > LONGEST_HEARTBEAT_MS:
         text = "wanted at most 10s: a learner that is silent for 30s is taken over by another"
         yield ("heartbeat_interval",), f"got {learner.heartbeat_interval}, {text}"
+
+
+def slice_findings(parts: Parts, slices: Sequence[str]) -> Iterator[Finding]:
+    """Which columns quality cannot be told by."""
+    fields = {field.name: field.type for field in parts.valid_fields.values()}
+    for index, name in enumerate(slices):
+        if fields.get(name, "list") not in ("string", "integer", "boolean"):
+            wanted = [known for known, kind in fields.items() if kind in ("string", "integer", "boolean")]
+            text = f"`{name}` is no column of single values; wanted one of {', '.join(wanted) or 'none'}"
+            yield ("learner", "quality_slices", index), text
 
 
 def store_findings(store: Store) -> Iterator[Finding]:

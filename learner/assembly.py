@@ -12,12 +12,16 @@ from kernels.features import FeatureEncoder, RunningStatistics
 from kernels.sample_window import SampleIdWindow
 from kernels.tables import EmbeddingTables
 from learner.decode import SampleDecoder
+from learner.gate import QualityGate, Stream
 from learner.models import IdBlock, Layout, build_model
 from learner.preparation import Timer
 from learner.progress import ProgressiveMetrics
+from learner.reference import Reference
+from learner.scoring import Scorer
 from learner.step import TrainingStep
 from learner.tensorflow_setup import configure, environment
 from learner.trainer import Trainer
+from learner.witness import Witness
 from streaming.sample import label, sample_schema
 
 
@@ -56,9 +60,29 @@ def build_trainer(
             pipeline.model.loss,
             pipeline.join.keep_negatives,
         ),
-        metrics=ProgressiveMetrics(pipeline.learner.quality_bucket.ms),
+        metrics=ProgressiveMetrics(pipeline.learner.quality_bucket.ms, labels, pipeline.learner.quality_slices),
         timer=timer,
         staleness=pipeline.learner.staleness,
+    )
+
+
+def build_gate(pipeline: spec.Pipeline, trainer: Trainer) -> QualityGate:
+    """The gate for versions of ``trainer``, which from now on keeps its newest samples for it."""
+    tables, step, labels = trainer.tables, trainer.step, label_columns(pipeline)
+    stream = Stream(
+        labels=tuple(labels),
+        columns=trainer.encoder.sources,
+        bucket_ms=pipeline.learner.quality_bucket.ms,
+        window_ms=pipeline.join.window.ms,
+        mode=pipeline.join.labels,
+    )
+    trainer.witness = Witness(pipeline.gate.samples, stream.columns, len(labels), stream.window_ms)
+    scorer = Scorer(step, tables.stride, len(labels))
+    return QualityGate(
+        settings=pipeline.gate,
+        stream=stream,
+        reference=Reference(tables, scorer, pipeline.gate.memory.bytes),
+        trainable=step.trainable_names,
     )
 
 

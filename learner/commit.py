@@ -20,6 +20,8 @@ from infra.logs import logger
 from kernels.rows import TableRows
 from learner.facts import Facts
 from learner.gate import QualityGate
+from learner.revert import Reverted
+from learner.witness import Evidence
 
 _log = logger()
 
@@ -43,6 +45,10 @@ class Capture:
         facts: What the manifest says about the samples.
         metrics: Progressive metrics, increments.
         losses_finite: Whether every loss since the last capture was a number.
+        evidence: What the gate gets to see of the samples since the last capture.
+        promoted: Versions that a person let pass.
+        obeyed: The newest decision that this state follows.
+        reverted: What it begins anew from; None where it follows the last version.
     """
 
     tables: Sequence[TableRows]
@@ -54,6 +60,10 @@ class Capture:
     facts: Facts
     metrics: dict[str, Any]
     losses_finite: bool
+    evidence: Evidence | None = None
+    promoted: frozenset[int] = frozenset()
+    obeyed: int = 0
+    reverted: Reverted | None = None
 
 
 @dataclass
@@ -206,18 +216,26 @@ class Committer:
                 if self._unavailable is not None:
                     _log.info("commit_resumed", version=manifest.version)
                 self._unavailable = None
+                if content is not None:
+                    self._gate.committed(manifest)
                 return manifest
 
     def _content(self, capture: Capture) -> Content:
-        gate = self._gate.judge(capture.tables, capture.dense, capture.losses_finite)
+        reverted = capture.reverted
+        if reverted is None:
+            gate = self._gate.judge(
+                capture.tables, capture.dense, capture.losses_finite, capture.evidence, capture.promoted
+            )
+        else:
+            gate = reverted.gate
         if not gate.servable:
             _log.warning("version_refused", version=self._writer.version + 1, reasons=list(gate.reasons))
-        graph, self._graph = self._graph, None
+        graph, self._graph = self._graph or (None if reverted is None else reverted.graph), None
         facts = capture.facts
         return Content(
             tables=capture.tables,
             dense=capture.dense,
-            dense_optimizer=capture.dense_optimizer,
+            dense_optimizer=capture.dense_optimizer | self._gate.state(),
             statistics=capture.statistics,
             sample_ids=capture.sample_ids,
             positions=capture.positions,
@@ -233,4 +251,8 @@ class Committer:
             graph=graph,
             precision=self._constants.precision,
             feature_spec_hash=self._constants.feature_spec_hash,
+            kind="delta" if reverted is None else "revert",
+            base_ref=None if reverted is None else reverted.base,
+            obeyed=capture.obeyed,
+            quarantined=() if reverted is None else reverted.quarantined,
         )

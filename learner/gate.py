@@ -1,30 +1,136 @@
-"""Decides before a commit whether replicas may switch to it; must not know the store or the stream."""
+"""Decides before a commit whether replicas may switch to it; must not know the store or how samples are learned."""
 
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from checkpointing.manifest import Gate
+from checkpointing.content import Delta
+from checkpointing.manifest import Gate, Manifest
+from infra import spec
+from infra.logs import logger
 from kernels.rows import TableRows
+from learner import checks
+from learner.gate_memory import Memory, NamedArrays
+from learner.reference import Reference
+from learner.witness import Chunk, Evidence, Seen
+
+_log = logger()
 
 
-class QualityGate:
-    """Refuses versions whose accumulated state holds a number that is none.
+@dataclass(frozen=True)
+class Stream:
+    """What the gate must know of the samples' making.
 
-    A replica takes over everything since the last servable version, so a row that went bad in a refused version bars
-    every later one until that row is finite again or gone.
+    Args:
+        labels: The label columns.
+        columns: The features' columns.
+        bucket_ms: Width of a bucket of event time.
+        window_ms: How long feedback is waited for.
+        mode: When a label becomes a sample.
     """
 
-    def __init__(self) -> None:
+    labels: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    bucket_ms: int = 10_000
+    window_ms: int = 600_000
+    mode: Literal["after_window", "aligned", "immediate"] = "after_window"
+
+
+@dataclass
+class _Held:
+    """One version since the last servable one; replicas get it with the next that is."""
+
+    tables: Sequence[TableRows]
+    dense: Mapping[str, npt.NDArray[Any]]
+    seen: Seen
+    chunks: tuple[Chunk, ...] = ()
+    version: int = 0
+
+
+@dataclass
+class QualityGate:
+    """Refuses versions that would carry something broken to the replicas.
+
+    A replica takes over everything since the last servable version, so all of that is judged each time: numbers that
+    are none, growth of weights and rows, log loss and calibration against the last servable version on the same
+    samples, label rates, and whether the features' columns are there.
+
+    Args:
+        settings: The bounds.
+        stream: How samples are made.
+        reference: Scores with the last servable version; None: nothing is scored.
+        trainable: Names of the dense weights that are learned; the others may be of any size.
+    """
+
+    settings: spec.Gate = field(default_factory=spec.Gate)
+    stream: Stream = field(default_factory=Stream)
+    reference: Reference | None = None
+    trainable: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
         self._broken_rows: dict[str, set[int]] = {}
+        self._held: list[_Held] = []
+        self._dense_square = 0.0
+        self._restored_to = 0
+        self.memory = Memory(len(self.stream.labels), len(self.stream.columns))
+
+    @property
+    def given_up(self) -> int | None:
+        """The version to go back to after too many refusals; None while there are fewer."""
+        most = self.settings.revert_after
+        if most is None or not self.memory.servable or self.memory.refusals < most:
+            return None
+        return self.memory.servable
+
+    def begin(self, servable: int) -> None:
+        """A restore begins from nothing; ``servable`` is the newest servable version on its way, 0 without any."""
+        self._broken_rows.clear()
+        self._held.clear()
+        self._restored_to = servable
+        if self.reference is not None:
+            self.reference.empty()
+
+    def restored(self, delta: Delta) -> None:
+        """A restore passes each version's content, oldest first."""
+        for rows in delta.tables:
+            self.note(rows)
+        if delta.source.version <= self._restored_to:
+            self._move_on(delta.tables, delta.dense)
+        else:
+            nothing = Seen.nothing(self.memory.labels, self.memory.columns)
+            self._held.append(_Held(delta.tables, delta.dense, nothing, version=delta.source.version))
+
+    def ended(self, state: Mapping[str, npt.NDArray[Any]], servable: int) -> None:
+        """A restore has ended; ``state`` holds what :meth:`state` gave then."""
+        self.memory.load(state)
+        self.memory.servable = servable
+
+    def state(self) -> NamedArrays:
+        """What a later gate needs to go on, by name."""
+        return self.memory.to_arrays()
+
+    def reverted(self) -> None:
+        """The learner went back to the version restored last; what came since is gone."""
+        self.memory.forget_since()
+
+    def witnesses(self, newest: tuple[Chunk, ...]) -> tuple[Chunk, ...]:
+        """The samples to score: the newest, behind those of the first version that was refused since the last pass."""
+        first = next((version.chunks for version in self._held if version.chunks), ())
+        return (*first, *newest)
 
     def judge(
-        self, tables: Sequence[TableRows], dense: Mapping[str, npt.NDArray[Any]], log_loss_is_finite: bool
+        self,
+        tables: Sequence[TableRows],
+        dense: Mapping[str, npt.NDArray[Any]],
+        log_loss_is_finite: bool,
+        evidence: Evidence | None = None,
+        promoted: Collection[int] = (),
     ) -> Gate:
         """Judges the state that a commit would lead to.
 
@@ -32,20 +138,30 @@ class QualityGate:
             tables: The rows that changed.
             dense: All dense weights.
             log_loss_is_finite: Whether every loss since the last capture was a number.
+            evidence: The samples since the last capture; None: only numbers are judged.
+            promoted: Versions that a person let pass.
         """
-        reasons = []
-        for name, weight in dense.items():
-            broken = int(np.count_nonzero(~np.isfinite(weight)))
-            if broken:
-                reasons.append(f"dense weight `{name}`: {broken} of {weight.size} values are not finite")
-        for rows in tables:
-            self.note(rows)
-        reasons += [
-            f"table `{table}`: {len(keys)} rows are not finite" for table, keys in self._broken_rows.items() if keys
-        ]
-        if not log_loss_is_finite:
-            reasons.append("the log loss of a batch is not finite")
+        self._accept_promoted(promoted)
+        memory = self.memory
+        seen = Seen.nothing(memory.labels, memory.columns) if evidence is None else evidence.seen
+        held = _Held(tables, dense, seen, () if evidence is None else evidence.chunks)
+        reasons = [*self._not_finite(tables, dense, log_loss_is_finite), *self._sizes(tables, dense)]
+        if evidence is not None:
+            self._count(evidence)
+            reasons += [*self._scores(evidence), *self._labels(), *self._coverage()]
+        self._held.append(held)
+        if reasons:
+            memory.refusals += bool(seen.samples)
+        else:
+            self._pass(self._held)
         return Gate(servable=not reasons, reasons=tuple(reasons))
+
+    def committed(self, manifest: Manifest) -> None:
+        """The version judged last has its number."""
+        if manifest.gate.servable:
+            self.memory.servable = manifest.version
+        elif self._held:
+            self._held[-1].version = manifest.version
 
     def note(self, rows: TableRows) -> None:
         """Remembers which rows are not finite; a restore passes each version's rows, oldest first."""
@@ -55,3 +171,143 @@ class QualityGate:
             known.difference_update(rows.keys[finite].tolist(), rows.tombstones.tolist())
         if not finite.all():
             known.update(rows.keys[~finite].tolist())
+
+    def _pass(self, held: list[_Held]) -> None:
+        """All of ``held`` goes to the replicas; what comes is compared with it."""
+        memory = self.memory
+        for version in held:
+            self._move_on(version.tables, version.dense)
+        memory.accept(self.stream.bucket_ms, self.stream.window_ms)
+        held.clear()
+
+    def _accept_promoted(self, promoted: Collection[int]) -> None:
+        """What a person let pass is the new normal."""
+        places = [place for place, version in enumerate(self._held) if version.version in promoted]
+        if not places:
+            return
+        accepted, self._held = self._held[: places[-1] + 1], self._held[places[-1] + 1 :]
+        memory = self.memory
+        memory.servable = accepted[-1].version
+        memory.normal = Seen.nothing(memory.labels, memory.columns)
+        memory.closed[:] = 0
+        rest = Seen.nothing(memory.labels, memory.columns)
+        for version in self._held:
+            rest = rest.plus(version.seen)
+        self._pass(accepted)
+        memory.since = rest
+        _log.info("gate_overridden", version=memory.servable)
+
+    def _move_on(self, tables: Sequence[TableRows], dense: Mapping[str, npt.NDArray[Any]]) -> None:
+        if dense:
+            self._dense_square = self._square(dense)
+        if self.reference is not None:
+            self.reference.take(tables, dense)
+
+    def _count(self, evidence: Evidence) -> None:
+        memory = self.memory
+        memory.since = memory.since.plus(evidence.seen)
+        if evidence.known_ms is None:
+            return
+        memory.newest_ms = max(memory.newest_ms or 0, evidence.known_ms)
+        if memory.closed_through is None:
+            # Impressions from before the first sample may have been answered before it.
+            memory.closed_through = evidence.known_ms
+        for start, (samples, positives) in evidence.buckets.items():
+            if start >= memory.closed_through:
+                bucket = memory.buckets.setdefault(start, np.zeros(2))
+                bucket += (samples, positives)
+
+    def _not_finite(
+        self, tables: Sequence[TableRows], dense: Mapping[str, npt.NDArray[Any]], log_loss_is_finite: bool
+    ) -> Iterator[str]:
+        for name, weight in dense.items():
+            broken = int(np.count_nonzero(~np.isfinite(weight)))
+            if broken:
+                yield f"not finite: {broken} of {weight.size} values of dense weight `{name}`"
+        for rows in tables:
+            self.note(rows)
+        for table, keys in self._broken_rows.items():
+            if keys:
+                yield f"not finite: {len(keys)} rows of table `{table}`"
+        if not log_loss_is_finite:
+            yield "not finite: the log loss of a batch"
+
+    def _square(self, dense: Mapping[str, npt.NDArray[Any]]) -> float:
+        weights = [np.asarray(weight, np.float64) for name, weight in dense.items() if name in self.trainable]
+        values = sum(weight.size for weight in weights)
+        return sum(float(np.square(weight).sum()) for weight in weights) / values if values else 0.0
+
+    def _sizes(self, tables: Sequence[TableRows], dense: Mapping[str, npt.NDArray[Any]]) -> Iterator[str]:
+        factor, memory = self.settings.norm, self.memory
+        found = []
+        for rows in tables:
+            if rows.values.size:
+                sums = memory.row_sums.setdefault(rows.table, np.zeros(2))
+                # A square of float32 values may overflow; NaN and infinities are told elsewhere.
+                values = np.nan_to_num(rows.values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+                sums += (float(np.square(values).sum()), values.size)
+        if factor is None:
+            return
+        if self._dense_square:
+            found.append(checks.norm("dense weights", self._square(dense), self._dense_square, factor))
+        for table, (squares, values) in memory.row_sums.items():
+            if values and table in memory.row_squares:
+                found.append(checks.norm(f"table `{table}`", squares / values, memory.row_squares[table], factor))
+        yield from filter(None, found)
+
+    def _scores(self, evidence: Evidence) -> Iterator[str]:
+        settings = self.settings
+        if self.reference is None or (settings.log_loss is None and settings.calibration is None):
+            return
+        scored = self.reference.score(evidence.chunks)
+        if scored is None or not evidence.chunks:
+            return
+        labels = np.concatenate([chunk.labels for chunk in evidence.chunks])
+        by_then = {
+            "before learning": _joined(evidence.chunks, "losses", "predictions"),
+            "now": (evidence.losses, evidence.predictions),
+        }
+        for when, (losses, predictions) in by_then.items():
+            for place, label in enumerate(self.stream.labels):
+                known = ~np.isnan(labels[:, place])
+                mine = (losses[known, place], scored[0][known, place])
+                what = f"{label} {when}"
+                if settings.log_loss is not None:
+                    yield from filter(None, [checks.log_loss(what, *mine, settings.log_loss)])
+                if settings.calibration is not None and np.isfinite(predictions[known, place]).all():
+                    pair = (predictions[known, place], scored[1][known, place])
+                    truth = labels[known, place]
+                    yield from filter(None, [checks.calibration(what, *pair, truth, settings.calibration)])
+
+    def _labels(self) -> Iterator[str]:
+        factor, memory, stream = self.settings.label_rate, self.memory, self.stream
+        if factor is None:
+            return
+        found = []
+        if stream.labels:
+            samples, positives = memory.closed_since(stream.bucket_ms, stream.window_ms)
+            pair = (float(samples), float(positives)), (float(memory.closed[0]), float(memory.closed[1]))
+            found.append(checks.label_rate(f"{stream.labels[0]}, closed buckets,", *pair, factor))
+        # Verdicts alone: how much feedback comes beside them tells of traffic, too. Where all labels wait for the
+        # window, verdicts are all there is; elsewhere clicks that are lost are missing among what is no verdict.
+        aligned, normal = stream.mode == "aligned", memory.normal
+        for recent in memory.recent():
+            for place, label in enumerate(stream.labels):
+                now = float(recent.known[place]), float(recent.positives[place])
+                before = float(normal.known[place]), float(normal.positives[place])
+                found.append(checks.label_rate(label, now, before, factor, falls=aligned))
+        yield from dict.fromkeys(filter(None, found))
+
+    def _coverage(self) -> Iterator[str]:
+        least, normal = self.settings.coverage, self.memory.normal
+        if least is None:
+            return
+        for place, column in enumerate(self.stream.columns):
+            before = normal.samples, float(normal.present[place])
+            now = [(recent.samples, float(recent.present[place])) for recent in self.memory.recent()]
+            found = [reason for each in now if (reason := checks.coverage(column, each, before, least))]
+            yield from found[:1]
+
+
+def _joined(chunks: Sequence[Chunk], *names: str) -> tuple[npt.NDArray[Any], ...]:
+    return tuple(np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in names)

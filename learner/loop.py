@@ -11,18 +11,22 @@ from typing import Final
 import numpy as np
 
 from infra import spec
-from infra.backoff import Backoff, Stopped
+from infra.backoff import Backoff, Stopped, retry
 from infra.clock import Clock
 from infra.errors import Unavailable
 from infra.kafka import Batch, PartitionReader
 from infra.logs import logger
 from learner.commit import Capture, Committer
+from learner.decisions import Orders
+from learner.evidence import gather
 from learner.facts import FactsRecorder
+from learner.gate import QualityGate
 from learner.look_ahead import LookAhead
 from learner.positions import Positions
 from learner.preparation import Ready
 from learner.reporting import Report
 from learner.restore import WINDOW
+from learner.revert import Reversion, Reverted
 from learner.table_state import counts_to_arrays, table_state
 from learner.trainer import Learned, Trainer
 
@@ -53,6 +57,9 @@ class Learner:
         trainer: Learns batches; restored.
         facts: What the next manifest says about them.
         committer: Commits captures.
+        gate: Judges captures; asked whether to go back.
+        reversion: Goes back to an earlier version.
+        orders: What people decided.
         report: Metrics and status.
         clock: Time.
         stop: Ends the loop.
@@ -66,6 +73,9 @@ class Learner:
         trainer: Trainer,
         facts: FactsRecorder,
         committer: Committer,
+        gate: QualityGate,
+        reversion: Reversion,
+        orders: Orders,
         report: Report,
         clock: Clock,
         stop: threading.Event,
@@ -76,6 +86,9 @@ class Learner:
         self._trainer = trainer
         self._facts = facts
         self._committer = committer
+        self._gate = gate
+        self._reversion = reversion
+        self._orders = orders
         self._report = report
         self._clock = clock
         self._stop = stop
@@ -100,12 +113,23 @@ class Learner:
             Unavailable: The last commit did not get through; its samples will be learned again.
         """
         self._report.enter("running")
-        while not self._stop.is_set():
-            self._turn()
-        self._leave()
+        # In the middle of going back there is nothing to leave behind: the next learner obeys.
+        with contextlib.suppress(Stopped):
+            while not self._stop.is_set():
+                self._turn()
+            self._leave()
 
     def _turn(self) -> None:
-        if self._facts.runs < MOST_UNCOMMITTED_RUNS:
+        if self._orders.look() and self._orders.revert is None:
+            self._orders.obey()
+            self._changed |= bool(self._orders.forgotten())
+        wish, hold = self._orders.revert, self._orders.hold
+        back = wish.version if wish is not None else self._gate.given_up
+        if back is not None and not self._committer.busy:
+            self._go_back(back)
+        elif back is not None or hold is not None:
+            self._clock.wait(self._stop, POLL_TIMEOUT_S)
+        elif self._facts.runs < MOST_UNCOMMITTED_RUNS:
             ready = self._ahead.next()
             if ready is not None:
                 self._learn(ready)
@@ -167,6 +191,7 @@ class Learner:
             self._reported = now
             self._report.behind(self._reader.behind())
             trouble = self._committer.unavailable or self._kafka.cause
+            self._report.hold(self._orders.hold)
             self._report.enter("running" if trouble is None else "waiting", None if trouble is None else str(trouble))
 
     def _commit_if_due(self) -> None:
@@ -180,15 +205,37 @@ class Learner:
             self._captured = self._clock.monotonic()
             self._committer.heartbeat()
 
-    def _capture(self) -> None:
+    def _go_back(self, version: int) -> None:
+        """Restores ``version`` and commits that the line goes on from there, at the present positions."""
+        self._collect()
+        self._report.enter("reverting", f"going back to version {version}")
+        state = self._reversion.to(version)
+        self._orders.obey()
+        manifest = state.manifest
+        self._facts = FactsRecorder(self._clock, manifest.learned_through, manifest.newest_known_ts)
+        self._gate.reverted()
+        self._losses_finite = True
+        if state.version != version:  # it could not be had: on from what is committed, as after a restart
+            self._ahead.forget()
+            retry(lambda: self._positions.start(state.positions), "find the topic", clock=self._clock, stop=self._stop)
+            return
+        reverted = self._reversion.reverted(state, self._positions.current(), self._orders.decisions.promoted)
+        _log.warning("reverted", version=version, quarantined=reverted.quarantined)
+        self._report.reverted()
+        self._capture(reverted)
+
+    def _capture(self, reverted: Reverted | None = None) -> None:
         began = self._clock.monotonic()
         trainer = self._trainer
         trainer.drain()
+        trainer.forget(self._orders.forgotten())
         metrics = trainer.metrics.take()
+        dense = trainer.step.dense()
+        evidence = gather(trainer, self._gate, dense, metrics)
         rows = trainer.tables.capture()
         capture = Capture(
             tables=rows,
-            dense=trainer.step.dense(),
+            dense=dense,
             dense_optimizer=trainer.step.own_state() | table_state(trainer.tables),
             statistics=trainer.statistics.state(),
             sample_ids={WINDOW: np.ascontiguousarray(trainer.window.capture()), **counts_to_arrays(rows)},
@@ -196,6 +243,10 @@ class Learner:
             facts=self._facts.take(),
             metrics=metrics,
             losses_finite=self._losses_finite,
+            evidence=evidence,
+            promoted=self._orders.decisions.promoted,
+            obeyed=self._orders.obeyed,
+            reverted=reverted,
         )
         self._losses_finite = True
         self._changed = False

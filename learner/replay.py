@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from checkpointing.content import Run
+from checkpointing.control import ControlLog
 from checkpointing.history import ahead, ancestors, read_manifest
 from checkpointing.manifest import Manifest
 from infra.clock import Clock
@@ -146,6 +147,8 @@ def replay(
         Corrupt: A manifest is wrong, or the topic no longer holds its messages.
     """
     numbers, first = _way(store, model, version, after)
+    control = ControlLog(store, model)
+    control.poll()
     runs = RunReader(reader, first, clock)
     # Read once more instead of kept: batches are most of a manifest, and a day has 86,400 of them.
     for manifest in ahead(lambda number: read_manifest(store, model, number), numbers):
@@ -157,6 +160,7 @@ def replay(
             learnt.batches += 1
             learnt.samples += learned.trained
         trainer.drain()
+        trainer.forget(control.decisions.forgotten_keys(manifest.obeyed))
         learnt.metrics = trainer.metrics.take()
         # What a commit would take along; nobody does here, and it must not pile up.
         trainer.window.capture()

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -29,15 +29,20 @@ class Report:
         clock: Wall clock and stopwatch.
         bucket_ms: Width of a quality bucket.
         window_ms: How long after its end a bucket still gets verdicts.
+        labels: The label columns.
     """
 
-    def __init__(self, model: str, metrics: Metrics, clock: Clock, bucket_ms: int, window_ms: int) -> None:
+    def __init__(
+        self, model: str, metrics: Metrics, clock: Clock, bucket_ms: int, window_ms: int, labels: Sequence[str]
+    ) -> None:
         self._model = model
         self._metrics = metrics
         self._clock = clock
         self._bucket_ms = bucket_ms
         self._window_ms = window_ms
-        self._quality: dict[int, Quality] = {}
+        self._labels = tuple(labels)
+        # By label and slice, then by the start of a bucket.
+        self._quality: dict[tuple[str, str], dict[int, Quality]] = {}
         self._newest_event_ms = 0
         self.state = "starting"
         self.reason: str | None = "starting"
@@ -48,6 +53,16 @@ class Report:
         self.duplicates_total = 0
         self.rejected_total = 0
         self.memory_bytes = 0
+        self.held: str | None = None
+
+    def hold(self, why: str | None) -> None:
+        """Notes by whose decision the learner does not poll; None where it does."""
+        self.held = why
+        self._metrics.set("springtide_learner_held", why is not None)
+
+    def reverted(self) -> None:
+        """Counts that the learner went back to an earlier version."""
+        self._metrics.inc("springtide_learner_reverts_total")
 
     def enter(self, state: str, reason: str | None = None) -> None:
         """Says what the process is doing; ``reason`` is why it is not ready, None when it is."""
@@ -62,6 +77,7 @@ class Report:
             "version": self.version,
             "epoch": self.epoch,
             "state": self.state,
+            "held": self.held,
             "behind_records": self.behind_records,
             "samples_total": self.samples_total,
             "duplicates_total": self.duplicates_total,
@@ -108,16 +124,29 @@ class Report:
         for table, count in rows.items():
             metrics.set("springtide_table_rows", count, table=table)
         for start, bucket in increments.items():
-            self._quality.setdefault(int(start), Quality()).add(Quality.from_json(bucket))
-        for oldest in sorted(self._quality)[:-_BUCKETS_KEPT]:
-            del self._quality[oldest]
-        closed = [s for s in self._quality if s + self._bucket_ms + self._window_ms <= self._newest_event_ms]
-        if closed:
-            quality = self._quality[max(closed)]
-            for name in ("log_loss", "auc", "calibration"):
-                value = getattr(quality, name)
-                if value is not None:
-                    metrics.set(f"springtide_learner_{name}", value)
+            for of, sums in self._parts(bucket):
+                buckets = self._quality.setdefault(of, {})
+                buckets.setdefault(int(start), Quality()).add(Quality.from_json(sums))
+        for (label, part), buckets in self._quality.items():
+            for oldest in sorted(buckets)[:-_BUCKETS_KEPT]:
+                del buckets[oldest]
+            closed = [s for s in buckets if s + self._bucket_ms + self._window_ms <= self._newest_event_ms]
+            if closed:
+                quality = buckets[max(closed)]
+                for name in ("log_loss", "normalized_entropy", "auc", "calibration"):
+                    value = getattr(quality, name)
+                    if value is not None:
+                        metrics.set(f"springtide_learner_{name}", value, label=label, slice=part)
+
+    def _parts(self, bucket: dict[str, Any]) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
+        """The sums in one bucket of a version's metrics, each with its label and slice."""
+        first, *_ = self._labels
+        yield (first, ""), bucket
+        for label, sums in bucket.get("labels", {}).items():
+            yield (label, ""), sums
+        for column, values in bucket.get("slices", {}).items():
+            for value, sums in values.items():
+                yield (first, f"{column}={value}"), sums
 
     def committed(self, manifest: Manifest, seconds: float) -> None:
         """Counts one version."""
@@ -133,7 +162,7 @@ class Report:
             metrics.set("springtide_learner_newest_known_timestamp_seconds", manifest.newest_known_ts / 1000)
         if manifest.kind != "heartbeat":
             for reason in manifest.gate.reasons:
-                metrics.inc("springtide_learner_refused_total", reason=reason.split(" ", 1)[0])
+                metrics.inc("springtide_learner_refused_total", reason=reason.split(":", 1)[0].replace(" ", "_"))
         timeline = manifest.timeline
         if timeline.trained_ts is not None and timeline.committed_ts is not None:
             metrics.observe(

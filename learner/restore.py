@@ -9,13 +9,17 @@ from typing import Final
 
 import numpy as np
 
+from checkpointing.boundary import first_version
 from checkpointing.content import Delta, LearnerState
+from checkpointing.control import ControlLog
+from checkpointing.history import ancestors
 from checkpointing.restore import restore
 from infra.errors import Corrupt, Invalid
 from infra.object_store import ObjectStore
 from kernels.features import RunningStatistics
 from kernels.sample_window import SampleIdWindow
 from learner.gate import QualityGate
+from learner.gate_memory import without_memory
 from learner.table_state import counts_from_arrays, restore_table_state
 from learner.trainer import Trainer
 
@@ -36,7 +40,7 @@ def restore_trainer(
 
     Args:
         trainer: In its first state, or as a failed call left it.
-        gate: Learns which rows are not finite.
+        gate: Learns what the replicas have, and what waits for them.
         store: The model's store.
         model: The model's name.
         version: Which version.
@@ -49,19 +53,26 @@ def restore_trainer(
         Unavailable: The store does not answer.
     """
 
+    servable = last_servable(store, model, version)
+
+    def start() -> None:
+        _empty(trainer)
+        gate.begin(servable)
+
     def take(delta: Delta) -> None:
         _refuse_other_spec(delta.source.feature_spec_hash, spec_hash, delta.source.version)
         for rows in delta.tables:
             trainer.tables.import_rows(rows)
-            gate.note(rows)
+        gate.restored(delta)
         for counts in counts_from_arrays(delta.sample_ids):
             trainer.tables.import_counts(counts)
         if WINDOW in delta.sample_ids:
             trainer.window.import_increment(np.asarray(delta.sample_ids[WINDOW], np.int64))
 
-    state = restore(store, model, version, on_start=lambda: _empty(trainer, gate), on_delta=take, progress=progress)
+    state = restore(store, model, version, on_start=start, on_delta=take, progress=progress)
+    gate.ended(state.dense_optimizer, servable)
     try:
-        dense_optimizer = restore_table_state(trainer.tables, state.dense_optimizer)
+        dense_optimizer = restore_table_state(trainer.tables, without_memory(state.dense_optimizer))
         if state.dense:
             trainer.step.load(state.dense)
             trainer.step.load_own(dense_optimizer)
@@ -72,7 +83,17 @@ def restore_trainer(
     return state
 
 
-def _empty(trainer: Trainer, gate: QualityGate) -> None:
+def last_servable(store: ObjectStore, model: str, version: int) -> int:
+    """The newest version on the way to ``version`` that replicas may answer from; 0 without any."""
+    control = ControlLog(store, model)
+    control.poll()
+    for manifest in ancestors(store, model, version, down_to=first_version(store)):
+        if manifest.changes and (manifest.gate.servable or manifest.version in control.decisions.promoted):
+            return manifest.version
+    return 0
+
+
+def _empty(trainer: Trainer) -> None:
     """After a failure the next try may begin with a newer base, which names nothing that was deleted before it."""
     trainer.window = SampleIdWindow(trainer.window.horizon_ms)
     for table in trainer.tables.tables:
@@ -81,7 +102,6 @@ def _empty(trainer: Trainer, gate: QualityGate) -> None:
         counts = rows.counts and replace(rows.counts, occurrences=np.zeros_like(rows.counts.occurrences))
         gone = replace(rows, **nothing, tombstones=rows.keys, counts=counts)
         trainer.tables.import_rows(gone)
-        gate.note(gone)
 
 
 def _refuse_other_spec(found: str, wanted: str, version: int) -> None:

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from checkpointing.alive import KeptAlive
-from checkpointing.content import LearnerState
-from checkpointing.manifest import Graph
 from checkpointing.writer import QUIET_S, Writer
 from infra import spec
 from infra.backoff import Backoff, Stopped, retry
@@ -24,16 +22,15 @@ from infra.object_store import ObjectStore
 from infra.status_server import StatusServer
 from kernels.features import FeatureEncoder
 from kernels.tables import EmbeddingTables
-from learner.assembly import build_trainer, label_columns, training_environment
+from learner.assembly import build_gate, build_trainer, label_columns, training_environment
 from learner.commit import Committer, Constants
-from learner.export import digest, export_graph
+from learner.decisions import DecisionWatch, Orders
 from learner.facts import FactsRecorder
-from learner.gate import QualityGate
 from learner.loop import Learner
 from learner.positions import Positions
 from learner.reporting import Report
 from learner.restore import restore_trainer
-from learner.trainer import Trainer
+from learner.revert import Reversion, dense_graph
 from streaming import topics
 
 _log = logger()
@@ -73,7 +70,8 @@ def run_learner(
         Unavailable: The last commit did not get through before the grace time ended.
     """
     metrics = Metrics("learner", clock=clock)
-    report = Report(pipeline.name, metrics, clock, pipeline.learner.quality_bucket.ms, pipeline.join.window.ms)
+    bucket, window = pipeline.learner.quality_bucket, pipeline.join.window
+    report = Report(pipeline.name, metrics, clock, bucket.ms, window.ms, label_columns(pipeline))
     with ExitStack() as cleanup:
         server = StatusServer(
             pipeline.learner.host,
@@ -113,7 +111,7 @@ def _start(
     report.enter("claiming", "waiting for the claim")
     writer = _claim(pipeline.name, identity or socket.gethostname(), store, clock, stop, takeover, quiet_s, report)
     report.epoch, report.version = writer.epoch, writer.version
-    gate = QualityGate()
+    gate = build_gate(pipeline, trainer)
     spec_hash = feature_spec_hash(pipeline)
 
     claimed = writer.version
@@ -145,7 +143,8 @@ def _start(
         retry(connect, f"find topic {topic}", clock=clock, stop=stop)
     report.version = writer.version
 
-    graph = _graph(pipeline, trainer, writer, state)
+    labels = label_columns(pipeline)
+    graph = dense_graph(trainer, writer, state, labels)
     asked = {table.name: table.serving_precision for table in pipeline.tables}
     precision = {stored: asked[space] for stored, space in trainer.tables.spaces.items()}
     constants = Constants(spec_hash, training_environment(pipeline), graph, precision)
@@ -153,7 +152,13 @@ def _start(
     cleanup.callback(committer.close)
     manifest = state.manifest
     facts = FactsRecorder(clock, manifest.learned_through, manifest.newest_known_ts)
-    learner = Learner(pipeline.learner, reader, positions, trainer, facts, committer, report, clock, stop)
+    watch = DecisionWatch(store, pipeline.name, clock)
+    cleanup.callback(watch.close)
+    reversion = Reversion(trainer, gate, writer, store, pipeline.name, spec_hash, labels, clock, stop)
+    orders = Orders(watch, manifest.obeyed)
+    learner = Learner(
+        pipeline.learner, reader, positions, trainer, facts, committer, gate, reversion, orders, report, clock, stop
+    )
     if not state.dense:
         learner.commit_first_state()
     return learner
@@ -186,11 +191,3 @@ def _claim(
             if stop.is_set():
                 raise Stopped("claim") from None
             backoff.failed(error)
-
-
-def _graph(pipeline: spec.Pipeline, trainer: Trainer, writer: Writer, state: LearnerState) -> Graph | None:
-    """The dense program's reference, if the newest version has another one or none."""
-    graph = export_graph(trainer.step.model, trainer.tables.stride, trainer.step.loss.serve)
-    if state.graph is not None and state.graph.sha256 == digest(graph):
-        return None
-    return writer.put_graph(graph, weights=list(trainer.step.dense()), labels=label_columns(pipeline))

@@ -74,6 +74,9 @@ class TrainingStep:
         self._log_keep = float(np.log(keep_negatives))
         self._weights = [weight.value for weight in model.weights]
         self._names = weight_names(model)
+        trained = {weight.path for weight in model.trainable_variables}
+        pairs = zip(self._names, model.weights, strict=True)
+        self.trainable_names = frozenset(name for name, weight in pairs if weight.path in trained)
         self._trainable = [weight.value for weight in model.trainable_variables] + list(self.loss.variables.values())
         self.optimizer = build_optimizer(self._trainable, optimizer)
         self._function = tf.function(self._trace, autograph=False).get_concrete_function(
@@ -119,13 +122,8 @@ class TrainingStep:
         return StepResult(np.asarray(predictions), np.asarray(losses), np.asarray(gradient), exploded)
 
     def _trace(self, inputs: tf.Tensor, labels: tf.Tensor, traits: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        known = tf.logical_not(tf.math.is_nan(labels))
-        truth = tf.where(known, labels, tf.zeros_like(labels))
-        weights, log_rate, late = (trait[:, None] for trait in tf.unstack(traits))
-        # A positive is kept in any case, and the odds that its stream shows are those of the thinned negatives.
-        positive = tf.reduce_any(truth > 0, axis=1, keepdims=True)
-        log_rate = tf.where(positive, tf.minimum(log_rate, self._log_keep), log_rate)
-        targets = Targets(truth, known, log_rate, late)
+        targets = self.targets(labels, traits)
+        weights = traits[0][:, None]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(inputs)
             tape.watch(self._trainable)
@@ -133,13 +131,27 @@ class TrainingStep:
             total = self.loss.total(logits, inputs, targets, weights)
         zero = tf.UnconnectedGradients.ZERO
         gradient, *dense = tape.gradient(total, [inputs, *self._trainable], unconnected_gradients=zero)
-        stream = self.loss.stream_logits(logits, inputs) - log_rate
-        predictions = tf.sigmoid(stream)
-        losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=truth, logits=stream)
-        losses = tf.where(known, losses, tf.zeros_like(losses))
+        predictions, losses = self.told(logits, inputs, targets)
         # Beyond the bound a square overflows float32, and Adagrad's sum would stay infinite for ever.
         sane = tf.reduce_all([tf.reduce_all(tf.abs(each) < LARGEST_GRADIENT) for each in (gradient, *dense)])
         return predictions, losses, sane, gradient, *dense
+
+    def targets(self, labels: tf.Tensor, traits: tf.Tensor) -> Targets:
+        """What is known of a batch: ``labels`` ``[B, labels]``, NaN where null; ``traits`` ``[3, B]``, of which the
+        second is the log of the sampling rate and the third says what is late."""
+        known = tf.logical_not(tf.math.is_nan(labels))
+        truth = tf.where(known, labels, tf.zeros_like(labels))
+        _, log_rate, late = (trait[:, None] for trait in tf.unstack(traits))
+        # A positive is kept in any case, and the odds that its stream shows are those of the thinned negatives.
+        positive = tf.reduce_any(truth > 0, axis=1, keepdims=True)
+        log_rate = tf.where(positive, tf.minimum(log_rate, self._log_keep), log_rate)
+        return Targets(truth, known, log_rate, late)
+
+    def told(self, logits: tf.Tensor, inputs: tf.Tensor, targets: Targets) -> tuple[tf.Tensor, tf.Tensor]:
+        """Predictions and losses of :class:`StepResult`, from the model's ``logits``."""
+        stream = self.loss.stream_logits(logits, inputs) - targets.log_rate
+        losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=targets.truth, logits=stream)
+        return tf.sigmoid(stream), tf.where(targets.known, losses, tf.zeros_like(losses))
 
     def dense(self) -> dict[str, npt.NDArray[np.generic]]:
         """A copy of every dense weight, by name, in the model's order."""

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -13,13 +14,14 @@ import numpy.typing as npt
 from infra.kafka.batch import Batch
 from kernels.features import FeatureEncoder, RunningStatistics
 from kernels.sample_window import SampleIdWindow
-from kernels.tables import EmbeddingTables, EncodedBatch
+from kernels.tables import EmbeddingTables, EncodedBatch, TableRows, TableSettings
 from learner.decode import Rejected, SampleDecoder, Samples, is_late
 from learner.preparation import Preparation, Ready, Timer
 from learner.progress import ProgressiveMetrics
 from learner.row_access import row_access
 from learner.step import TrainingStep
 from learner.table_state import table_state
+from learner.witness import Witness
 
 # How often a batch is halved to find what makes its gradient explode: enough for twenty samples among a thousand. A
 # model that is broken itself fails with every sample, and must not keep the learner from its next heartbeat.
@@ -65,6 +67,9 @@ class Trainer:
         metrics: Gets each prediction made before learning.
         timer: Times the parts of a step.
         staleness: 0, or 1 for rows that are updated beside the next step (:mod:`learner.row_access`).
+
+    Attributes:
+        witness: Told each step, where somebody is to judge them; None where nobody is.
     """
 
     def __init__(
@@ -88,6 +93,7 @@ class Trainer:
         self._timer = timer
         self._preparation = Preparation(decoder, encoder, timer)
         self._rows = row_access(tables, staleness)
+        self.witness: Witness | None = None
 
     def train(self, batch: Batch) -> Learned:
         """Learns a batch of at most ``tables.max_batch`` messages; none of them is learned twice."""
@@ -121,6 +127,17 @@ class Trainer:
     def drain(self) -> None:
         """Ends what still runs beside the last step; before the tables are read, captured or changed by others."""
         self._rows.drain()
+
+    def forget(self, keys: Mapping[str, Sequence[int]]) -> None:
+        """Deletes the rows of ``keys``, by table, and what admission remembers of them; unknown tables are passed over.
+
+        Whatever follows with such a key begins anew; call it before every capture, so that no version holds a row.
+        """
+        for table in self.tables.tables:
+            if table.name in keys:
+                # After a step that exploded, a lookup waits for its gradient in vain; an import forgets it.
+                self.tables.import_rows(_no_rows(table, self.tables.slot_width(table.name)))
+                self.tables.erase(table.name, np.array(keys[table.name], np.int64))
 
     def _learn(self, samples: Samples, encoded: EncodedBatch) -> list[int]:
         """Learns the batch in one step, or in halves of halves where the gradient explodes.
@@ -164,11 +181,17 @@ class Trainer:
                 # A loss that is no number would spoil its bucket's sums, too.
                 return False
             self._rows.apply(result.gradient, int(samples.known_ms[part].max()))
-        # The quality of the first label; the others follow when a pipeline may name several.
-        self.metrics.record(
-            result.predictions[:, 0], result.losses[:, 0], labels[:, 0], weights, samples.impression_ms[part]
-        )
+        columns = samples.columns.slice(part.start, len(labels))
+        self.metrics.record(result.predictions, result.losses, labels, weights, samples.impression_ms[part], columns)
+        if self.witness is not None:
+            self.witness.note(samples, scaled, part, result)
         return True
+
+
+def _no_rows(table: TableSettings, slots: int) -> TableRows:
+    none = np.empty(0, np.int64)
+    values, state = np.empty((0, table.dim), np.float32), np.empty((0, slots), np.float32)
+    return TableRows(table.name, none, values, state, np.empty(0, np.uint32), none, none)
 
 
 def state_of(trainer: Trainer) -> dict[str, Any]:

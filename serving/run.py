@@ -126,7 +126,12 @@ def _status(model: str, name: str, version: int | None, following: Following, *,
         "ready": ready,
         "pinned": None
         if following.pin is None
-        else {"version": following.pin.version, "by": following.pin.who, "since_ts": following.pin.decided_ts},
+        else {
+            "version": following.pin.version,
+            "by": following.pin.who,
+            "since_ts": following.pin.decided_ts,
+            "why": following.pin.why,
+        },
         "trouble": None
         if trouble is None
         else {"kind": trouble.error.kind, "reason": str(trouble.error), "since_ts": trouble.since_ts},

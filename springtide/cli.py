@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import typer
 
 from springtide import version_commands
 from springtide.lifecycle import run, stop_on_signals
+from springtide.options import DEFAULT_FILE, Output, OutputOption, PipelineFile
 
 if TYPE_CHECKING:
     from infra.units import Duration
@@ -25,16 +25,6 @@ app = typer.Typer(
 )
 
 
-class Output(StrEnum):
-    """How a table is printed."""
-
-    text = "text"
-    json = "json"
-
-
-PipelineFile = Annotated[Path, typer.Argument(help="The pipeline.yaml.", show_default=True)]
-OutputOption = Annotated[Output, typer.Option("-o", "--output", help="Form of the table.")]
-DEFAULT_FILE = Path("pipeline.yaml")
 SinceOption = Annotated[str | None, typer.Option(help="Only what was written so long ago at most, such as 2h.")]
 
 

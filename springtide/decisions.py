@@ -6,6 +6,7 @@ from __future__ import annotations
 import getpass
 from pathlib import Path
 
+import orjson
 import typer
 
 from checkpointing.boundary import read_boundary
@@ -52,11 +53,41 @@ def resume(path: Path, *, who: str, why: str) -> None:
         _enter(store, model, "resume", who, why, None)
 
 
-def list_decisions(path: Path) -> None:
+def unpin(path: Path, *, who: str, why: str) -> None:
+    """Ends a pin, and leaves a pause as it is."""
+    store, model = _open(path)
+    control = ControlLog(store, model)
+    control.poll()
+    if control.decisions.pin is None:
+        typer.echo("nothing is pinned")
+    else:
+        _enter(store, model, "unpin", who, why, None)
+
+
+def pause(path: Path, *, who: str, why: str) -> None:
+    """Keeps the learner from polling."""
+    store, model = _open(path)
+    _enter(store, model, "pause", who, why, None)
+    typer.echo("the learner stops within a second, and goes on committing heartbeats; `springtide resume` ends it")
+
+
+def revert_learner(path: Path, version: int, *, who: str, why: str) -> None:
+    """Lets the learner restore a servable version and go on from there."""
+    store, model = _open(path)
+    _require(store, model, version, servable=True)
+    _enter(store, model, "revert-learner", who, why, version)
+    typer.echo("the learner goes back within a second or, if none runs, when it starts; see `springtide versions`")
+
+
+def list_decisions(path: Path, *, as_json: bool) -> None:
     """Prints the log, oldest first."""
     store, model = _open(path)
-    for entry in ControlLog(store, model).poll():
-        typer.echo(_line(entry))
+    entries = ControlLog(store, model).poll()
+    if as_json:
+        typer.echo(orjson.dumps([entry.model_dump(exclude={"format", "model"}) for entry in entries]).decode())
+        return
+    for entry in entries:
+        typer.echo(line(entry))
 
 
 def _open(path: Path) -> tuple[ObjectStore, str]:
@@ -82,10 +113,12 @@ def _require(store: ObjectStore, model: str, version: int, *, servable: bool) ->
 
 def _enter(store: ObjectStore, model: str, kind: DecisionKind, who: str, why: str, version: int | None) -> None:
     control = ControlLog(store, model)
-    typer.echo(_line(control.append(kind, who=who or getpass.getuser(), why=why, clock=SystemClock(), version=version)))
+    typer.echo(line(control.append(kind, who=who or getpass.getuser(), why=why, clock=SystemClock(), version=version)))
 
 
-def _line(entry: Decision) -> str:
+def line(entry: Decision) -> str:
+    """One decision, for people."""
     about = "" if entry.version is None else f" {entry.version}"
+    about += "".join(f" {row.table}/{row.key}" for row in entry.keys)
     why = f": {entry.why}" if entry.why else ""
     return f"{entry.number:>4}  {iso(entry.decided_ts)}  {entry.kind}{about}  by {entry.who}{why}"

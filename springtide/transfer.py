@@ -14,12 +14,15 @@ import typer
 from checkpointing.copy import copy_store
 from checkpointing.download import fetch_graph
 from checkpointing.history import newest_version
+from checkpointing.lease import held_chain
 from checkpointing.restore import restore
 from checkpointing.servable import newest_servable
+from checkpointing.switching import Broken, Loader
 from infra.clock import SystemClock
 from infra.errors import Invalid
-from infra.object_store import open_store
+from infra.object_store import ObjectStore, open_store
 from infra.pipeline_file import load_pipeline
+from infra.spec import Pipeline
 from kernels.rows import TableRows
 
 
@@ -32,13 +35,15 @@ def copy(path: Path, target: Path) -> None:
     typer.echo(f"{other.store.url} holds versions up to {newest}")
 
 
-def export(path: Path, folder: Path, version: int | None) -> None:
-    """Writes a version as one Parquet file per table, its dense arrays as .npz, and its program as a GraphDef.
+def export(path: Path, folder: Path, version: int | None, *, saved_model: bool = True) -> None:
+    """Writes a version as one Parquet file per table, its dense arrays as .npz, its program as a GraphDef, and all of
+    it as a SavedModel.
 
     Args:
         path: The pipeline.yaml.
         folder: Where to; made if absent, and must be empty.
         version: Which version; the newest servable one if None.
+        saved_model: Whether there is to be a SavedModel, too.
     """
     pipeline = load_pipeline(path)
     store = open_store(pipeline.store)
@@ -65,9 +70,26 @@ def export(path: Path, folder: Path, version: int | None) -> None:
     }
     if state.graph is not None:
         (folder / "graph.pb").write_bytes(fetch_graph(store, state.graph))
+        if saved_model:
+            about["inputs"] = _save_model(pipeline, store, version, folder / "saved_model")
     (folder / "version.json").write_bytes(orjson.dumps(about, option=orjson.OPT_INDENT_2))
     count = sum(len(rows.keys) for rows in state.tables.values())
     typer.echo(f"version {version}: {count:,} rows in {len(state.tables)} tables, to {folder}")
+
+
+def _save_model(pipeline: Pipeline, store: ObjectStore, version: int, folder: Path) -> list[str]:
+    """What a replica would answer from, as a SavedModel; returns its inputs."""
+    # TensorFlow takes seconds to import: only where it is needed.
+    from serving.saved_model import save_model
+    from springtide.wiring import build_encoder, build_tables
+
+    encoder = build_encoder(pipeline)
+    with held_chain(store, pipeline.name, version, "export", SystemClock()) as (chain, lease):
+        try:
+            content = Loader(store).load(chain.manifest, chain.links, full=True, step=lease.renew)
+        except Broken as error:
+            raise error.problem from None
+    return save_model(folder, content, encoder, build_tables(pipeline, encoder, max_batch=1, trainable=False))
 
 
 def _arrow(rows: TableRows) -> pa.Table:

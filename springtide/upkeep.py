@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import orjson
 import typer
 
 from checkpointing.chain import plan
@@ -126,11 +127,24 @@ def run_compactor(path: Path, *, once: bool, collection: Retention | None, stop:
             return
 
 
-def run_collection(path: Path, *, retention: Retention, dry_run: bool, stop: threading.Event) -> None:
+def run_collection(
+    path: Path, *, retention: Retention, dry_run: bool, stop: threading.Event, as_json: bool = False
+) -> None:
     """Collects once and prints what was deleted."""
     pipeline = load_pipeline(path)
     collector = Collector(open_store(pipeline.store), pipeline.name, SystemClock(), retention, stop=stop)
     done = collector.run(dry_run=dry_run)
+    if as_json:
+        about = {
+            "dry_run": dry_run,
+            "boundary_before": done.before.version,
+            "boundary": done.boundary.version,
+            "objects": [{"key": entry.key, "bytes": entry.size} for entry in done.deleted],
+            "bytes": done.size,
+            "young": done.young,
+        }
+        typer.echo(orjson.dumps(about).decode())
+        return
     if dry_run:
         for entry in done.deleted:
             typer.echo(f"{entry.size:>12,}  {entry.key}")

@@ -20,6 +20,7 @@ from infra.clock import SystemClock, iso
 from infra.errors import Corrupt, Invalid
 from infra.object_store import ObjectStore, open_store
 from infra.pipeline_file import load_pipeline
+from springtide.row_keys import row_keys
 
 
 def list_versions(path: Path, count: int, *, as_json: bool) -> None:
@@ -39,6 +40,8 @@ def list_versions(path: Path, count: int, *, as_json: bool) -> None:
     for row in rows:
         mark = "base" if row["base"] else ""
         state = "servable" if row["servable"] else ", ".join(row["reasons"])
+        if row["base_ref"] is not None:
+            state += f"  from {row['base_ref']}, {sum(end - begin for _, begin, end in row['quarantined'])} quarantined"
         typer.echo(
             f"{row['version']:>8}  {row['committed']}  {row['kind']:<9}  {row['rows']:>9,} rows"
             f"  {row['bytes']:>12,} bytes  {mark:<4}  {state}"
@@ -51,9 +54,10 @@ def list_versions(path: Path, count: int, *, as_json: bool) -> None:
         typer.echo(f"paused by {pause.who} since {iso(pause.decided_ts)}: {pause.why}")
 
 
-def inspect(path: Path, version: int, key: int | None, *, as_json: bool) -> None:
-    """Prints one manifest, or the history of one key's rows up to that version."""
-    store, model = _open(path)
+def inspect(path: Path, version: int, key: str | None, *, as_json: bool) -> None:
+    """Prints one manifest, or the history of one id's rows up to that version."""
+    pipeline = load_pipeline(path)
+    store, model = open_store(pipeline.store), pipeline.name
     if key is None:
         manifest = read_manifest(store, model, version)
         if manifest is None:
@@ -62,19 +66,25 @@ def inspect(path: Path, version: int, key: int | None, *, as_json: bool) -> None
         typer.echo(orjson.dumps(manifest.model_dump(), option=form).decode())
         return
     found = False
-    for row in row_history(store, model, version, key, SystemClock()):
+    keys, itself = row_keys(pipeline, key), _integer(key)
+    wanted = sorted({*keys.values(), *([] if itself is None else [itself])})
+    history = (row for one in wanted for row in row_history(store, model, version, one, SystemClock()))
+    for row in history:
+        if row.key not in (keys.get(row.table), itself):
+            continue  # another table's key, which happens to be in this one, too
         found = True
         where = "base   " if row.in_base else "version"
         if as_json:
             values = None if row.values is None else row.values.tolist()
-            typer.echo(orjson.dumps({"version": row.version, "table": row.table, "values": values}).decode())
+            about = {"version": row.version, "table": row.table, "key": row.key, "values": values}
+            typer.echo(orjson.dumps(about | {"in_base": row.in_base}).decode())
         elif row.values is None:
             typer.echo(f"{where} {row.version:>8}  {row.table}  deleted")
         else:
             numbers = " ".join(f"{value:.6g}" for value in row.values)
             typer.echo(f"{where} {row.version:>8}  {row.table}  seen {row.frequency}x, {iso(row.last_seen)}  {numbers}")
     if not found:
-        raise Invalid(f"no table has a row of key {key} up to version {version}", where=store.url)
+        raise Invalid(f"no table has a row of `{key}` up to version {version}", where=store.url)
 
 
 def compare(path: Path, earlier: int, later: int, *, as_json: bool) -> None:
@@ -91,7 +101,7 @@ def compare(path: Path, earlier: int, later: int, *, as_json: bool) -> None:
         )
 
 
-def check_store(path: Path, first: int | None, last: int | None) -> None:
+def check_store(path: Path, first: int | None, last: int | None, *, as_json: bool = False) -> None:
     """Reads everything and prints what is wrong.
 
     Raises:
@@ -105,19 +115,31 @@ def check_store(path: Path, first: int | None, last: int | None) -> None:
         size += finding.size
         if finding.problem is not None:
             broken.append(finding)
-            typer.echo(f"{finding.what}: {finding.problem}", err=True)
+            if not as_json:
+                typer.echo(f"{finding.what}: {finding.problem}", err=True)
+    if as_json:
+        wrong = [{"what": finding.what, "problem": str(finding.problem)} for finding in broken]
+        typer.echo(orjson.dumps({"objects": objects, "bytes": size, "wrong": wrong}).decode())
     if broken:
         raise Corrupt(
             f"{len(broken)} of the versions and bases are wrong",
             cure="docs/recovery.md says how to go on",
             where=store.url,
         )
-    typer.echo(f"ok  {objects:,} objects, {size:,} bytes")
+    if not as_json:
+        typer.echo(f"ok  {objects:,} objects, {size:,} bytes")
 
 
 def _open(path: Path) -> tuple[ObjectStore, str]:
     pipeline = load_pipeline(path)
     return open_store(pipeline.store), pipeline.name
+
+
+def _integer(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        return None
 
 
 def _row(manifest: Manifest, has_base: bool) -> dict[str, Any]:
@@ -132,4 +154,6 @@ def _row(manifest: Manifest, has_base: bool) -> dict[str, Any]:
         "servable": manifest.gate.servable,
         "reasons": list(manifest.gate.reasons),
         "base": has_base,
+        "base_ref": manifest.base_ref,
+        "quarantined": [list(run) for run in manifest.quarantined],
     }

@@ -45,7 +45,7 @@ def test_everything_written_keeps_to_the_schema(memory: ObjectStore, writer: Wri
     for data in [memory.get(key) for key in memory.list(paths.MANIFESTS)] + golden:
         document = orjson.loads(data)
         validator.validate(document)
-        for field in document:
+        for field in document.keys() - schema.LATER:
             assert not validator.is_valid({name: value for name, value in document.items() if name != field})
 
 

@@ -36,9 +36,9 @@ def test_each_kind_of_broken_number_is_named() -> None:
     gate = QualityGate().judge([rows({1: np.nan, 2: 1.0})], dense, False)
     assert not gate.servable
     assert gate.reasons == (
-        "dense weight `kernel`: 2 of 3 values are not finite",
-        "table `item`: 1 rows are not finite",
-        "the log loss of a batch is not finite",
+        "not finite: 2 of 3 values of dense weight `kernel`",
+        "not finite: 1 rows of table `item`",
+        "not finite: the log loss of a batch",
     )
 
 
@@ -54,4 +54,4 @@ def test_after_a_restore_it_knows_the_broken_rows() -> None:
     gate = QualityGate()
     gate.note(rows({1: np.nan, 2: np.nan}))
     gate.note(rows({1: 0.0}))
-    assert gate.judge([], DENSE, True).reasons == ("table `item`: 1 rows are not finite",)
+    assert gate.judge([], DENSE, True).reasons == ("not finite: 1 rows of table `item`",)

@@ -6,16 +6,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from checkpointing.quality import add_up, by_bucket
-from learner.progress import ProgressiveMetrics
+from learner.progress import MOST_VALUES, ProgressiveMetrics
 
 
-def record(metrics: ProgressiveMetrics, p: Any, y: Any, at: Any, weight: Any = None) -> None:
-    predictions, labels = np.asarray(p, np.float32), np.asarray(y, np.float32)
+def record(
+    metrics: ProgressiveMetrics, p: Any, y: Any, at: Any, weight: Any = None, columns: pa.Table | None = None
+) -> None:
+    predictions, labels = np.asarray(p, np.float32)[:, None], np.asarray(y, np.float32)[:, None]
     losses = -np.where(labels > 0.5, np.log(predictions), np.log1p(-predictions)).astype(np.float32)
     weights = np.ones(len(labels), np.float32) if weight is None else np.asarray(weight, np.float32)
-    metrics.record(predictions, losses, labels, weights, np.asarray(at, np.int64))
+    metrics.record(predictions, losses, labels, weights, np.asarray(at, np.int64), columns)
 
 
 def test_a_bucket_is_where_the_impression_stands_in_event_time() -> None:
@@ -32,6 +35,29 @@ def test_unlabelled_and_weightless_samples_are_not_counted() -> None:
     metrics = ProgressiveMetrics(10_000)
     record(metrics, [0.2, 0.9, 0.4], [0, np.nan, 1], [0, 0, 0], weight=[1, 1, 0])
     assert metrics.take()["0"]["samples"] == 1
+
+
+def test_each_label_and_each_slice_has_sums_of_its_own() -> None:
+    metrics = ProgressiveMetrics(10_000, ["label_click", "label_buy"], ["device"])
+    p = np.array([[0.2, 0.1], [0.9, 0.5], [0.4, 0.3]], np.float32)
+    y = np.array([[0, 0], [1, np.nan], [1, 1]], np.float32)
+    device = pa.table({"device": ["phone", None, "phone"], "user": ["a", "b", "c"]})
+    metrics.record(p, -np.log(p), y, np.ones(3, np.float32), np.zeros(3, np.int64), device)
+    bucket = metrics.take()["0"]
+    assert (bucket["samples"], bucket["positives"]) == (3, 2)
+    assert (bucket["labels"]["label_buy"]["samples"], bucket["labels"]["label_buy"]["positives"]) == (2, 1)
+    by_device = {value: (sums["samples"], sums["positives"]) for value, sums in bucket["slices"]["device"].items()}
+    assert by_device == {"phone": (2, 1), "(none)": (1, 1)}
+    assert sum(sums["log_loss_sum"] for sums in bucket["slices"]["device"].values()) == bucket["log_loss_sum"]
+
+
+def test_of_too_many_values_the_rest_stands_together() -> None:
+    metrics = ProgressiveMetrics(10_000, slices=["user"])
+    count = MOST_VALUES + 10
+    users = pa.table({"user": [f"u{number}" for number in range(count)]})
+    record(metrics, np.full(count, 0.5), np.ones(count), np.zeros(count), columns=users)
+    slices = metrics.take()["0"]["slices"]["user"]
+    assert len(slices) == MOST_VALUES + 1 and slices["other"]["samples"] == 10
 
 
 def test_increments_of_versions_add_up_to_all_at_once() -> None:

@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +71,7 @@ def test_versions_inspect_and_diff(home: Home) -> None:
     file = str(home.file)
     listed = home.run("versions", file).stdout
     assert "claim" in listed and "calibration" in listed and "versions 1 to 6; bases none" in listed
-    rows = orjson.loads(home.run("versions", file, "--count", "2", "--json").stdout)
+    rows = orjson.loads(home.run("versions", file, "--count", "2", "-o", "json").stdout)
     assert [row["version"] for row in rows] == [5, 6] and rows[0]["reasons"] == ["calibration"]
     assert orjson.loads(home.run("inspect", "3", file).stdout)["version"] == 3
     history = home.run("inspect", "6", file, "--key", "1").stdout.splitlines()
@@ -77,7 +79,7 @@ def test_versions_inspect_and_diff(home: Home) -> None:
     assert home.run("inspect", "6", file, "--key", "2").stdout.splitlines()[-1].endswith("deleted")
     home.run("inspect", "6", file, "--key", "77", code=2)
     home.run("inspect", "99", file, code=2)
-    (table,) = orjson.loads(home.run("diff", "2", "6", file, "--json").stdout)
+    (table,) = orjson.loads(home.run("diff", "2", "6", file, "-o", "json").stdout)
     assert (table["added"], table["removed"], table["changed"], table["largest"]) == (2, 1, 1, 8.0)
     assert "+2 -1 changed 1 same 0" in home.run("diff", "2", "6", file).stdout
 
@@ -123,6 +125,43 @@ def test_a_rollback_until_it_is_resumed(home: Home) -> None:
     assert len(home.run("decisions", file).stdout.splitlines()) == 2
 
 
+def test_the_learners_decisions_are_entered_and_told(home: Home) -> None:
+    file = str(home.file)
+    assert "pause  by ann: odd clicks" in home.run("pause", file, "--who", "ann", "--why", "odd clicks").stdout
+    assert "paused by ann" in home.run("versions", file).stdout
+    assert "nothing is pinned" in home.run("unpin", file).stdout
+    home.run("rollback", "3", file, "--who", "ann")
+    home.run("unpin", file, "--who", "bob")
+    assert "paused by ann" in home.run("versions", file).stdout, "unpin ends no pause"
+    home.run("resume", file, "--who", "bob")
+    for version in ("1", "5", "42"):  # a claim, a refused one, none
+        home.run("revert-learner", version, file, code=2)
+    home.run("revert-learner", "3", file, "--who", "ann", "--why", "bad day")
+    log = orjson.loads(home.run("decisions", file, "-o", "json").stdout)
+    assert [entry["kind"] for entry in log] == ["pause", "pin", "unpin", "resume", "revert-learner"]
+    assert (log[-1]["version"], log[-1]["who"], log[-1]["why"]) == (3, "ann", "bad day")
+
+
+def test_tables_are_printed_as_json_too(home: Home) -> None:
+    file = str(home.file)
+    assert orjson.loads(home.run("verify", file, "-o", "json").stdout)["wrong"] == []
+    dry = orjson.loads(home.run("gc", file, "--dry-run", "-o", "json").stdout)
+    assert dry["dry_run"] and dry["objects"] == []
+    (row, *_) = home.run("inspect", "6", file, "--key", "1", "-o", "json").stdout.splitlines()
+    assert orjson.loads(row) == {"version": 2, "table": "item", "key": 1, "values": [1.0, 1.0], "in_base": False}
+
+
+def test_help_imports_nothing_that_takes_long() -> None:
+    code = (
+        "import sys\nfrom springtide.cli import app\nfrom typer.testing import CliRunner\n"
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0\n"
+        "slow = {'numpy', 'pyarrow', 'pydantic', 'tensorflow', 'confluent_kafka', 'obstore', 'httpx', 'orjson'}\n"
+        "print(sorted(slow & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_a_refused_version_wants_a_promotion(home: Home) -> None:
     file = str(home.file)
     assert "promote" in home.run("rollback", "5", file, code=2).output
@@ -136,7 +175,7 @@ def test_a_refused_version_wants_a_promotion(home: Home) -> None:
 
 def test_export_is_readable_elsewhere(home: Home, tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    home.run("export", str(folder), str(home.file), "--version", "3")
+    home.run("export", str(folder), str(home.file), "--version", "3", "--no-saved-model")
     table = pq.read_table(folder / "item.parquet").to_pydict()
     assert table["key"] == [1] and table["values"] == [[2.0, 2.0]] and table["frequency"] == [2]
     assert np.load(folder / "dense.npz")["w"].tolist() == [1, 1]
