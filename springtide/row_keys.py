@@ -16,8 +16,8 @@ from streaming.sample import ARROW_TYPES
 def row_keys(pipeline: Pipeline, text: str) -> dict[str, int]:
     """The key of id ``text`` in each table that one of its features could have given it.
 
-    A table of integer ids has none where ``text`` is no integer, one with a vocabulary none where that lacks it. A table
-    with features of both types has that of its first one. Crosses have keys that no single id tells.
+    A table of integer ids has none where ``text`` is no integer, one with a vocabulary none where that lacks it. A
+    table with features of both types has that of its first one. Crosses have keys that no single id tells.
     """
     types = {field.name: field.type for field in pipeline.events.impressions.fields}
     keys: dict[str, int] = {}
