@@ -108,8 +108,11 @@ class QualityGate:
 
     def ended(self, state: Mapping[str, npt.NDArray[Any]], servable: int) -> None:
         """A restore has ended; ``state`` holds what :meth:`state` gave then."""
+        before = self.memory.newest_ms
         self.memory.load(state)
         self.memory.servable = servable
+        if before is not None:  # the stream goes on where it is, whatever is restored
+            self.memory.newest_ms = max(before, self.memory.newest_ms or 0)
 
     def state(self) -> NamedArrays:
         """What a later gate needs to go on, by name."""
@@ -290,12 +293,14 @@ class QualityGate:
             found.append(checks.label_rate(f"{stream.labels[0]}, closed buckets,", *pair, factor))
         # Verdicts alone: how much feedback comes beside them tells of traffic, too. Where all labels wait for the
         # window, verdicts are all there is; elsewhere clicks that are lost are missing among what is no verdict.
+        # There a few clicks may come in a clump without the verdicts around them: only what breaks by orders is told.
         aligned, normal = stream.mode == "aligned", memory.normal
+        bound = factor if aligned else factor * factor
         for recent in memory.recent():
             for place, label in enumerate(stream.labels):
                 now = float(recent.known[place]), float(recent.positives[place])
                 before = float(normal.known[place]), float(normal.positives[place])
-                found.append(checks.label_rate(label, now, before, factor, falls=aligned))
+                found.append(checks.label_rate(label, now, before, bound, falls=aligned))
         yield from dict.fromkeys(filter(None, found))
 
     def _coverage(self) -> Iterator[str]:
