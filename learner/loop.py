@@ -217,6 +217,7 @@ class Learner:
         self._losses_finite = True
         if state.version != version:  # it could not be had: on from what is committed, as after a restart
             self._ahead.forget()
+            self._changed = True  # the next version says that this was obeyed
             retry(lambda: self._positions.start(state.positions), "find the topic", clock=self._clock, stop=self._stop)
             return
         reverted = self._reversion.reverted(state, self._positions.current(), self._orders.decisions.promoted)

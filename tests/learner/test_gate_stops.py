@@ -13,15 +13,17 @@ import httpx
 
 from checkpointing.manifest import Manifest
 from infra import spec
+from infra.clock import iso
 from infra.local.ports import free_ports
 from infra.object_store import ObjectStore, open_store
 from serving.run import run_replica
 from springtide.wiring import build_encoder, build_tables
-from tests.learner.messages import PIPELINE, message
+from tests.learner.messages import PIPELINE, START_MS, message
 from tests.learner.stream import CLOCK, Running, committed_offsets, learner, line, make_topic, send, until
 
 Unique = Callable[[str], str]
 
+WINDOW_MS = 3_000
 HEALTHY = 1_500
 BURST = 64
 REFUSALS = 3
@@ -36,7 +38,7 @@ def make_pipeline(name: str, bootstrap: str, faster: float = 1.0) -> spec.Pipeli
         "name": name,
         "kafka": {"bootstrap": bootstrap},
         "store": {"url": f"memory://{name}"},
-        "join": {"labels": "aligned", "window": "3s"},
+        "join": {"labels": "aligned", "window": f"{WINDOW_MS}ms"},
         "tables": [table | {"optimizer": rows} for table in PIPELINE["tables"]],
         "model": PIPELINE["model"] | {"optimizer": {"learning_rate": 0.005 * faster}},
         "gate": {"revert_after": REFUSALS},
@@ -80,7 +82,11 @@ class Stream:
     sent: int = 0
 
     def send(self, count: int, **changes: Any) -> None:
-        send(self.pipeline, [(0, message(number, **changes)) for number in range(self.sent, self.sent + count)])
+        numbers = range(self.sent, self.sent + count)
+        # Every label is known when the window ends.
+        known = [iso(START_MS + number * 10 + WINDOW_MS) for number in numbers]
+        bodies = [message(number, **({"known_ts": at} | changes)) for number, at in zip(numbers, known, strict=True)]
+        send(self.pipeline, [(0, body) for body in bodies])
         self.sent += count
 
     def line(self) -> list[Manifest]:
