@@ -155,7 +155,7 @@ def test_broken_streams_are_stopped_before_a_replica_serves_them(local_kafka: An
         # What was normal is remembered across a restart.
         fast = make_pipeline(name, local_kafka.bootstrap, faster=1000.0)
         with learner(fast, store) as running:
-            stream.breaks("log loss", running)
+            stream.breaks("norm", running)
         newest = max(m.version for m in stream.line() if m.changes and m.gate.servable)
         until(lambda: newest in applied(address))
         assert applied(address) <= {m.version for m in stream.line() if m.gate.servable}
