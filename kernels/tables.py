@@ -74,6 +74,7 @@ class EmbeddingTables:
     Attributes:
         tables: The tables that rows are kept in.
         spaces: Per name of those, the id space that it belongs to.
+        settings: The id spaces as they were given; others with the same ones have the same layout.
 
     Args:
         tables: One per id space.
@@ -98,7 +99,7 @@ class EmbeddingTables:
         threads: int = 1,
         trainable: bool = True,
     ) -> None:
-        spaces = tuple(tables)
+        self.settings = spaces = tuple(tables)
         stored = [stored_tables(table) for table in spaces]
         self.tables = tuple(table for tables_of in stored for table in tables_of)
         self.spaces: Mapping[str, str] = MappingProxyType(

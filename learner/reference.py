@@ -46,7 +46,7 @@ class Reference:
         """Forgets all rows, and begins anew."""
         live = self._live
         self._tables = EmbeddingTables(
-            live.tables, live.columns, live.numbers, max_batch=live.max_batch, threads=1, trainable=False
+            live.settings, live.columns, live.numbers, max_batch=live.max_batch, threads=1, trainable=False
         )
         self._dense = []
 

@@ -60,8 +60,13 @@ def save_model(folder: Path, content: ServingContent, encoder: FeatureEncoder, t
     if content.graph is None or content.graph_bytes is None:
         raise Invalid(f"version {content.version} has no dense program", cure="export a later version")
     odd = [feature.name for feature in encoder.features if type(feature) not in (IdFeature, NumberFeature)]
+    odd += [one.name for one in encoder.features if isinstance(one, IdFeature) and one.combiner == "none"]
     if odd:
-        raise Invalid(f"feature `{odd[0]}` cannot be exported", cure="export without the SavedModel")
+        raise Invalid(f"feature `{odd[0]}` cannot be exported", cure="export with --no-saved-model")
+    if len(tables.tables) > len(tables.settings) or any(
+        table.adaptive or table.multi_hash for table in tables.settings
+    ):
+        raise Invalid("a table whose rows are shared cannot be exported", cure="export with --no-saved-model")
     module = _Exported(content, encoder, tables)
     tf.saved_model.save(module, str(folder), signatures={"serving_default": module.predict})
     return list(module.inputs)

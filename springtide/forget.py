@@ -87,6 +87,8 @@ def forget(
     store = open_store(pipeline.store)
     if table not in {each.name for each in pipeline.tables}:
         raise Invalid(f"no table `{table}`", wanted=", ".join(each.name for each in pipeline.tables), where="--table")
+    if any(each.name == table and each.multi_hash is not None for each in pipeline.tables):
+        raise Invalid(f"the rows of table `{table}` are shared by many ids: none is this one's alone", where="--table")
     key = row_keys(pipeline, text).get(table)
     if key is None:
         raise Invalid(f"`{text}` cannot be an id of table `{table}`", wanted="an id as the events have it")
