@@ -133,6 +133,10 @@ class Model(Part):
     hidden: Widths = (64, 32)
     cross_layers: int = Field(default=2, ge=1, le=16)
     cross_rank: int | None = Field(default=None, ge=1)  # None: full matrices
+    # What `din` compares: a feature with one row, and a sequence.
+    candidate: FieldName | None = None
+    history: FieldName | None = None
+    attention: Widths = (36,)
     bottom: Widths = (64,)
     experts: int = Field(default=4, ge=1, le=256)
     tower: Widths = (16,)

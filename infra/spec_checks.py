@@ -34,6 +34,8 @@ LABEL_PREFIX: Final = "label_"
 # A third of the 30 s after which a silent learner is taken over: two heartbeats may be lost.
 LONGEST_HEARTBEAT_MS: Final = 10_000
 OWN_TOPICS: Final = "springtide."
+# Models that read one row of each feature.
+POOLED: Final = frozenset({"lr", "wdl", "deepfm", "dlrm"})
 _ID_TYPES: Final = ("string", "integer", "list[string]", "list[integer]")
 FITTING: Final = {
     "id": _ID_TYPES,
@@ -189,8 +191,41 @@ def _model_findings(parts: Parts) -> Iterator[Finding]:
     name = parts.model.name
     labels = 1 if parts.events is None else len(parts.events.feedback)
     yield from table_findings(name, labels, parts.valid_tables)
+    if parts.features_complete:
+        yield from _sequence_findings(parts, name)
+    if name == "din" and parts.features_complete:
+        yield from _attention_findings(parts, parts.model)
     if name in {"deepfm", "dlrm"} and not parts.tables and parts.features_complete:
         yield ("model", "name"), f"`{name}` wants at least one feature of kind id with a table; `lr` does without"
+
+
+def _sequence_findings(parts: Parts, model: str) -> Iterator[Finding]:
+    """Sequences for a model that reads one row of each feature."""
+    for index, feature in parts.valid_features.items():
+        if feature.kind == "id" and feature.combiner == "none" and model in POOLED:
+            text = f"model `{model}` reads one row per feature; wanted mean, sum or sqrtn, or model `din`"
+            yield ("features", index, "combiner"), text
+
+
+def _attention_findings(parts: Parts, model: Model) -> Iterator[Finding]:
+    """What `din` compares: a feature with one row and a sequence, of one dim."""
+    dims = {table.name: table.dim for table in parts.valid_tables.values()}
+    found: dict[str, int] = {}
+    for setting, sequence, wanted in (("candidate", False, "with one row"), ("history", True, "with combiner none")):
+        name = getattr(model, setting)
+        fitting = {
+            feature.name: feature.table
+            for feature in parts.valid_features.values()
+            if feature.kind != "number" and (feature.kind == "id" and feature.combiner == "none") == sequence
+        }
+        if name not in fitting:
+            hint = nearest(name, fitting) if name else ""
+            yield ("model", setting), f"got `{name}`, wanted a feature {wanted}{hint}"
+        elif fitting[name] in dims:
+            found[name] = dims[fitting[name]]
+    if len(set(found.values())) > 1:
+        told = " and ".join(f"`{name}` {dim}" for name, dim in found.items())
+        yield ("model", "history"), f"their tables' dims are {told}; wanted one dim, as in one table"
 
 
 def window_findings(parts: Parts, join: Join) -> Iterator[Finding]:

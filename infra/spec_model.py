@@ -24,6 +24,7 @@ MODEL_SETTINGS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "wdl": (),
         "deepfm": (),
         "dcnv2": ("cross_layers", "cross_rank"),
+        "din": ("candidate", "history", "attention"),
         "dlrm": ("bottom",),
         "mmoe": ("experts", "tower"),
     }

@@ -11,6 +11,7 @@ from infra.errors import Invalid
 from infra.spec_model import is_own
 from learner.models.dcnv2 import DeepAndCrossNetwork
 from learner.models.deepfm import DeepFactorizationMachine
+from learner.models.din import DeepInterestNetwork
 from learner.models.dlrm import DotProducts
 from learner.models.layout import IdBlock, Layout
 from learner.models.lr import LogisticRegression
@@ -26,6 +27,9 @@ BUILT_IN: dict[str, Callable[[Layout, int, spec.Model, int], Any]] = {
     "deepfm": lambda layout, labels, settings, seed: DeepFactorizationMachine(layout, labels, settings.hidden, seed),
     "dcnv2": lambda layout, labels, settings, seed: DeepAndCrossNetwork(
         layout, labels, settings.cross_layers, settings.cross_rank, settings.hidden, seed
+    ),
+    "din": lambda layout, labels, settings, seed: DeepInterestNetwork(
+        layout, labels, settings.candidate, settings.history, settings.attention, settings.hidden, seed
     ),
     "dlrm": lambda layout, labels, settings, seed: DotProducts(layout, labels, settings.bottom, settings.hidden, seed),
     "mmoe": lambda layout, labels, settings, seed: MultiGateMixtureOfExperts(

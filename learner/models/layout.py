@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.errors import Invalid
+from learner.tensorflow_setup import tf
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,11 @@ class IdBlock:
     offset: int
     width: int
     length: int = 0
+
+    @property
+    def dim(self) -> int:
+        """The width of one row."""
+        return (self.width - 1) // self.length if self.length else self.width
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,31 @@ class Layout:
                 return inputs[:, block.offset : block.offset + block.width]
         raise KeyError(f"no id feature `{feature}`; there are {', '.join(block.name for block in self.ids) or 'none'}")
 
+    def sequence_of(self, inputs: Any, feature: str) -> Any:
+        """The rows ``[batch, length, dim]`` of a sequence, zeros behind the last one; ``inputs`` is a tensor.
+
+        Raises:
+            KeyError: There is no sequence of that name.
+        """
+        block = self._sequence(feature)
+        rows = inputs[:, block.offset : block.offset + block.length * block.dim]
+        return tf.reshape(rows, [-1, block.length, block.dim])
+
+    def length_of(self, inputs: Any, feature: str) -> Any:
+        """How many rows of a sequence are there, ``[batch, 1]``.
+
+        Raises:
+            KeyError: There is no sequence of that name.
+        """
+        end = self._sequence(feature).offset + self._sequence(feature).width
+        return inputs[:, end - 1 : end]
+
+    def _sequence(self, feature: str) -> IdBlock:
+        sequences = {block.name: block for block in self.ids if block.length}
+        if feature not in sequences:
+            raise KeyError(f"no sequence `{feature}`; there are {', '.join(sequences) or 'none'}")
+        return sequences[feature]
+
     def numbers_of(self, inputs: Any) -> Any:
         """The scaled numbers ``[batch, numbers]`` in feature order, 0 where one is missing."""
         return inputs[:, self.numbers_offset : self.numbers_offset + self.numbers]
@@ -76,7 +107,7 @@ class Layout:
                 raise Invalid(
                     f"model `{model}`: feature `{block.name}` is a sequence of {block.length} ids",
                     wanted="one row per feature",
-                    cure="set its `combiner` to mean, sum or sqrtn, or choose a model that reads sequences",
+                    cure="set its `combiner` to mean, sum or sqrtn, or choose model `din`, `dcnv2` or `mmoe`",
                 )
 
     def common_width(self, model: str) -> int:

@@ -17,29 +17,42 @@ from learner.table_state import restore_table_state, table_state
 from learner.trainer import Trainer, state_of
 from serving.dense_program import DenseGraph
 from tests.learner.aligned import aligned
-from tests.learner.messages import batch, message, pipeline
+from tests.learner.messages import PIPELINE, batch, message, pipeline
 from tests.learner.training import make_trainer
 
 OWN = "docs.example_model:build"
+# The rule of the paper that the model comes from.
+FTRL = {"optimizer": {"kind": "ftrl", "learning_rate": 0.1, "l1": 0.01}}
 SETTINGS: dict[str, dict[str, Any]] = {
-    "lr": {},
+    "lr": FTRL,
     "wdl": {"hidden": [8]},
     "deepfm": {"hidden": [8]},
     "dcnv2": {"hidden": [8], "cross_rank": 4},
+    "din": {"hidden": [8], "attention": [4], "candidate": "item", "history": "genres"},
     "dlrm": {"hidden": [8], "bottom": [4]},
     "mmoe": {"hidden": [8], "experts": 2, "tower": [16]},
     OWN: {"settings": {"user": "user", "item": "item", "width": 8}},
 }
+SEQUENCE = {"combiner": "none", "length": 2}
 NARROW = Layout(stride=16, ids=(IdBlock("user", 0, 1), IdBlock("item", 1, 1)), numbers_offset=2, numbers=3)
 LAYOUT = Layout(stride=16, ids=(IdBlock("user", 0, 4), IdBlock("item", 4, 4)), numbers_offset=8, numbers=2)
+
+ATTENTIVE = Layout(
+    stride=32, ids=(IdBlock("item", 0, 4), IdBlock("genres", 4, 2 * 4 + 1, 2)), numbers_offset=13, numbers=2
+)
+LAYOUTS = {"lr": NARROW, "din": ATTENTIVE}
 
 
 def settings_of(name: str) -> spec.Pipeline:
     dim = 1 if name == "lr" else 8
     # Products of two small numbers are tiny, and so are their gradients: dot products alone want larger first rows.
-    first = {"initializer": {"scale": 0.1}} if name == "dlrm" else {}
+    first = {"dlrm": {"initializer": {"scale": 0.1}}, "lr": FTRL}.get(name, {})
     tables = [{"name": table, "dim": dim} | first for table in ("user", "item", "genre")]
-    return pipeline(model={"name": name} | SETTINGS[name], tables=tables)
+    changes: dict[str, Any] = {}
+    if name == "din":
+        features = {feature["name"]: feature for feature in PIPELINE["features"]}
+        changes["features"] = [*(features | {"genres": features["genres"] | SEQUENCE}).values()]
+    return pipeline(model={"name": name} | SETTINGS[name], tables=tables, **changes)
 
 
 def learn(trainer: Trainer, begin: int, end: int) -> None:
@@ -112,7 +125,7 @@ def test_restored_it_goes_on_bit_for_bit(case: Case) -> None:
 
 @pytest.mark.parametrize("name", sorted(SETTINGS))
 def test_seed_and_layout_alone_decide_first_weights_and_program(name: str) -> None:
-    layout = NARROW if name == "lr" else LAYOUT
+    layout = LAYOUTS.get(name, LAYOUT)
 
     def build(seed: int) -> Any:
         return build_model(name, layout, 1, settings_of(name).model, seed)
@@ -131,9 +144,10 @@ def test_with_two_labels_a_null_one_teaches_nothing(name: str) -> None:
     # Wide enough that no sample meets dead units only.
     wide = {} if name == OWN else {"hidden": [32]}
     settings = spec.Model.model_validate({"name": name} | SETTINGS[name] | wide)
-    step = TrainingStep(build_model(name, LAYOUT, 2, settings, seed=1), LAYOUT.stride, 2, spec.Optimizer())
-    x = aligned(np.random.default_rng(0).normal(size=(6, LAYOUT.stride)))
-    x[:, LAYOUT.numbers_offset + LAYOUT.numbers :] = 0
+    layout = LAYOUTS.get(name, LAYOUT)
+    step = TrainingStep(build_model(name, layout, 2, settings, seed=1), layout.stride, 2, spec.Optimizer())
+    x = aligned(np.random.default_rng(0).normal(size=(6, layout.stride)))
+    x[:, layout.numbers_offset + layout.numbers :] = 0
     y = np.array([[1, 0], [0, 1], [np.nan, 1], [1, np.nan], [np.nan, np.nan], [0, 0]], np.float32)
     before = step.dense()
     nothing = step(x, np.full_like(y, np.nan), np.ones(6, np.float32))

@@ -109,6 +109,50 @@ def test_dlrm_is_its_formula() -> None:
     np.testing.assert_allclose(model(inputs(WIDE)).numpy(), wanted, rtol=1e-4, atol=1e-4)
 
 
+def test_din_is_its_formula() -> None:
+    layout = Layout(
+        stride=32,
+        ids=(IdBlock("user", 0, 2), IdBlock("history", 2, 3 * 4 + 1, 3), IdBlock("item", 15, 4)),
+        numbers_offset=19,
+        numbers=2,
+    )
+    settings = spec.Model(name="din", candidate="item", history="history", attention=(5,), hidden=(6,))
+    model = build_model("din", layout, 2, settings, seed=1)
+    w = weights(model)
+    x = inputs(layout).astype(np.float64)
+    x[1, 10:14] = 0  # two ids of three
+    interest = np.zeros((5, 4))
+    for place in range(3):
+        item, candidate = x[:, 2 + 4 * place : 6 + 4 * place], x[:, 15:19]
+        pair = np.column_stack([item, candidate, item - candidate, item * candidate])
+        fits = chain(w, pair, "attention", 1) @ w["attention_output/kernel"] + w["attention_output/bias"]
+        interest += fits * item
+    top = chain(w, np.column_stack([x[:, :2], x[:, 15:], interest]), "hidden", 1)
+    wanted = top @ w["output/kernel"] + w["output/bias"]
+    np.testing.assert_allclose(model(x.astype(np.float32)).numpy(), wanted, rtol=1e-4, atol=1e-3)
+
+
+def test_din_gives_a_place_without_an_id_no_part_in_anything() -> None:
+    layout = Layout(16, (IdBlock("item", 0, 2), IdBlock("history", 2, 3 * 2 + 1, 3)), 9, 0)
+    settings = spec.Model(name="din", candidate="item", history="history", attention=(4,), hidden=(4,))
+    short = Layout(16, (IdBlock("item", 0, 2), IdBlock("history", 2, 1 * 2 + 1, 1)), 5, 0)
+    long_model, short_model = (build_model("din", each, 1, settings, seed=1) for each in (layout, short))
+    weights(long_model)
+    x = np.zeros((4, 16), np.float32)
+    x[:, :4] = np.random.default_rng(1).normal(size=(4, 4))
+    # The padding of both inputs is zero, and so is what the network makes of it.
+    for one, other in zip(long_model.weights, short_model.weights, strict=True):
+        other.assign(one if one.shape == other.shape else _without_padding(one.numpy(), other.shape))
+    np.testing.assert_allclose(long_model(x).numpy(), short_model(x).numpy(), rtol=1e-5)
+
+
+def _without_padding(kernel: Any, shape: Any) -> Any:
+    """The first kernel of the network for an input with other padding between the candidate and the interest."""
+    wanted = np.zeros(shape, np.float32)
+    wanted[:2], wanted[-2:] = kernel[:2], kernel[-2:]
+    return wanted
+
+
 def test_mmoe_is_its_formula() -> None:
     settings = spec.Model(name="mmoe", experts=3, hidden=(6, 5), tower=(4,))
     model = build_model("mmoe", WIDE, 2, settings, seed=1)
@@ -165,6 +209,15 @@ def test_what_does_not_fit_is_refused_with_the_cure() -> None:
         build_model("dlrm", Layout(16, (), 0, 2), 1, spec.Model(name="dlrm"), seed=1)
     with pytest.raises(Invalid, match="an expert has no layer"):
         build_model("mmoe", WIDE, 1, spec.Model(name="mmoe", hidden=()), seed=1)
+    din = spec.Model(name="din", candidate="user", history="item")
+    with pytest.raises(Invalid, match="candidate `user`, history `item`"):
+        build_model("din", WIDE, 1, din, seed=1)
+    apart = Layout(16, (IdBlock("user", 0, 4), IdBlock("item", 4, 3 * 2 + 1, 3)), 11, 0)
+    with pytest.raises(Invalid, match="rows of `user` have 4 values, those of `item` 2"):
+        build_model("din", apart, 1, din, seed=1)
+    for name in ("lr", "wdl", "deepfm", "dlrm"):
+        with pytest.raises(Invalid, match="feature `item` is a sequence"):
+            build_model(name, apart, 1, spec.Model(name=name), seed=1)
     with pytest.raises(Invalid, match="no model `other`"):
         build_model("other", WIDE, 1, spec.Model(), seed=1)
     with pytest.raises(ValueError, match="begins at column 5"):

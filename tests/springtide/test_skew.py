@@ -38,6 +38,8 @@ FEATURES: list[dict[str, Any]] = [
     {"name": "known_item", "source": "item", "table": "t", "vocabulary": [0, 7, -1]},
     {"name": "tags", "source": "tags", "table": "shared", "combiner": "sqrtn"},
     {"name": "seen", "source": "seen", "table": "shared", "combiner": "sum"},
+    {"name": "history", "source": "seen", "table": "shared", "combiner": "none", "length": 2},
+    {"name": "first_tag", "source": "tags", "table": "shared", "combiner": "none", "length": 1, "keep": "first"},
     {"kind": "cross", "name": "user_item", "sources": ["user", "item"], "table": "t"},
     {"kind": "cross", "name": "all", "sources": ["tags", "user", "seen"], "table": "t", "combiner": "sum"},
     {"kind": "bucket", "name": "price_range", "source": "price", "table": "t", "boundaries": [-1, 0, 0.1, 10]},
@@ -54,7 +56,7 @@ PIPELINE = pipeline(
     events=events,
     features=FEATURES,
     tables=[{"name": "t", "dim": 4}, {"name": "shared", "dim": 4}],
-    model={"name": "wdl"},
+    model={"name": "dcnv2"},
 )
 SIGNATURE = Signature.of(PIPELINE)
 ENCODER = build_encoder(PIPELINE)
