@@ -46,7 +46,8 @@ LAYOUTS = {"lr": NARROW, "din": ATTENTIVE}
 def settings_of(name: str) -> spec.Pipeline:
     dim = 1 if name == "lr" else 8
     # Products of two small numbers are tiny, and so are their gradients: dot products alone want larger first rows.
-    first = {"dlrm": {"initializer": {"scale": 0.1}}, "lr": FTRL}.get(name, {})
+    special: dict[str, dict[str, Any]] = {"dlrm": {"initializer": {"scale": 0.1}}, "lr": FTRL}
+    first = special.get(name, {})
     tables = [{"name": table, "dim": dim} | first for table in ("user", "item", "genre")]
     changes: dict[str, Any] = {}
     if name == "din":
