@@ -95,6 +95,8 @@ def last_servable(store: ObjectStore, model: str, version: int) -> int:
 
 def _empty(trainer: Trainer) -> None:
     """After a failure the next try may begin with a newer base, which names nothing that was deleted before it."""
+    # What still runs beside the last step belongs to the rows that leave.
+    trainer.drain()
     trainer.window = SampleIdWindow(trainer.window.horizon_ms)
     for table in trainer.tables.tables:
         rows = trainer.tables.export(table.name)
