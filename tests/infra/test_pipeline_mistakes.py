@@ -15,53 +15,6 @@ DURATION = "a number with a unit of ms, s, m, h, d, such as `10m`"
 
 # What is replaced, by what, and the lines that answer it.
 MISTAKES: list[tuple[str, str, list[str]]] = [
-    # Features of other kinds.
-    (
-        "{kind: number, name: price, source: price, scaling: log}",
-        "{kind: cross, name: both, sources: [usr, price], table: users}",
-        [
-            "23:41  features.3.sources.0: `usr` is no field of `events.impressions`; nearest is `user`",
-            "23:46  features.3.sources.1: `price` is of type number; a feature of kind cross wants one of "
-            "string, integer, list[string], list[integer]",
-        ],
-    ),
-    (
-        "{kind: number, name: price, source: price, scaling: log}",
-        "{kind: cross, name: both, sources: [user], table: users}",
-        ["23:40  features.3.sources: got a list of 1, wanted at least 2 entries"],
-    ),
-    (
-        "{kind: number, name: price, source: price, scaling: log}",
-        "{kind: bucket, name: price, source: price, table: users, boundaries: [1, 1]}",
-        ["23:74  features.3.boundaries: wanted finite numbers, each larger than the one before"],
-    ),
-    (
-        "source: item, table: items}",
-        "source: item, table: items, vocabulary: [7, seven]}",
-        ["21:62  features.1.vocabulary.1: got `seven`, wanted an integer of 64 bits"],
-    ),
-    (
-        "source: user, table: users}",
-        "source: user, table: users, vocabulary: [a, b, a]}",
-        ["20:58  features.0.vocabulary: `a` stands in it twice; wanted each value once"],
-    ),
-    # What a model wants of the features.
-    (
-        "table: items, combiner: sum}",
-        "table: items, combiner: none, length: 3}",
-        [
-            "22:56  features.2.combiner: model `deepfm` reads one row per feature; wanted mean, sum or sqrtn, "
-            "or model `din`"
-        ],
-    ),
-    (
-        "{name: deepfm, hidden: [64, 32]}",
-        "{name: din, candidate: itm, history: tags}",
-        [
-            "27:31  model.candidate: got `itm`, wanted a feature with one row; nearest is `item`",
-            "27:45  model.history: got `tags`, wanted a feature with combiner none",
-        ],
-    ),
     # Keys.
     ("  window: 10m", "  windw: 10m", ["17:3  join.windw: unknown key; nearest is `window`"]),
     ("join:\n", "jion:\n", ["16:1  jion: unknown key; nearest is `join`"]),
