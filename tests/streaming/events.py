@@ -28,6 +28,7 @@ class Stream:
         base_ms: What event time 0 s of the test is, ms since 1970.
         marks: Kind of feedback -> the fields by which an event is one of it.
         encoders: How the impressions are written, and how the feedback.
+        partitions: Of each of the user's topics.
     """
 
     def __init__(
@@ -36,14 +37,18 @@ class Stream:
         base_ms: int,
         marks: Mapping[str, Mapping[str, Any]] | None = None,
         encoders: tuple[Encoder, Encoder] = (json_encoder, json_encoder),
+        *,
+        partitions: int = 1,
     ) -> None:
         self.pipeline = pipeline
         self.encoders = encoders
         self._marks = marks or {}
+        # The one partition that events go to; None spreads them.
+        self.partition: int | None = None
         self.base_ms = base_ms
         self._clock: Clock = SystemClock()
         admin = KafkaAdmin(pipeline.kafka)
-        admin.ensure_topics([TopicSettings(name) for name in topics.user_topics(pipeline)])
+        admin.ensure_topics([TopicSettings(name, partitions=partitions) for name in topics.user_topics(pipeline)])
         admin.ensure_topics(topics.own_topics(pipeline))
         self.producer = Producer(pipeline.kafka)
         name = pipeline.name
@@ -103,11 +108,11 @@ class Stream:
         at = 0 if kind is None else names.index(kind)
         events = self.pipeline.events.feedback[at]
         body = {"id": key, "ts": self._moment(events, seconds), **self._marks.get(names[at], {}), **fields}
-        self.producer.send(events.topic, self.encoders[1](body))
+        self.producer.send(events.topic, self.encoders[1](body), partition=self.partition)
 
     def raw(self, topic: int, value: bytes | None) -> None:
         """Bytes as they are to the impressions (0) or the clicks (1)."""
-        self.producer.send(topics.user_topics(self.pipeline)[topic], value)
+        self.producer.send(topics.user_topics(self.pipeline)[topic], value, partition=self.partition)
 
     def heartbeat(self, seconds: float) -> None:
         for topic in topics.heartbeats(self.pipeline):

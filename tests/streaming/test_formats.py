@@ -10,11 +10,9 @@ from typing import Any
 
 import pytest
 
-from infra.clock import SystemClock
+from infra.clock import new_uuid
 from infra.local.flink_cluster import FlinkCluster
 from infra.local.kafka_server import KafkaServer
-from streaming import sql
-from streaming.flink_rest import FlinkRest
 from streaming.planner import Planner
 from streaming.schema_check import check_schemas
 from tests.streaming.apicurio import ApicurioServer
@@ -29,10 +27,9 @@ from tests.streaming.encodings import (
 )
 from tests.streaming.events import Stream
 from tests.streaming.fuzz import fuzz_both_topics
-from tests.streaming.pipelines import pipeline
 from tests.streaming.registry_server import RegistryServer
+from tests.streaming.running import running_join
 from tests.streaming.test_schema_check import FIELDS
-from tests.streaming.truth import AGE_MS, JOIN
 
 AVRO = {"impressions": AVRO_IMPRESSION, "clicks": AVRO_CLICK}
 PROTOBUF = {"impressions": "shop.v1.Impression", "clicks": "shop.v1.Click"}
@@ -77,30 +74,23 @@ def stream(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stream]:
     """Impressions and clicks in two encodings, one job."""
-    clock = SystemClock()
-    name = f"formats-{clock.now_ms() % 1_000_000_000}"
+    name = f"formats-{new_uuid()[:8]}"
     proto = proto_file(tmp_path_factory.mktemp("proto"))
     other = "protobuf" if encoding == "avro" else "avro"
     impressions, encode_impression = written(encoding, "impressions", name, registry.settings, proto)
     clicks, encode_click = written(other, "clicks", name, registry.settings, proto)
-    spec = pipeline(
-        name,
-        kafka={"bootstrap": local_kafka.bootstrap},
-        join=JOIN,
-        flink={"rest": local_flink.rest, "checkpoint_interval": "2s"},
+    with running_join(
+        local_kafka,
+        local_flink,
+        planner,
+        "formats",
+        encoders=(encode_impression, encode_click),
         impressions={**impressions, "fields": FIELDS},
         feedback=clicks,
         schema_registry=registry.settings,
-    )
-    assert len(check_schemas(spec)) == 2
-    found = Stream(spec, clock.now_ms() - AGE_MS, encoders=(encode_impression, encode_click))
-    with FlinkRest(local_flink.rest) as cluster:
-        job = planner.submit(sql.plan(spec), cluster)
-        try:
-            yield found
-        finally:
-            cluster.cancel(job)
-            found.close()
+    ) as found:
+        assert len(check_schemas(found.pipeline)) == 2
+        yield found
 
 
 def sample(stream: Stream, key: str) -> Mapping[str, Any]:

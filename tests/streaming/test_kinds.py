@@ -10,15 +10,13 @@ from typing import Any
 import orjson
 import pytest
 
-from infra.clock import SystemClock
+from infra.clock import new_uuid
 from infra.local.flink_cluster import FlinkCluster
 from infra.local.kafka_server import KafkaServer
-from streaming import sql
-from streaming.flink_rest import FlinkRest
 from streaming.planner import Planner
 from tests.streaming.events import Stream
-from tests.streaming.pipelines import pipeline
-from tests.streaming.truth import AGE_MS, JOIN, WINDOW
+from tests.streaming.running import running_join
+from tests.streaming.truth import JOIN, WINDOW
 
 pytestmark = pytest.mark.long
 
@@ -37,51 +35,46 @@ MARKS: dict[str, dict[str, Any]] = {"click": {"type": "click"}, "order": {"type"
 @pytest.fixture(scope="module")
 def outcomes(local_kafka: KafkaServer, local_flink: FlinkCluster, planner: Planner) -> Iterator[Stream]:
     """A join of three kinds over two topics, and everything that came of its events."""
-    clock = SystemClock()
-    name = f"kinds-{clock.now_ms() % 1_000_000_000}"
+    topic = f"kinds-{new_uuid()[:8]}"
     own = {"window": f"{LONG}s", "correction_window": f"{LONG + 10}s"}
-    acts = {"topic": f"{name}.acts", "key": "id", "time": "ts"}
-    spec = pipeline(
-        name,
-        kafka={"bootstrap": local_kafka.bootstrap},
+    acts = {"topic": f"{topic}.acts", "key": "id", "time": "ts"}
+    with running_join(
+        local_kafka,
+        local_flink,
+        planner,
+        "kinds",
+        marks=MARKS,
         join={**JOIN, "keep_negatives": KEEP},
-        flink={"rest": local_flink.rest, "checkpoint_interval": "1s"},
+        flink={"checkpoint_interval": "1s"},
         samples={"delivery": "exactly_once"},
         impressions={"fields": FIELDS, "weight": None},
         feedback={**acts, "when": {"field": "type", "equals": "click"}},
         more_feedback=[
             {**acts, "name": "order", "when": {"field": "type", "equals": "order"}, **own},
-            {**acts, "topic": f"{name}.views", "name": "dwell", "when": {"field": "dwell_s", "at_least": 30}, **own},
+            {**acts, "topic": f"{topic}.views", "name": "dwell", "when": {"field": "dwell_s", "at_least": 30}, **own},
         ],
-    )
-    stream = Stream(spec, clock.now_ms() - AGE_MS, MARKS)
-    with FlinkRest(local_flink.rest) as cluster:
-        job = planner.submit(sql.plan(spec), cluster)
-        try:
-            user = {"address": {"city": "Ulm"}, "age": 41, "history": [1, 2**60]}
-            stream.impression("all", 0.0, item="i", user=user)
-            stream.click("all", 1.0)
-            stream.click("all", 2.0, "order")
-            stream.click("all", 3.0, "dwell")
-            stream.impression("one", 0.0, user={"address": None, "age": "old", "history": "x"})
-            stream.click("one", WINDOW + 1.0, "order")
-            stream.click("one", 4.0, "dwell", dwell_s=29.9)
-            stream.click("one", 4.0, "click", type="unknown")
-            stream.impression("bare", 0.0, user="nobody")
-            stream.impression("__probe-1", 0.0)
-            for number in range(IMPRESSIONS):
-                stream.impression(f"n{number}", 0.0)
-            stream.click("unmeasured", 1.0, "dwell", dwell_s="long")
-            stream.producer.flush()
-            stream.advance(7.0)
-            stream.impression("late", 0.0)
-            stream.producer.flush()
-            stream.advance(40.0)
-            stream.advance(41.0)
-            yield stream
-        finally:
-            cluster.cancel(job)
-            stream.close()
+    ) as stream:
+        user = {"address": {"city": "Ulm"}, "age": 41, "history": [1, 2**60]}
+        stream.impression("all", 0.0, item="i", user=user)
+        stream.click("all", 1.0)
+        stream.click("all", 2.0, "order")
+        stream.click("all", 3.0, "dwell")
+        stream.impression("one", 0.0, user={"address": None, "age": "old", "history": "x"})
+        stream.click("one", WINDOW + 1.0, "order")
+        stream.click("one", 4.0, "dwell", dwell_s=29.9)
+        stream.click("one", 4.0, "click", type="unknown")
+        stream.impression("bare", 0.0, user="nobody")
+        stream.impression("__probe-1", 0.0)
+        for number in range(IMPRESSIONS):
+            stream.impression(f"n{number}", 0.0)
+        stream.click("unmeasured", 1.0, "dwell", dwell_s="long")
+        stream.producer.flush()
+        stream.advance(7.0)
+        stream.impression("late", 0.0)
+        stream.producer.flush()
+        stream.advance(40.0)
+        stream.advance(41.0)
+        yield stream
 
 
 def of(stream: Stream, key: str) -> dict[str, dict[str, Any]]:

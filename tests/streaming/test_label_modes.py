@@ -5,19 +5,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
-from infra.clock import SystemClock
 from infra.local.flink_cluster import FlinkCluster
 from infra.local.kafka_server import KafkaServer
-from streaming import sql
-from streaming.flink_rest import FlinkRest
 from streaming.planner import Planner
 from tests.streaming.events import Stream
-from tests.streaming.pipelines import pipeline
-from tests.streaming.truth import AGE_MS, FEEDBACK, IMPRESSIONS, JOIN, WINDOW, of, send, wanted
+from tests.streaming.running import running_join
+from tests.streaming.truth import FEEDBACK, IMPRESSIONS, JOIN, WINDOW, of, send, wanted
 
 pytestmark = pytest.mark.long
 MODES = ("aligned", "immediate")
@@ -26,28 +24,16 @@ MODES = ("aligned", "immediate")
 @pytest.fixture(scope="module")
 def streams(local_kafka: KafkaServer, local_flink: FlinkCluster, planner: Planner) -> Iterator[dict[str, Stream]]:
     """A join of each mode, and everything that came of the table's events."""
-    clock = SystemClock()
-    found: dict[str, Stream] = {}
-    jobs = []
-    with FlinkRest(local_flink.rest) as cluster:
-        try:
-            for mode in MODES:
-                spec = pipeline(
-                    f"{mode}-{clock.now_ms() % 1_000_000_000}",
-                    kafka={"bootstrap": local_kafka.bootstrap},
-                    join={**JOIN, "labels": mode},
-                    flink={"rest": local_flink.rest, "checkpoint_interval": "2s"},
-                )
-                found[mode] = Stream(spec, clock.now_ms() - AGE_MS)
-                jobs.append(planner.submit(sql.plan(spec), cluster))
-            for stream in found.values():
-                send(stream)
-            yield found
-        finally:
-            for job in jobs:
-                cluster.cancel(job)
-            for stream in found.values():
-                stream.close()
+    with ExitStack() as stack:
+        found = {
+            mode: stack.enter_context(
+                running_join(local_kafka, local_flink, planner, mode, join={**JOIN, "labels": mode})
+            )
+            for mode in MODES
+        }
+        for stream in found.values():
+            send(stream)
+        yield found
 
 
 def aligned(row: tuple[Any, ...]) -> list[tuple[Any, ...]]:

@@ -8,16 +8,13 @@ from typing import Any
 
 import pytest
 
-from infra.clock import SystemClock
 from infra.local.flink_cluster import FlinkCluster
 from infra.local.kafka_server import KafkaServer
-from streaming import sql
-from streaming.flink_rest import FlinkRest
 from streaming.late_rows import replay, unused, wanted
 from streaming.planner import Planner
 from tests.streaming.events import Stream
-from tests.streaming.pipelines import pipeline
-from tests.streaming.truth import AGE_MS, CORRECTION, FEEDBACK, JOIN, SKEW, WINDOW, of, send
+from tests.streaming.running import CLOCK, running_join
+from tests.streaming.truth import CORRECTION, FEEDBACK, SKEW, WINDOW, of, send
 
 pytestmark = pytest.mark.long
 
@@ -25,31 +22,17 @@ pytestmark = pytest.mark.long
 @pytest.fixture(scope="module")
 def outcomes(local_kafka: KafkaServer, local_flink: FlinkCluster, planner: Planner) -> Iterator[Stream]:
     """The truth table, and its late events joined again."""
-    clock = SystemClock()
-    spec = pipeline(
-        f"late-{clock.now_ms() % 1_000_000_000}",
-        kafka={"bootstrap": local_kafka.bootstrap},
-        join=JOIN,
-        flink={"rest": local_flink.rest, "checkpoint_interval": "2s"},
-    )
-    stream = Stream(spec, clock.now_ms() - AGE_MS)
-    with FlinkRest(local_flink.rest) as cluster:
-        job = planner.submit(sql.plan(spec), cluster)
-        try:
-            send(stream)
-        finally:
-            cluster.cancel(job)
-    jobs = wanted(spec, unused(spec))
-    replay(spec, jobs, planner, clock=clock)
-    again = {name: each for name, each in wanted(spec, unused(spec)).items() if each.without_verdict}
-    stream.collect()
-    stream.until(lambda: any(row["sample_id"].endswith(".2") for row in stream.samples), "the replayed samples")
-    for _ in range(20):
-        stream.collect()
-    # An orphan without an impression never gets a verdict.
-    assert all(not of_samples(stream, key) for each in again.values() for key in each.without_verdict)
-    yield stream
-    stream.close()
+    with running_join(local_kafka, local_flink, planner, "late") as stream:
+        send(stream)
+        spec = stream.pipeline
+        replay(spec, wanted(spec, unused(spec)), planner, clock=CLOCK)
+        again = {name: each for name, each in wanted(spec, unused(spec)).items() if each.without_verdict}
+        stream.until(lambda: any(row["sample_id"].endswith(".2") for row in stream.samples), "the replayed samples")
+        for _ in range(20):
+            stream.collect()
+        # An orphan without an impression never gets a verdict.
+        assert all(not of_samples(stream, key) for each in again.values() for key in each.without_verdict)
+        yield stream
 
 
 def of_samples(stream: Stream, key: str) -> list[tuple[Any, ...]]:

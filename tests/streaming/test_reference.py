@@ -12,15 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from infra.clock import SystemClock
 from infra.local.flink_cluster import FlinkCluster
 from infra.local.kafka_server import KafkaServer
-from streaming import sql
-from streaming.flink_rest import FlinkRest
 from streaming.planner import Planner
 from tests.streaming.events import Stream
-from tests.streaming.pipelines import pipeline
-from tests.streaming.truth import AGE_MS, CORRECTION, JOIN, SKEW, WINDOW
+from tests.streaming.running import running_join
+from tests.streaming.truth import CORRECTION, JOIN, SKEW, WINDOW
 
 pytestmark = pytest.mark.long
 
@@ -85,23 +82,10 @@ def _rounded(value: float | None) -> float | None:
 
 @pytest.fixture(scope="module")
 def stream(local_kafka: KafkaServer, local_flink: FlinkCluster, planner: Planner) -> Iterator[Stream]:
-    clock = SystemClock()
     # Nothing of an example is behind the watermark, which only the tests move.
     join = {**JOIN, "out_of_orderness": "40s"}
-    spec = pipeline(
-        f"reference-{clock.now_ms() % 1_000_000_000}",
-        kafka={"bootstrap": local_kafka.bootstrap},
-        join=join,
-        flink={"rest": local_flink.rest, "checkpoint_interval": "2s"},
-    )
-    found = Stream(spec, clock.now_ms() - AGE_MS)
-    with FlinkRest(local_flink.rest) as cluster:
-        job = planner.submit(sql.plan(spec), cluster)
-        try:
-            yield found
-        finally:
-            cluster.cancel(job)
-            found.close()
+    with running_join(local_kafka, local_flink, planner, "reference", join=join) as found:
+        yield found
 
 
 def drawn() -> list[list[Event]]:

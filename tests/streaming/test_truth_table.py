@@ -12,21 +12,17 @@ from typing import Any
 import orjson
 import pytest
 
-from infra.clock import SystemClock
 from infra.local.flink_cluster import FlinkCluster
 from infra.local.kafka_server import KafkaServer
-from streaming import sql, topics
-from streaming.flink_rest import FlinkRest
+from streaming import topics
 from streaming.planner import Planner
 from tests.streaming.events import Stream
 from tests.streaming.fuzz import fuzz_both_topics
-from tests.streaming.pipelines import pipeline
+from tests.streaming.running import running_join
 from tests.streaming.truth import (
-    AGE_MS,
     FEEDBACK,
     FUTURE_S,
     IMPRESSIONS,
-    JOIN,
     click,
     dead,
     of,
@@ -39,23 +35,8 @@ from tests.streaming.truth import (
 @pytest.fixture(scope="module")
 def stream(local_kafka: KafkaServer, local_flink: FlinkCluster, planner: Planner) -> Iterator[Stream]:
     """A running join whose event time only the tests move."""
-    clock = SystemClock()
-    name = f"truth-{clock.now_ms() % 1_000_000_000}"
-    spec = pipeline(
-        name,
-        kafka={"bootstrap": local_kafka.bootstrap},
-        join=JOIN,
-        flink={"rest": local_flink.rest, "checkpoint_interval": "2s"},
-        probe={"weight": 0.25},
-    )
-    found = Stream(spec, clock.now_ms() - AGE_MS)
-    with FlinkRest(local_flink.rest) as cluster:
-        job = planner.submit(sql.plan(spec), cluster)
-        try:
-            yield found
-        finally:
-            cluster.cancel(job)
-            found.close()
+    with running_join(local_kafka, local_flink, planner, "truth", probe={"weight": 0.25}) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
