@@ -51,7 +51,7 @@ def pipeline(name: str, stack: LocalStack, **join: str) -> Pipeline:
                 "feedback": [{**topic, "name": "click", "topic": f"{name}.clicks"}],
             },
             "join": join,
-            "flink": {"rest": stack.flink.rest, "checkpoint_interval": "5s"},
+            "flink": {"rest": stack.flink.rest},
             "features": [{"name": "item", "source": "item", "table": "items"}],
             "tables": [{"name": "items", "dim": 8}],
             "store": {"url": "memory://bench"},

@@ -226,6 +226,8 @@ def settings(pipeline: spec.Pipeline) -> dict[str, str]:
         "pipeline.auto-watermark-interval": "20 ms",
         "execution.checkpointing.interval": f"{flink.checkpoint_interval.ms} ms",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+        # All of the state travels each time and is hashed on its way to the store, which costs more than packing it.
+        "execution.checkpointing.snapshot-compression": "true",
         "restart-strategy.type": "exponential-delay",
         "restart-strategy.exponential-delay.initial-backoff": "1 s",
         "restart-strategy.exponential-delay.max-backoff": "10 s",

@@ -16,6 +16,9 @@ from streaming.topics import HEARTBEAT_KEY
 # A new partition of the user's is read after this long.
 _DISCOVERY = "30 s"
 
+# How far each topic has come is compared so often.
+_ALIGNED_EVERY = "1 s"
+
 # Where an event stands in Kafka, and since when.
 _METADATA = (
     "`#received` TIMESTAMP_LTZ(3) NOT NULL METADATA FROM 'timestamp' VIRTUAL",
@@ -106,8 +109,21 @@ def _events_table(source: Source, pipeline: spec.Pipeline, connection: Mapping[s
             **event_format.options(source.topic, source.event_columns, pipeline.schema_registry, reveal=reveal),
             "scan.watermark.emit.strategy": "on-event",
             "scan.watermark.idle-timeout": f"{pipeline.join.idle_timeout.ms} ms",
+            **_alignment(pipeline.join),
         },
     )
+
+
+def _alignment(join: spec.Join) -> dict[str, str]:
+    """In a replay no topic runs hours ahead of the others: the join would have to hold what it cannot yet decide.
+
+    A topic that is silent for less than the idle timeout stops nobody where all of them are read as events come.
+    """
+    return {
+        "scan.watermark.alignment.group": "events",
+        "scan.watermark.alignment.max-drift": f"{join.window.ms + join.idle_timeout.ms} ms",
+        "scan.watermark.alignment.update-interval": _ALIGNED_EVERY,
+    }
 
 
 def _heartbeat_table(source: Source, pipeline: spec.Pipeline, connection: Mapping[str, str]) -> str:

@@ -83,6 +83,8 @@ logger.amazon.name = software.amazon.awssdk
 logger.amazon.level = warn
 logger.checkpoints.name = org.apache.flink.runtime.checkpoint
 logger.checkpoints.level = warn
+logger.alignment.name = org.apache.flink.runtime.source.coordinator.SourceCoordinator
+logger.alignment.level = warn
 """
 
 
