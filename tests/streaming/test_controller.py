@@ -8,116 +8,35 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from infra.clock import SystemClock
-from infra.errors import Invalid, SpringtideError, Unavailable
+from infra.errors import Invalid, Unavailable
 from infra.kafka import KafkaAdmin, TopicSettings
 from infra.local.stack import LocalStack
 from infra.object_store import open_store
-from infra.spec import EventField, Pipeline, Secret, Store
+from infra.spec import EventField, Pipeline
 from streaming import sql, topics
-from streaming.checkpoint_folder import CheckpointFolder
-from streaming.controller import run_join
 from streaming.flink_rest import FlinkRest
 from streaming.job_watch import KEPT_CHECKPOINTS
 from streaming.planner import Planner
+from tests.streaming.controlled import (
+    CLOCK,
+    READY_S,
+    Running,
+    await_checkpoints,
+    await_true,
+    bucket,
+    checkpoints,
+    repeats,
+    send,
+)
 from tests.streaming.events import Stream
-from tests.streaming.pipelines import pipeline
 
-CLOCK = SystemClock()
-READY_S = 120.0
-LEAVE_S = 10.0
 ROOT = Path(__file__).resolve().parents[2]
-
-
-class Running:
-    """`run_join` in a thread, as the command runs it in a process."""
-
-    def __init__(self, spec: Pipeline, **options: Any) -> None:
-        self.error: SpringtideError | None = None
-        self._stop = threading.Event()
-        self._url: list[str] = []
-        self._thread = threading.Thread(target=self._run, args=(spec, options), daemon=True)
-        self._thread.start()
-
-    def _run(self, spec: Pipeline, options: dict[str, Any]) -> None:
-        try:
-            run_join(spec, clock=CLOCK, stop=self._stop, listening=self._url.append, **options)
-        except SpringtideError as error:
-            self.error = error
-
-    def get(self, path: str) -> httpx.Response:
-        return httpx.get(self._url[0] + path, trust_env=False, timeout=5.0)
-
-    def await_ready(self, wanted: bool = True) -> dict[str, Any]:
-        await_true(lambda: bool(self._url), "an address", READY_S)
-
-        def answered() -> bool:
-            assert self._thread.is_alive(), self.error
-            return (self.get("/readyz").status_code == httpx.codes.OK) == wanted
-
-        await_true(answered, "ready" if wanted else "unready", READY_S)
-        status: dict[str, Any] = self.get("/status").json()
-        return status
-
-    def leave(self) -> None:
-        """Safe to call twice."""
-        self._stop.set()
-        self._thread.join(LEAVE_S)
-        assert not self._thread.is_alive()
-
-    def ended(self) -> SpringtideError:
-        self._thread.join(READY_S)
-        assert self.error is not None
-        return self.error
-
-
-def await_true(condition: Callable[[], bool], what: str, seconds: float) -> None:
-    deadline = CLOCK.monotonic() + seconds
-    while not condition():
-        assert CLOCK.monotonic() < deadline, f"not {what} within {seconds} s"
-        CLOCK.sleep(0.05)
-
-
-@pytest.fixture
-def spec(local_stack: LocalStack, unique: Callable[[str], str]) -> Iterator[Pipeline]:
-    """A pipeline on the local stack, whose job is cancelled at the end whatever happened."""
-    found = pipeline(
-        unique("join"),
-        kafka={"bootstrap": local_stack.kafka.bootstrap},
-        join={"window": "2s", "correction_window": "10s", "out_of_orderness": "3s", "idle_timeout": "2s"},
-        control={"port": 0, "heartbeat_interval": "200ms"},
-        flink={"rest": local_stack.flink.rest, "checkpoint_interval": "1s"},
-        store=bucket(local_stack),
-    )
-    yield found
-    with FlinkRest(local_stack.flink.rest) as cluster:
-        for job in cluster.jobs(sql.job_prefix(found.name)):
-            if not job.ended:
-                cluster.cancel(job.id)
-
-
-@pytest.fixture
-def run(spec: Pipeline) -> Iterator[type[Running]]:
-    """Starts what leaves at the end, also where the test has failed: it would submit its cancelled job again."""
-    started: list[Running] = []
-
-    class Leaving(Running):
-        def __init__(self, *arguments: Any, **options: Any) -> None:
-            super().__init__(*arguments, **options)
-            started.append(self)
-
-    yield Leaving
-    for each in started:
-        each.leave()
 
 
 def test_a_missing_topic_is_named_with_the_nearest(spec: Pipeline, run: type[Running]) -> None:
@@ -147,7 +66,7 @@ def test_one_job_from_its_refusal_to_its_end(spec: Pipeline, run: type[Running])
 
     second = run(spec, stop_job=True)
     assert second.await_ready()["job_id"] == status["job_id"]
-    await_true(lambda: min(second.get("/status").json()["heartbeats"].values()) > 0, "heartbeats sent", READY_S)
+    await_true(lambda: min(second.status()["heartbeats"].values()) > 0, "heartbeats sent", READY_S)
     changed = spec.model_copy(update={"join": spec.join.model_copy(update={"window": type(spec.join.window)("3s")})})
     refused = run(changed).ended()
     assert isinstance(refused, Invalid)
@@ -187,7 +106,7 @@ def test_traffic_survives_a_killed_worker_and_a_cluster_that_forgets(
         local_stack.flink.start_task_manager()
     running.await_ready()
     stream.until(lambda: {row["sample_id"] for row in stream.samples} >= sent, "every verdict", READY_S)
-    assert running.get("/status").json()["job_id"] == job_id
+    assert running.status()["job_id"] == job_id
     assert repeats(stream) <= 1
 
     # The first may have begun before the last verdict, the last is spoilt below.
@@ -217,7 +136,9 @@ def test_traffic_survives_a_killed_worker_and_a_cluster_that_forgets(
 
 
 @pytest.mark.long
-def test_an_upgrade_under_traffic_leaves_no_gap_and_no_second_verdict(spec: Pipeline, run: type[Running]) -> None:
+def test_an_upgrade_under_traffic_leaves_no_gap_and_no_second_verdict(
+    spec: Pipeline, local_stack: LocalStack, run: type[Running]
+) -> None:
     """A pipeline with another field replaces the running one; the samples of before are not made again."""
     stream = Stream(spec, CLOCK.now_ms())
     first = run(spec)
@@ -227,9 +148,7 @@ def test_an_upgrade_under_traffic_leaves_no_gap_and_no_second_verdict(spec: Pipe
     # What the slack does not reach must not come again; Flink tells its watermark up to 10 s late.
     known = max(datetime.fromisoformat(row["known_ts"]).timestamp() * 1000 for row in stream.samples)
     passed = known + 3 * spec.flink.checkpoint_interval.ms
-    await_true(
-        lambda: (first.get("/status").json()["watermark_ms"] or 0) > passed, "event time past the slack", READY_S
-    )
+    await_true(lambda: (first.status()["watermark_ms"] or 0) > passed, "event time past the slack", READY_S)
     before = len(stream.samples)
     first.leave()
 
@@ -262,14 +181,19 @@ def test_an_upgrade_under_traffic_leaves_no_gap_and_no_second_verdict(spec: Pipe
         more.set()
         thread.join()
     stream.until(lambda: {row["sample_id"] for row in stream.samples} >= sent | new, "every verdict", READY_S)
-    again = {row["sample_id"] for row in stream.samples[before:]} & sent
+    again = [row for row in stream.samples[before:] if row["sample_id"] in sent]
+    cutover = (checkpoints(changed, local_stack).kept() or [])[0].cutover_ms
     verdicts = [(row["sample_id"], row["kind"], row["known_ts"]) for row in stream.samples]
     assert len({name for name, _, _ in verdicts}) == len(set(verdicts))
     assert any(row.get("colour") == "red" for row in stream.samples)
     second.leave()
     stream.close()
     if again:
-        pytest.xfail(f"{len(again)} samples of before came again, under the ids that they had: see docs/LOG.md")
+        new = sum("colour" in row for row in again)
+        pytest.xfail(
+            f"{len(again)} samples of before came again, under the ids that they had, {new} of them by the new plan, "
+            f"which emits from {cutover} on; event time had come to {passed}: see docs/LOG.md"
+        )
 
 
 @pytest.mark.long
@@ -316,48 +240,3 @@ def test_a_planning_process_does_not_outlive_its_owner(tmp_path: Path) -> None:
     owner.wait()
     owner.stdout.close()
     await_true(lambda: not any(each.is_running() and each.status() != "zombie" for each in below), "all gone", 5.0)
-
-
-def checkpoints(spec: Pipeline, stack: LocalStack) -> CheckpointFolder:
-    """The checkpoints of the pipeline's join."""
-    return CheckpointFolder(lambda: f"s3://{stack.s3.bucket}/flink/checkpoints", sql.plan(spec).folder, spec.store)
-
-
-def await_checkpoints(folder: CheckpointFolder, count: int) -> None:
-    """Waits for ``count`` more checkpoints."""
-
-    def newest() -> float:
-        return max((each.number for each in folder.kept() or []), default=0)
-
-    wanted = newest() + count
-    await_true(lambda: newest() >= wanted, f"{count} checkpoints", READY_S)
-
-
-def bucket(stack: LocalStack) -> Store:
-    """Where the local cluster keeps its checkpoints."""
-    return Store(
-        url=f"s3://{stack.s3.bucket}",
-        endpoint=stack.s3.endpoint,
-        region=stack.s3.region,
-        access_key=Secret(value=stack.s3.access_key),
-        secret_key=Secret(value=stack.s3.secret_key),
-    )
-
-
-def send(stream: Stream, numbers: range, **fields: Any) -> set[str]:
-    """Impressions now, every fifth of them clicked; returns the verdicts they must have."""
-    seconds = (CLOCK.now_ms() - stream.base_ms) / 1000
-    for number in numbers:
-        stream.impression(f"k{number}", seconds, **fields)
-        if number % 5 == 0:
-            stream.click(f"k{number}", seconds + 0.1)
-    stream.producer.flush()
-    return {f"k{number}#click.0" for number in numbers}
-
-
-def repeats(stream: Stream) -> int:
-    """How many different bodies a sample id has at most; its repeats must say the same."""
-    bodies: dict[str, set[str]] = {}
-    for row in stream.samples:
-        bodies.setdefault(row["sample_id"], set()).add(repr(sorted(row.items(), key=str)))
-    return max(map(len, bodies.values()))
