@@ -120,6 +120,9 @@ class SchemaRegistry(Part):
 
 
 class Flink(Part):
+    """The cluster; ``mode`` application is one that submits the join itself and runs nothing else (docs/flink.md)."""
+
+    mode: Literal["session", "application"] = "session"
     rest: str = Field(default="http://127.0.0.1:8081", pattern=r"^https?://[^/]+")
     parallelism: int = Field(default=1, ge=1)
     checkpoint_interval: Span = Duration("10s")

@@ -68,7 +68,7 @@ def doctor(pipeline: PipelineFile = DEFAULT_FILE, output: OutputOption = Output.
 @app.command(rich_help_panel=RUN)
 def join(
     pipeline: PipelineFile = DEFAULT_FILE,
-    stop_job: Annotated[bool, typer.Option("--stop-job", help="Cancel the Flink job when this command ends.")] = False,
+    stop_job: Annotated[bool, typer.Option("--stop-job", help="End the Flink job when this command ends.")] = False,
     replay: Annotated[bool, typer.Option("--replay", help="Join everything that the topics still hold again.")] = False,
     upgrade: Annotated[
         bool, typer.Option("--upgrade", help="Replace the running join with this pipeline's, without a gap.")

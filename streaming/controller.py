@@ -13,20 +13,19 @@ from typing import Any, Final
 from infra import spec
 from infra.backoff import Backoff, Stopped, retry
 from infra.clock import Clock
-from infra.errors import Invalid, Unavailable
-from infra.kafka import KafkaAdmin, PartitionReader, Producer
+from infra.errors import Unavailable
+from infra.kafka import KafkaAdmin, Producer
 from infra.local.jars import flink_kafka_connector
 from infra.logs import logger
 from infra.metrics import Metrics
 from infra.status_server import StatusServer
-from streaming import sql, topics
+from streaming import beginning, sql, topics
 from streaming.checkpoint_folder import CheckpointFolder
-from streaming.flink_rest import FlinkRest
+from streaming.flink_rest import FlinkRest, Job
 from streaming.heartbeat import Heartbeats
 from streaming.job_watch import Attempt, JobView, JobWatch
 from streaming.outcome_watch import OutcomeWatch
 from streaming.planner import Planner
-from streaming.schema_check import check_schemas
 from streaming.silence import SilenceWatch
 
 _log = logger()
@@ -35,7 +34,9 @@ _log = logger()
 WATCH_S: Final = 1.0
 # A lost job is not submitted more often than this.
 _LONGEST_WAIT_S: Final = 10.0
-_STOP_JOB_S: Final = 10.0
+_STOP_JOB_S: Final = 15.0
+# Of these, what cancelling takes where the savepoint is not written in time.
+_CANCEL_S: Final = 5.0
 # A transaction is readable after the checkpoint behind it, which may fail once.
 _SLACK_CHECKPOINTS: Final = 2
 
@@ -63,7 +64,7 @@ def run_join(
         pipeline: What to join.
         clock: Event time of the heartbeats, and all waiting.
         stop: Set to leave; it takes a second or two.
-        stop_job: Whether to cancel the Flink job when leaving.
+        stop_job: Whether to end the Flink job when leaving, with a savepoint where its checkpoints are kept.
         replay: Whether a new job begins with the oldest events that the topics still hold, whatever was joined before.
         upgrade: Whether a running join with another plan is replaced by this one, without a gap.
         connector: The Kafka SQL connector's jar; by default the one that set-up has fetched.
@@ -76,7 +77,6 @@ def run_join(
         Bug: Flink refuses the generated SQL.
     """
     plan = sql.plan(pipeline)
-    owned = topics.own_topics(pipeline)
     metrics = Metrics("join", clock=clock)
     desk = _Desk(pipeline, metrics)
     host, port = pipeline.control.host, pipeline.control.port
@@ -89,7 +89,7 @@ def run_join(
             listening(server.url)
         try:
             admin = KafkaAdmin(pipeline.kafka, clock=clock)
-            prepare = partial(_prepare, admin, pipeline, owned)
+            prepare = partial(beginning.prepare_topics, pipeline, admin)
             retry(prepare, "find and create topics", clock=clock, stop=stop)
             watch = JobWatch(
                 plan,
@@ -97,10 +97,10 @@ def run_join(
                 CheckpointFolder(
                     partial(_checkpoint_root, pipeline, cluster), f"{plan.model}/{plan.plan_hash}", pipeline.store
                 ),
-                _Submitter(pipeline, cluster, planner),
+                _Submitter(pipeline, cluster, planner) if pipeline.flink.mode == "session" else None,
                 clock=clock,
-                cutover=lambda: 0 if replay or pipeline.join.start == "earliest" else clock.now_ms(),
-                require_new=partial(_require_no_samples, pipeline, clock),
+                cutover=partial(beginning.first_cutover_ms, pipeline, clock, replay=replay),
+                require_new=partial(beginning.require_no_samples, pipeline, clock),
                 replay=replay,
                 upgrade=upgrade,
                 slack_ms=_SLACK_CHECKPOINTS * pipeline.flink.checkpoint_interval.ms,
@@ -126,12 +126,6 @@ def run_join(
             _stop_job(plan, cluster, clock)
 
 
-def _prepare(admin: KafkaAdmin, pipeline: spec.Pipeline, owned: tuple[Any, ...]) -> None:
-    admin.require_topics(topics.user_topics(pipeline))
-    check_schemas(pipeline)
-    admin.ensure_topics(owned)
-
-
 def _checkpoint_root(pipeline: spec.Pipeline, cluster: FlinkRest) -> str | None:
     return pipeline.flink.checkpoints or cluster.checkpoint_root()
 
@@ -149,25 +143,6 @@ class _Submitter:
         job_id = self._planner.submit(plan, self._cluster, recover_from=attempt.recover_from, job_id=attempt.job_id)
         self._planner.close()
         return job_id
-
-
-def _require_no_samples(pipeline: spec.Pipeline, clock: Clock) -> None:
-    """Begins nothing anew over what was joined before.
-
-    Raises:
-        Invalid: The topic of samples holds, or held, records.
-        Unavailable: No broker answers.
-    """
-    topic = topics.samples(pipeline.name)
-    with PartitionReader(pipeline.kafka, topic, group=f"springtide.{pipeline.name}.join", clock=clock) as reader:
-        written = sum(marks.high for marks in reader.watermarks().values())
-    if written:
-        raise Invalid(
-            f"topic `{topic}` has {written} records already, and Flink knows no checkpoint of the join to go on from",
-            wanted="a job or a checkpoint of the same plan on the cluster, or an empty topic",
-            cure="to join again everything that the topics still hold, run `springtide join --replay`",
-            where=pipeline.kafka.bootstrap,
-        )
 
 
 def _inputs(pipeline: spec.Pipeline) -> dict[str, str]:
@@ -202,12 +177,16 @@ def _watch(
 
 
 def _stop_job(plan: sql.JoinPlan, cluster: FlinkRest, clock: Clock) -> None:
-    """Cancels the job and waits until it has ended; a cluster that is away has no job to stop."""
+    """Ends the job and waits until it has; a cluster that is away has no job to stop.
+
+    Where its checkpoints lie in a store it leaves a savepoint beside them, so that the next job repeats nothing.
+    """
     deadline = clock.monotonic() + _STOP_JOB_S
     try:
+        for job in cluster.jobs(plan.job_name):
+            if not job.ending:
+                _end(job, cluster, clock, deadline)
         while living := [job for job in cluster.jobs(plan.job_name) if not job.ended]:
-            for job in living:
-                cluster.cancel(job.id)
             if clock.monotonic() > deadline:
                 _log.warning("join_still_ending", job_id=living[0].id)
                 return
@@ -215,6 +194,23 @@ def _stop_job(plan: sql.JoinPlan, cluster: FlinkRest, clock: Clock) -> None:
         _log.info("join_stopped", plan=plan.plan_hash)
     except Unavailable as error:
         _log.warning("join_not_stopped", error=error)
+
+
+def _end(job: Job, cluster: FlinkRest, clock: Clock, deadline: float) -> None:
+    """Has the job end with a savepoint; cancels it where there is none in time."""
+    newest = cluster.checkpoint(job.id)
+    if job.working and newest is not None and newest.path is not None:
+        try:
+            request = cluster.stop_with_savepoint(job.id, newest.path.rpartition("/")[0])
+            while clock.monotonic() < deadline - _CANCEL_S:
+                if (savepoint := cluster.savepoint(job.id, request)) is not None:
+                    _log.info("join_savepoint", job_id=job.id, savepoint=savepoint)
+                    return
+                clock.sleep(0.1)
+            _log.warning("join_without_savepoint", job_id=job.id, reason="it was not written in time")
+        except Unavailable as error:
+            _log.warning("join_without_savepoint", job_id=job.id, reason=error)
+    cluster.cancel(job.id)
 
 
 class _Desk:

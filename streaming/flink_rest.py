@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -13,6 +14,7 @@ from infra.errors import Invalid, Unavailable
 
 _TIMEOUT_S: Final = 5.0
 _ENDED: Final = frozenset({"FAILED", "CANCELED", "FINISHED"})
+_ENDING: Final = _ENDED | {"FAILING", "CANCELLING"}
 # What Flink says before an input has any watermark.
 _NO_WATERMARK: Final = -(2**63)
 _CURE: Final = "start the Flink cluster, or correct `flink.rest`"
@@ -33,6 +35,11 @@ class Job:
     def ended(self) -> bool:
         """Whether it can never run again."""
         return self.state in _ENDED
+
+    @property
+    def ending(self) -> bool:
+        """Whether it will never run again, though some of its tasks may still do."""
+        return self.state in _ENDING
 
     @property
     def working(self) -> bool:
@@ -94,6 +101,31 @@ class FlinkRest:
         response = self._send("PATCH", f"/jobs/{job_id}", params={"mode": "cancel"})
         if response.status_code not in {httpx.codes.ACCEPTED, httpx.codes.NOT_FOUND, httpx.codes.CONFLICT}:
             raise Unavailable(f"flink: cannot cancel job {job_id}: {response.text[:200]}", where=self.address)
+
+    def stop_with_savepoint(self, job_id: str, folder: str) -> str:
+        """Asks the job to write a savepoint below ``folder`` and to end; returns what to ask :meth:`savepoint` for.
+
+        It is not drained: impressions whose window is open go into the savepoint, not out as negatives.
+        """
+        body = {"targetDirectory": folder, "drain": False}
+        response = self._send("POST", f"/jobs/{job_id}/stop", json=body)
+        if response.status_code != httpx.codes.ACCEPTED:
+            raise Unavailable(f"flink: cannot stop job {job_id}: {response.text[:200]}", where=self.address)
+        return str(response.json()["request-id"])
+
+    def savepoint(self, job_id: str, request: str) -> str | None:
+        """Where the savepoint of a request lies; None while it is being written.
+
+        Raises:
+            Unavailable: It failed, and the job goes on.
+        """
+        answer = self._get(f"/jobs/{job_id}/savepoints/{request}")
+        if answer["status"]["id"] != "COMPLETED":
+            return None
+        if "failure-cause" in (found := answer["operation"]):
+            cause = root_cause(str(found["failure-cause"].get("stack-trace", "")))
+            raise Unavailable(f"flink: no savepoint of job {job_id}: {cause}", where=self.address)
+        return str(found["location"])
 
     def checkpoint(self, job_id: str) -> Checkpoint | None:
         """The newest completed checkpoint, or None."""
@@ -181,9 +213,11 @@ class FlinkRest:
         except ValueError:
             raise Invalid(f"{self.address} is no Flink cluster", cure="correct `flink.rest`") from None
 
-    def _send(self, method: str, path: str, *, params: dict[str, str]) -> httpx.Response:
+    def _send(
+        self, method: str, path: str, *, params: Mapping[str, str] | None = None, json: Mapping[str, Any] | None = None
+    ) -> httpx.Response:
         try:
-            return self._client.request(method, path, params=params)
+            return self._client.request(method, path, params=params, json=json)
         except httpx.UnsupportedProtocol:
             raise Invalid(
                 f"flink.rest: `{self.address}` is no address", wanted="such as http://127.0.0.1:8081"

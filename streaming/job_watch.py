@@ -67,7 +67,7 @@ class JobWatch:
         plan: The job wanted.
         cluster: Where it runs.
         folder: Where the plan's checkpoints lie.
-        submit: Submits the plan, and returns the job's id.
+        submit: Submits the plan, and returns the job's id; None where the cluster has a program of its own for that.
         clock: Names the folders of new jobs.
         slack_ms: What an older job may have emitted less long ago may not be written yet.
         cutover: From when on a job emits that begins anew, ms since 1970; 0 for everything.
@@ -84,7 +84,7 @@ class JobWatch:
         plan: JoinPlan,
         cluster: FlinkRest,
         folder: CheckpointFolder,
-        submit: Callable[[Attempt], str],
+        submit: Callable[[Attempt], str] | None,
         *,
         clock: Clock,
         slack_ms: int,
@@ -155,7 +155,7 @@ class JobWatch:
     def _own(self) -> list[Job]:
         """Every job of this plan that the cluster remembers, newest first."""
         jobs = self._cluster.jobs(job_prefix(self._plan.model))
-        others = [job for job in jobs if not job.ended and job.name != self._plan.job_name]
+        others = [job for job in jobs if not job.ending and job.name != self._plan.job_name]
         self._old = others if self._upgrade else []
         if others and not self._upgrade:
             raise Invalid(
@@ -194,6 +194,12 @@ class JobWatch:
         return next(iter(found), None)
 
     def _submit_again(self, ended: list[Job]) -> None:
+        if self._submit is None:
+            raise Unavailable(
+                f"flink: no join of plan {self._plan.plan_hash} runs there",
+                cure="start the application cluster with this pipeline; see docs/flink.md",
+                where=self._cluster.address,
+            )
         for job in reversed(ended):
             self._remember(job)
         last = next((job for job in ended if job.id == self._job_id), None)

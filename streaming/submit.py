@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from streaming.flink_rest import root_cause
@@ -77,25 +78,37 @@ def main() -> None:
 def _submitted(request: Request) -> dict[str, str]:
     try:
         from py4j.protocol import Py4JError
-        from pyflink.common import Configuration
-        from pyflink.table import EnvironmentSettings, TableEnvironment
         from pyflink.util.exceptions import JavaException
     except ImportError as error:
         return {"kind": "invalid", "what": f"PyFlink is missing: {error}", "cure": "install springtide[streaming]"}
-    configuration = Configuration()
-    for key, value in _settings(request).items():
-        configuration.set_string(key, value)
     try:
-        chosen = EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(configuration)
-        environment = TableEnvironment.create(chosen.build())
-        for definition in request.definitions:
-            environment.execute_sql(definition)
+        environment = defined(request.definitions, _settings(request))
         if request.rest is None:
             return {"result": environment.explain_sql(request.insert)}
         job = environment.execute_sql(request.insert).get_job_client()
         return {"result": str(job.get_job_id())}
     except (JavaException, Py4JError) as error:
-        return _refusal(str(error))
+        return refusal(str(error))
+
+
+def defined(definitions: Iterable[str], settings: Mapping[str, str]) -> Any:
+    """PyFlink's table environment with ``settings``, after the CREATE statements.
+
+    Raises:
+        JavaException: Flink refuses a statement.
+        Py4JError: The JVM has failed.
+    """
+    from pyflink.common import Configuration
+    from pyflink.table import EnvironmentSettings, TableEnvironment
+
+    configuration = Configuration()
+    for key, value in settings.items():
+        configuration.set_string(key, value)
+    chosen = EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(configuration)
+    environment = TableEnvironment.create(chosen.build())
+    for definition in definitions:
+        environment.execute_sql(definition)
+    return environment
 
 
 def _settings(request: Request) -> dict[str, str]:
@@ -123,7 +136,7 @@ def _settings(request: Request) -> dict[str, str]:
     return found
 
 
-def _refusal(trace: str) -> dict[str, str]:
+def refusal(trace: str) -> dict[str, str]:
     """What the trouble is, without the statements: they hold secrets."""
     cause = root_cause(trace)
     if any(sign in trace for sign in _OUTSIDE):

@@ -23,6 +23,8 @@ READY_SECONDS = 90.0
 REQUEST_SECONDS = 5.0
 GRACE_SECONDS = 10.0
 CURE = "read the log above; a second start takes other ports"
+_SESSION = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
+_APPLICATION = "org.apache.flink.container.entrypoint.StandaloneApplicationClusterEntryPoint"
 
 
 class FlinkCluster:
@@ -39,6 +41,8 @@ class FlinkCluster:
         slots: Task slots per TaskManager.
         settings: More Flink settings, key -> value; they win over the built-in ones.
         keep_open: File descriptors to hand to the processes.
+        application: Arguments of the JobManager that make it run one program of its own, as `--job-classname` and what
+            that wants; without them it takes jobs from anyone.
     """
 
     name = "flink"
@@ -53,6 +57,7 @@ class FlinkCluster:
         slots: int = 8,
         settings: Mapping[str, str] | None = None,
         keep_open: Sequence[int] = (),
+        application: Sequence[str] = (),
     ) -> None:
         self.rest_port, self.rpc_port, self.blob_port = ports if ports is not None else free_ports(3)
         self.rest = f"http://{HOST}:{self.rest_port}"
@@ -68,7 +73,8 @@ class FlinkCluster:
             "flink-jobmanager",
             "flink-jobmanager",
             flink_settings.JOB_MANAGER_OPTIONS,
-            "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
+            _APPLICATION if application else _SESSION,
+            *application,
         )
         self.task_managers = [self._task_manager(number) for number in range(task_managers)]
 
@@ -205,6 +211,7 @@ class FlinkCluster:
                 "FLINK_CONF_DIR": str(conf),
                 "FLINK_PLUGINS_DIR": str(self._home / "plugins"),
                 "FLINK_LIB_DIR": str(flink_home() / "lib"),
+                "FLINK_OPT_DIR": str(flink_home() / "opt"),
             },
             folder=self._home,
             grace_seconds=GRACE_SECONDS,
