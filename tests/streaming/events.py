@@ -150,7 +150,10 @@ class Stream:
 
     def collect(self) -> None:
         for kind, reader in self._readers.items():
+            position = reader.positions()[0]
             batch = reader.poll_batch(10_000, 0.02)
+            # What comes twice was written twice.
+            assert not len(batch.offsets) or batch.offsets.min() >= position, (kind, position, batch.offsets.min())
             rows = [orjson.loads(value) for value in batch.values if value is not None]
             getattr(self, kind).extend(rows)
             if kind == "samples":
