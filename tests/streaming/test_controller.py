@@ -189,9 +189,9 @@ def test_an_upgrade_under_traffic_leaves_no_gap_and_no_second_verdict(
     second.leave()
     stream.close()
     if again:
-        new = sum("colour" in row for row in again)
+        by_new = sum("colour" in row for row in again)
         pytest.xfail(
-            f"{len(again)} samples of before came again, under the ids that they had, {new} of them by the new plan, "
+            f"{len(again)} samples of before came again, under the ids that they had, {by_new} of them by the new one, "
             f"which emits from {cutover} on; event time had come to {passed}: see docs/LOG.md"
         )
 
