@@ -21,6 +21,7 @@ from checkpointing.signed import from_signed_json, to_signed_json
 from checkpointing.unpack import unpack
 from infra.errors import Corrupt, Invalid
 from tests.checkpointing.test_corruption import DATA, FILE, MANIFEST, signed
+from tests.long_run import record
 
 GOLDEN = Path(__file__).parent / "golden" / "format-2"
 CASES, ALL_CASES, BLOCKS = 3_000, 1_000_000, 10
@@ -128,3 +129,4 @@ def test_fuzzed() -> None:
 def test_fuzzed_a_million_times(block: int) -> None:
     """The block is the seed."""
     fuzz(block + 1, ALL_CASES // BLOCKS)
+    record("fuzzed_documents_and_packs", block + 1, ALL_CASES // BLOCKS)

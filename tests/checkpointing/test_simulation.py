@@ -10,6 +10,7 @@ from tests.checkpointing.simulation.determinism import deterministic
 from tests.checkpointing.simulation.healing import shrunk, simulate, violates
 from tests.checkpointing.simulation.mutations import RULES
 from tests.checkpointing.simulation.weather import Weather
+from tests.long_run import record
 
 SCHEDULES = 2_000
 ALL_SCHEDULES = 100_000
@@ -29,6 +30,7 @@ def test_schedules() -> None:
 def test_all_schedules(block: int) -> None:
     size = ALL_SCHEDULES // 10
     check(SCHEDULES + block * size, size)
+    record("simulated_schedules", SCHEDULES + block * size, size)
 
 
 @pytest.mark.parametrize("rule", RULES)
