@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import Literal
 
 from checkpointing import paths
-from checkpointing.packfile import Count, Hex32, Int64, Number, Part
+from checkpointing.packfile import Count, Int64, Number, Part
 from checkpointing.signed import from_signed_json, to_signed_json
-from infra.clock import Clock, new_uuid
+from infra.clock import Clock
 from infra.errors import Corrupt, Invalid
 from infra.object_store import AlreadyExists, NotFound, ObjectStore
 
@@ -22,7 +22,6 @@ class Boundary(Part):
         version: Versions below this number are gone or about to be deleted; their numbers are never used again.
         kept: Versions below it whose bases stay.
         created_ts: The collector's clock.
-        uuid: Tells one's own entry from another's.
     """
 
     format: Literal[2] = 2
@@ -30,7 +29,6 @@ class Boundary(Part):
     version: Number = 1
     kept: tuple[Number, ...] = ()
     created_ts: Int64 = 0
-    uuid: Hex32 = "0" * 32
 
     def holds(self, start: int, target: int) -> bool:
         """Whether a reader may read versions ``start`` to ``target``; below the boundary only bases are left."""
@@ -64,9 +62,7 @@ class BoundaryLog:
         before = self.poll()
         if before.version >= version:
             return before
-        entry = Boundary(
-            number=before.number + 1, version=version, kept=kept, created_ts=clock.now_ms(), uuid=new_uuid()
-        )
+        entry = Boundary(number=before.number + 1, version=version, kept=kept, created_ts=clock.now_ms())
         try:
             self._store.create(paths.boundary_key(entry.number), to_signed_json(entry))
         except AlreadyExists:

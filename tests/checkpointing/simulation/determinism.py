@@ -27,7 +27,6 @@ from checkpointing import signed
 from tests.checkpointing.simulation.weather import GRACE_S
 
 MODULES: tuple[Any, ...] = (
-    checkpointing.boundary,
     checkpointing.claim,
     checkpointing.compact,
     checkpointing.control,
