@@ -138,11 +138,17 @@ def _shared_topics(events: Events) -> Iterator[Finding]:
 
 
 def _own_topics(events: Events) -> Iterator[Finding]:
-    named = [(("events", "impressions", "topic"), events.impressions.topic)]
-    named += [(("events", "feedback", index, "topic"), each.topic) for index, each in enumerate(events.feedback)]  # type: ignore[misc]
-    for place, topic in named:
-        if topic.startswith(OWN_TOPICS):
-            yield place, f"`{topic}`: topics that begin with `{OWN_TOPICS}` are Springtide's own"
+    for place, events_of in _topics(events):
+        if events_of.topic.startswith(OWN_TOPICS):
+            text = f"`{events_of.topic}`: topics that begin with `{OWN_TOPICS}` are Springtide's own"
+            yield (*place, "topic"), text
+
+
+def _topics(events: Events) -> Iterator[tuple[Place, Topic]]:
+    """The topics of the user's, each with its place."""
+    yield ("events", "impressions"), events.impressions
+    for index, each in enumerate(events.feedback):
+        yield ("events", "feedback", index), each
 
 
 def _feature_findings(parts: Parts) -> Iterator[Finding]:
@@ -261,9 +267,7 @@ def format_findings(topic: Topic) -> Iterator[Finding]:
 
 def schema_findings(events: Events, registry: SchemaRegistry | None) -> Iterator[Finding]:
     """Avro without a registry, and a registry that nobody asks."""
-    named = [(("events", "impressions"), events.impressions.format)]
-    named += [(("events", "feedback", index), each.format) for index, each in enumerate(events.feedback)]  # type: ignore[misc]
-    avro = [place for place, encoding in named if encoding == "avro"]
+    avro = [place for place, topic in _topics(events) if topic.format == "avro"]
     if registry is None:
         for place in avro:
             yield (*place, "format"), "avro wants `schema_registry` with the `url` of one, beside `kafka`"
