@@ -25,6 +25,7 @@ from infra.pipeline_file import load_pipeline
 from infra.spec import Pipeline
 from streaming import beginning, sql
 from streaming.checkpoint_folder import CheckpointFolder, cutover_of
+from streaming.schema_check import check_schemas
 from streaming.sql_text import literal
 from streaming.submit import defined, refusal
 
@@ -62,7 +63,8 @@ def run(pipeline: Pipeline, *, replay: bool = False, since_ms: int | None = None
         since_ms: With what could be known from this moment on, instead: after a join of another plan has ended there.
 
     Raises:
-        Invalid: A topic of the user's is missing, or samples were written and no checkpoint is known.
+        Invalid: A topic of the user's is missing, a schema lacks what is read, or samples were written and no
+            checkpoint is known.
         Unavailable: The store does not answer.
         Bug: Flink refuses the generated SQL.
     """
@@ -72,6 +74,7 @@ def run(pipeline: Pipeline, *, replay: bool = False, since_ms: int | None = None
     clock = SystemClock()
     prepare = partial(beginning.prepare_topics, pipeline, KafkaAdmin(pipeline.kafka, clock=clock))
     retry(prepare, "find and create topics", clock=clock, stop=threading.Event())
+    retry(partial(check_schemas, pipeline), "check the schemas", clock=clock, stop=threading.Event())
     root = pipeline.flink.checkpoints or defined((), {}).get_config().get(_ROOT, "") or None
     folder = CheckpointFolder(lambda: root, sql.plan(pipeline).folder, pipeline.store)
     path = None

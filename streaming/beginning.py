@@ -8,18 +8,16 @@ from infra.clock import Clock
 from infra.errors import Invalid
 from infra.kafka import KafkaAdmin, PartitionReader
 from streaming import topics
-from streaming.schema_check import check_schemas
 
 
 def prepare_topics(pipeline: spec.Pipeline, admin: KafkaAdmin) -> None:
     """Creates Springtide's topics.
 
     Raises:
-        Invalid: A topic of the user's is missing, or its schema has not what the pipeline wants.
+        Invalid: A topic of the user's is missing.
         Unavailable: No broker answers.
     """
     admin.require_topics(topics.user_topics(pipeline))
-    check_schemas(pipeline)
     admin.ensure_topics(topics.own_topics(pipeline))
 
 

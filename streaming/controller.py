@@ -26,6 +26,7 @@ from streaming.heartbeat import Heartbeats
 from streaming.job_watch import Attempt, JobView, JobWatch
 from streaming.outcome_watch import OutcomeWatch
 from streaming.planner import Planner
+from streaming.schema_check import check_schemas
 from streaming.silence import SilenceWatch
 
 _log = logger()
@@ -137,8 +138,14 @@ class _Submitter:
         self._pipeline = pipeline
         self._cluster = cluster
         self._planner = planner
+        self._checked = False
 
     def __call__(self, attempt: Attempt) -> str:
+        # Not before there is something to submit: a registry that is away must not keep heartbeats from a running job.
+        # Nor again: a job that is lost goes on whatever became of the schemas.
+        if not self._checked:
+            check_schemas(self._pipeline)
+            self._checked = True
         plan = sql.plan(self._pipeline, cutover_ms=attempt.cutover_ms, checkpoints=attempt.checkpoints)
         job_id = self._planner.submit(plan, self._cluster, recover_from=attempt.recover_from, job_id=attempt.job_id)
         self._planner.close()
