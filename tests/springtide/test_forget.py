@@ -83,9 +83,11 @@ def test_an_id_is_forgotten_step_by_step(
     assert {found.version for found in holders(store, pipeline.name, "item", 8)} == {2, 4}
 
     monkeypatch.setattr(lease, "GRACE_S", 0.2)
-    CLOCK.sleep(0.3)  # the grace time itself
-    forget(file)
-    CLOCK.sleep(0.3)
+    for _ in range(10):
+        CLOCK.sleep(0.3)  # the grace time itself
+        told = forget(file)
+        if not told["left"]:
+            break
     told = forget(file, "--delete-records")
     assert told["left"] == [] and told["base"] == 4
     assert list(holders(store, pipeline.name, "item", 7)) == []
