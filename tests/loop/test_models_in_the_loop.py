@@ -27,11 +27,11 @@ def answers(running: RunningLoop, address: str) -> list[Any]:
     return predictions
 
 
-def learn(running: RunningLoop) -> None:
+def learn(running: RunningLoop, samples: int = SAMPLES) -> None:
     """Traffic until the learner has trained enough, and every replica answers from a version after that."""
     address = running.loop.addresses["learner"]
     running.start_traffic()
-    running.until(lambda: httpx.get(f"{address}/status").json()["samples_total"] >= SAMPLES, 120, f"{SAMPLES} samples")
+    running.until(lambda: httpx.get(f"{address}/status").json()["samples_total"] >= samples, 120, f"{samples} samples")
     running.stop_traffic()
     running.await_versions(1)
     trained = httpx.get(f"{address}/status").json()["version"]
@@ -78,7 +78,8 @@ def test_two_labels_are_learned_and_answered_side_by_side(local_stack: LocalStac
         "model": {"name": "mmoe", "hidden": [16], "experts": 2, "tower": [8]},
     }
     with started(local_stack, tmp_path, document, name) as running:
-        learn(running)
+        # Each impression is a sample for each label.
+        learn(running, 2 * SAMPLES)
         for address in running.pipeline.dashboard.targets.replicas:
             scores = answers(running, address)
             clicks, buys = ([score[label] for score in scores] for label in ("click", "buy"))
