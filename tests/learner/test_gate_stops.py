@@ -113,7 +113,6 @@ class Stream:
         assert revert.gate.servable
         told = httpx.get(f"{running.address}/metrics", timeout=5).text
         assert f'springtide_learner_refused_total{{reason="{reason.replace(" ", "_")}"}}' in told
-        self.heals()
 
     def heals(self) -> None:
         """Sends healthy samples until a version passes: the rest of a burst may have come after the return."""
@@ -150,7 +149,9 @@ def test_broken_streams_are_stopped_before_a_replica_serves_them(local_kafka: An
                 until(stream.learned)
             assert all(m.gate.servable for m in stream.line() if m.changes)
             stream.breaks("label rate", running, label_click=1)
+            stream.heals()
             stream.breaks("coverage", running, item=None)
+            stream.heals()
             stream.breaks("label rate", running, label_click=0, kind="timeout")  # the join lost the clicks
         # What was normal is remembered across a restart.
         fast = make_pipeline(name, local_kafka.bootstrap, faster=1000.0)
