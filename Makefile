@@ -5,6 +5,8 @@ PY := .venv/bin/python
 SETUP = @$(PYTHON) -m infra.bootstrap
 SANITIZED := build/sanitize
 ARGS ?=
+# Tests of the stack wait more than they compute: the others run beside them.
+SIDE_BY_SIDE := -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all check format sanitize tree clean
@@ -21,11 +23,11 @@ demo:  ## the whole loop on this machine; ARGS="--once --data open-bandit" and t
 
 test:  ## all tests but the long ones, on the real Kafka, Flink and S3
 	$(SETUP)
-	@$(PY) -m pytest -q -m "not long" $(ARGS)
+	@$(PY) -m pytest -q -m "not long" $(SIDE_BY_SIDE) $(ARGS)
 
 test-all:  ## all tests
 	$(SETUP)
-	@$(PY) -m pytest -q $(ARGS)
+	@$(PY) -m pytest -q $(SIDE_BY_SIDE) $(ARGS)
 
 check:  ## ruff and mypy
 	$(SETUP)

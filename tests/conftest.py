@@ -16,14 +16,22 @@ from infra.local.s3_server import S3Server
 from infra.local.stack import LocalStack
 
 STACK_FIXTURES = {"local_kafka", "local_store", "local_flink", "local_stack"}
+# Dear to start, so there is one of each: the stack's servers, the planner's JVM, the browser.
+SERVER_FIXTURES = STACK_FIXTURES | {"planner", "browser"}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests that use the stack, and runs them last: the quick ones fail first."""
+    """Marks the tests that use the stack, runs them last in one process, and keeps two processes off its servers.
+
+    Where the tests run in several processes, one of them gets all that share servers, and every other file stays whole,
+    since its fixtures are dear.
+    """
     for item in items:
-        if STACK_FIXTURES & set(getattr(item, "fixturenames", ())):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if fixtures & STACK_FIXTURES:
             item.add_marker(pytest.mark.stack)
+        item.add_marker(pytest.mark.xdist_group("servers" if fixtures & SERVER_FIXTURES else item.path.stem))
     items.sort(key=lambda item: item.get_closest_marker("stack") is not None)
 
 
