@@ -3,10 +3,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import threading
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,10 +18,8 @@ from infra import spec
 from infra.clock import iso
 from infra.local.ports import free_ports
 from infra.object_store import ObjectStore, open_store
-from serving.run import run_replica
-from springtide.wiring import build_encoder, build_tables
 from tests.learner.messages import PIPELINE, START_MS, message
-from tests.learner.stream import CLOCK, Running, committed_offsets, learner, line, make_topic, send, until
+from tests.learner.stream import Running, committed_offsets, learner, line, make_topic, send, until
 
 Unique = Callable[[str], str]
 
@@ -31,13 +31,13 @@ REFUSALS = 3
 TOO_FEW_TO_TELL = 24
 
 
-def make_pipeline(name: str, bootstrap: str, faster: float = 1.0) -> spec.Pipeline:
+def make_pipeline(name: str, bootstrap: str, folder: Path, faster: float = 1.0) -> spec.Pipeline:
     """Labels at the window's end; ``faster`` multiplies every learning rate."""
     rows = {"kind": "adagrad", "learning_rate": 0.03 * faster}
     document = PIPELINE | {
         "name": name,
         "kafka": {"bootstrap": bootstrap},
-        "store": {"url": f"memory://{name}"},
+        "store": {"url": (folder / "store").as_uri()},
         "join": {"labels": "aligned", "window": f"{WINDOW_MS}ms"},
         "tables": [table | {"optimizer": rows} for table in PIPELINE["tables"]],
         "model": PIPELINE["model"] | {"optimizer": {"learning_rate": 0.005 * faster}},
@@ -47,30 +47,18 @@ def make_pipeline(name: str, bootstrap: str, faster: float = 1.0) -> spec.Pipeli
 
 
 @contextmanager
-def replica(pipeline: spec.Pipeline, store: ObjectStore) -> Iterator[str]:
-    """A running replica's address."""
-    stop, encoder, (port,) = threading.Event(), build_encoder(pipeline), free_ports(1)
-
-    def run() -> None:
-        run_replica(
-            pipeline,
-            name="replica",
-            encoder=encoder,
-            tables_factory=lambda: build_tables(pipeline, encoder, max_batch=64, trainable=False),
-            store=store,
-            clock=CLOCK,
-            host="127.0.0.1",
-            port=port,
-            stop=stop,
-        )
-
-    thread = threading.Thread(target=run)
-    thread.start()
+def replica(pipeline: spec.Pipeline, folder: Path) -> Iterator[str]:
+    """A running replica's address; a process of its own, since TensorFlow takes its threads once in a process."""
+    file, (port,) = folder / "pipeline.json", free_ports(1)
+    file.write_text(pipeline.model_dump_json())
+    with (folder / "replica.log").open("wb") as log:
+        command = [sys.executable, "-m", "tests.serving.replica_process", str(file), "replica", str(port)]
+        process = subprocess.Popen(command, stderr=log)
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
-        stop.set()
-        thread.join(60)
+        process.terminate()
+        process.wait(60)
 
 
 @dataclass
@@ -133,16 +121,22 @@ class Stream:
 
 
 def applied(address: str) -> set[int]:
-    return {each["version"] for each in httpx.get(f"{address}/status", timeout=5).json()["applied"]}
+    """Versions that the replica has answered from; none while it starts."""
+    try:
+        return {each["version"] for each in httpx.get(f"{address}/status", timeout=5).json()["applied"]}
+    except httpx.TransportError:
+        return set()
 
 
-def test_broken_streams_are_stopped_before_a_replica_serves_them(local_kafka: Any, unique: Unique) -> None:
+def test_broken_streams_are_stopped_before_a_replica_serves_them(
+    local_kafka: Any, unique: Unique, tmp_path: Path
+) -> None:
     name = unique("gate")
-    pipeline = make_pipeline(name, local_kafka.bootstrap)
+    pipeline = make_pipeline(name, local_kafka.bootstrap, tmp_path)
     make_topic(pipeline)
     store = open_store(pipeline.store)
     stream = Stream(pipeline, store)
-    with replica(pipeline, store) as address:
+    with replica(pipeline, tmp_path) as address:
         with learner(pipeline, store) as running:
             for _ in range(3):
                 stream.send(HEALTHY // 3)
@@ -154,7 +148,7 @@ def test_broken_streams_are_stopped_before_a_replica_serves_them(local_kafka: An
             stream.heals()
             stream.breaks("label rate", running, label_click=0, kind="timeout")  # the join lost the clicks
         # What was normal is remembered across a restart.
-        fast = make_pipeline(name, local_kafka.bootstrap, faster=1000.0)
+        fast = make_pipeline(name, local_kafka.bootstrap, tmp_path, faster=1000.0)
         with learner(fast, store) as running:
             stream.breaks("norm", running)
         newest = max(m.version for m in stream.line() if m.changes and m.gate.servable)
