@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.figures import Figure
+from benchmarks.kernels_tfra import tfra_step
 from benchmarks.kernels_workload import COLUMNS, DIM, KEYS, NUMBERS, ROWS, prefilled, rank_batches, sample_batches
 
 HIDDEN = (256, 128)
@@ -21,7 +22,7 @@ SAMPLE = f"{COLUMNS} ids x dim {DIM} + {NUMBERS} numbers, batch {ROWS}, MLP 256-
 
 
 def step_figures() -> Iterator[Figure]:
-    """step_vs_constant_input and step_vs_static_variable, each by paired rounds that alternate."""
+    """step_vs_constant_input, step_vs_static_variable and step_vs_tfra, each by paired rounds that alternate."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from learner.tensorflow_setup import tf
 
@@ -55,6 +56,27 @@ def step_figures() -> Iterator[Figure]:
         ">=",
         f"{SAMPLE}, zipf 1.2 over 1e6 pre-filled ids; the same function fed a constant; {os.cpu_count()} cores",
     )
+    yield Figure(
+        "step_vs_static_variable",
+        _paired(_static_step(tf, labels), engine),
+        "x",
+        1.4,
+        ">=",
+        f"{SAMPLE}; one tf.Variable of 1e6 rows per table, ids dense already, de-duplicated sparse Adagrad",
+    )
+    with tfra_step(batches, labels.numpy()) as step:
+        yield Figure(
+            "step_vs_tfra",
+            _paired(step, engine),
+            "x",
+            3.0,
+            ">=",
+            f"{SAMPLE}; Recommenders-Addons 0.8.1 on TensorFlow 2.16.2, in a process of its own",
+        )
+
+
+def _static_step(tf: Any, labels: Any) -> Callable[[int], object]:
+    """The step with one variable per table; its memory goes when the call is let go."""
     variables = [tf.Variable(tf.random.stateless_normal([KEYS, DIM], [1, i]) * 0.01) for i in range(COLUMNS)]
     sums = [tf.Variable(tf.fill([KEYS, DIM], 0.1)) for _ in range(COLUMNS)]
     ranks = [tf.constant(of) for of in rank_batches(BATCHES)]
@@ -73,14 +95,7 @@ def step_figures() -> Iterator[Figure]:
         return gradient
 
     ready = tf.function(with_variables, autograph=False).get_concrete_function(tf.TensorSpec([COLUMNS, ROWS], tf.int64))
-    yield Figure(
-        "step_vs_static_variable",
-        _paired(lambda turn: ready(ranks[turn % BATCHES]), engine),
-        "x",
-        1.4,
-        ">=",
-        f"{SAMPLE}; one tf.Variable of 1e6 rows per table, ids dense already, de-duplicated sparse Adagrad",
-    )
+    return lambda turn: ready(ranks[turn % BATCHES])
 
 
 def _network(tf: Any, width: int) -> list[Any]:

@@ -168,11 +168,7 @@ void Admission::expire(std::uint32_t first, std::uint32_t last, std::int64_t old
   rows_->index.each_in(first, last, [&](std::uint32_t r, std::uint64_t) {
     if (rows_->store.last_seen(r) < oldest_ms) expired_[count++] = r;
   });
-  for (std::size_t i = 0; i < count; ++i) {
-    const std::int64_t key = rows_->store.key(expired_[i]);
-    rows_->remove(expired_[i], hash_key(key));
-    rows_->note_erased(key);
-  }
+  rows_->evict(expired_.data(), count);
 }
 
 AdmissionBlock Admission::copy(const Array<std::uint32_t>& rows, const Array<std::int64_t>& tombstones) const {

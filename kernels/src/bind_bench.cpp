@@ -25,7 +25,7 @@ class BareRows {
       if ((places[i] + std::size_t{1}) * 2 * dim_ > floats_.size()) throw std::invalid_argument("no such row");
       addresses_[i] = floats_.data() + places[i] * 2 * dim_;
     }
-    optimizer_.update(addresses_.data(), gradients, count, dim_, 0);
+    optimizer_.update(addresses_.data(), gradients, count, dim_, optimizer_.settings_at(0, dim_));
   }
   std::size_t dim() const noexcept { return dim_; }
 

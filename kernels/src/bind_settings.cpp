@@ -102,7 +102,7 @@ void bind_settings(nb::module_& module) {
                                            std::to_string(row.shape(0)));
              float* values = row.data();
              const nb::gil_scoped_release released;
-             self.update(&values, gradient.data(), size == 0 ? 0 : 1, size, step);
+             self.update(&values, gradient.data(), size == 0 ? 0 : 1, size, self.settings_at(step, size));
            },
            nb::arg("row").noconvert(), nb::arg("gradient").noconvert(), nb::arg("step"));
   nb::class_<AdmissionSettings>(module, "AdmissionSettings")

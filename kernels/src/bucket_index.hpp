@@ -2,43 +2,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
 
+#include "bucket_pages.hpp"
 #include "hash.hpp"
 #include "memory.hpp"
 #include "row_store.hpp"
 
 namespace springtide {
 
-// Twelve one-byte tags beside twelve row numbers. `overflow` counts the keys that wanted a place here or before and went
-// further, so that a search knows where to stop and erasing needs no tombstones.
-struct alignas(kCacheLine) Bucket {
-  static constexpr unsigned kPlaces = 12;
-  std::uint8_t tag[kPlaces];  // 0 = empty
-  std::uint32_t overflow;
-  std::uint32_t row[kPlaces];
-
-  // Bit i is set where tag i equals `wanted`.
-  unsigned matches(std::uint8_t wanted) const noexcept {
-#if defined(__SSE2__)
-    const __m128i tags = _mm_load_si128(reinterpret_cast<const __m128i*>(tag));
-    const __m128i equal = _mm_cmpeq_epi8(tags, _mm_set1_epi8(static_cast<char>(wanted)));
-    return static_cast<unsigned>(_mm_movemask_epi8(equal)) & 0xfffU;
-#else
-    unsigned found = 0;
-    for (unsigned i = 0; i < kPlaces; ++i) found |= static_cast<unsigned>(tag[i] == wanted) << i;
-    return found;
-#endif
-  }
-};
-static_assert(sizeof(Bucket) == kCacheLine, "a probe reads one cache line");
-
 class BucketIndex {
  public:
   explicit BucketIndex(const RowStore& store);
-  ~BucketIndex();
   BucketIndex(const BucketIndex&) = delete;
   BucketIndex& operator=(const BucketIndex&) = delete;
 
@@ -47,7 +21,7 @@ class BucketIndex {
     const std::uint8_t wanted = tag(hash);
     std::uint32_t at = home(hash, entry.count);
     for (std::uint32_t probes = 0; probes < entry.count; ++probes) {
-      const Bucket& bucket = entry.buckets[at];
+      const Bucket& bucket = *bucket_of(entry, at);
       for (unsigned mask = bucket.matches(wanted); mask != 0; mask &= mask - 1) {
         const std::uint32_t row = bucket.row[__builtin_ctz(mask)];
         if (store_.key(row) == key) return row;
@@ -57,17 +31,19 @@ class BucketIndex {
     }
     return kNoRow;
   }
-  void prefetch_bucket(std::uint64_t hash) const noexcept {
+  // For searches of many keys, each in steps that leave the memory time between them: where the key should stand, to be
+  // prefetched; then the row whose tag matches first there, or kNoRow, which is the key's row but in one of about ten cases;
+  // then find().
+  const Bucket* home_bucket(std::uint64_t hash) const noexcept {
     const Entry& entry = directory_[slot(hash)];
-    __builtin_prefetch(entry.buckets + home(hash, entry.count));
+    return bucket_of(entry, home(hash, entry.count));
   }
-  // Call some steps after prefetch_bucket: the row whose tag matches first in the home bucket, or kNoRow. It is the key's row
-  // but in one of about thirty cases, and its key and values may be asked for before find() knows.
-  std::uint32_t likely(std::uint64_t hash) const noexcept {
-    const Entry& entry = directory_[slot(hash)];
-    const Bucket& bucket = entry.buckets[home(hash, entry.count)];
+  static std::uint32_t likely(const Bucket& bucket, std::uint64_t hash) noexcept {
     const unsigned mask = bucket.matches(tag(hash));
     return mask == 0 ? kNoRow : bucket.row[__builtin_ctz(mask)];
+  }
+  std::uint32_t find(std::uint64_t hash, std::int64_t key, std::uint32_t likely) const noexcept {
+    return likely != kNoRow && store_.key(likely) == key ? likely : find(hash, key);
   }
 
   // Makes room for these hashes; throws std::bad_alloc, and then every key is still found.
@@ -88,22 +64,30 @@ class BucketIndex {
   std::size_t shards() const noexcept { return shards_.size(); }
 
  private:
-  struct Shard {
-    Bucket* buckets = nullptr;
-    std::uint32_t count = 0;
-    std::uint32_t size = 0;
-    std::uint32_t pending = 0;
-    unsigned depth = 0;  // leading hash bits that all its keys share
-    std::uint64_t prefix = 0;
-  };
-  // One entry per leading-bits prefix; copies of what a search needs, so that it reads one line here.
+  // Pages of a shard: it grows by one, and a full one splits.
+  static constexpr std::uint32_t kMostPages = 6;
+  // What a search needs of a shard; two to a cache line.
   struct Entry {
-    Bucket* buckets;
-    std::uint32_t count;
+    std::uint32_t pages[kMostPages];
+    std::uint32_t count;  // buckets
     std::uint32_t shard;
   };
+  static_assert(sizeof(Entry) == kCacheLine / 2, "a directory that stays in the second cache");
+  struct Shard {
+    Entry entry{};
+    std::uint32_t size = 0;
+    std::uint32_t pending = 0;
+    unsigned depth = 0;  // leading bits of the scattered hash that all its keys share
+    std::uint64_t prefix = 0;
+  };
 
-  std::size_t slot(std::uint64_t hash) const noexcept { return (hash >> 1) >> (63 - depth_); }
+  // Integer ids are keys as they are and the hash can be inverted, so that ids could be made that share many leading bits and
+  // split one shard for ever; times an odd number that nobody knows, they do not. Nothing outside may depend on it.
+  std::uint64_t scattered(std::uint64_t hash) const noexcept { return hash * scatter_; }
+  std::size_t slot(std::uint64_t hash) const noexcept { return (scattered(hash) >> 1) >> (63 - depth_); }
+  Bucket* bucket_of(const Entry& entry, std::uint32_t at) const noexcept {
+    return pages_.page(entry.pages[at >> BucketPages::kShift]) + at % BucketPages::kBuckets;
+  }
   static std::uint32_t home(std::uint64_t hash, std::size_t buckets) noexcept {
     return static_cast<std::uint32_t>(((hash & 0xffffffffU) * buckets) >> 32);
   }
@@ -111,32 +95,38 @@ class BucketIndex {
     const auto byte = static_cast<std::uint8_t>(hash >> 32);
     return byte == 0 ? std::uint8_t{1} : byte;
   }
-  static void place(Bucket* buckets, std::size_t count, std::uint64_t hash, std::uint32_t row) noexcept;
-  template <class Visit>
-  void each_row(const Shard& shard, Visit visit) const;
-  static Bucket* take(std::size_t count);
-  static void give_back(const Shard& shard) noexcept;
+  void place(const Entry& entry, std::uint64_t hash, std::uint32_t row) noexcept;
+  static std::uint32_t pages_of(const Shard& shard) noexcept { return shard.entry.count >> BucketPages::kShift; }
+  void set_pages(Shard& shard, std::uint32_t pages) noexcept;
+  void take_out(const Shard& shard) noexcept;
   std::uint32_t* place_of(std::uint64_t hash, std::uint32_t row, std::uint8_t** tag_place, std::uint32_t* at) noexcept;
-  std::uint32_t split_size(std::uint32_t shard) const noexcept;
-  void grow(std::uint32_t shard, std::size_t needed);
+  void make_room_to_move(std::size_t count);
+  void grow(std::uint32_t shard, std::uint32_t pages);
   void split(std::uint32_t shard);
   void publish(std::uint32_t shard) noexcept;
 
   const RowStore& store_;
+  const std::uint64_t scatter_;
   unsigned depth_ = 0;
-  Array<Entry> directory_;
+  BucketPages pages_;
+  Array<Entry> directory_;  // one per leading-bits prefix
   std::vector<Shard, Allocator<Shard>> shards_;
   Array<std::uint32_t> affected_;
+  struct Placed {
+    std::uint64_t hash;
+    std::uint32_t row;
+  };
+  Array<Placed> moving_;  // the rows of a shard that is being rebuilt
 };
 
 template <class Visit>
 void BucketIndex::each_in(std::uint32_t first, std::uint32_t last, Visit visit) const {
   for (const Shard& shard : shards_) {
-    const std::uint32_t begin = home(first, shard.count);
-    const std::uint32_t end = home(last, shard.count);
+    const std::uint32_t begin = home(first, shard.entry.count);
+    const std::uint32_t end = home(last, shard.entry.count);
     std::uint32_t at = begin;
-    for (std::uint32_t probes = 0; probes < shard.count; ++probes) {
-      const Bucket& bucket = shard.buckets[at];
+    for (std::uint32_t probes = 0; probes < shard.entry.count; ++probes) {
+      const Bucket& bucket = *bucket_of(shard.entry, at);
       for (unsigned i = 0; i < Bucket::kPlaces; ++i) {
         if (bucket.tag[i] == 0) continue;
         const std::uint64_t hash = hash_key(store_.key(bucket.row[i]));
@@ -145,7 +135,7 @@ void BucketIndex::each_in(std::uint32_t first, std::uint32_t last, Visit visit) 
       }
       // A key stands beyond its home only where every bucket in between was passed by.
       if (probes >= end - begin && bucket.overflow == 0) break;
-      if (++at == shard.count) at = 0;
+      if (++at == shard.entry.count) at = 0;
     }
   }
 }

@@ -70,7 +70,7 @@ class Eviction {
   std::size_t choose_expired(const KeyedRows& rows, const RowFormat& format, const EvictionPlan& plan, std::uint64_t step,
                              std::int64_t clock_ms, HalfNorm half_norm) noexcept;
   std::size_t choose_worst(const KeyedRows& rows, const EvictionPlan& plan, std::size_t count) noexcept;
-  const std::uint32_t* victims() const noexcept { return victims_.data(); }
+  std::uint32_t* victims() noexcept { return victims_.data(); }
   void pass(const EvictionPlan& plan) noexcept {
     if (plan.sweeps) sweep.pass(plan.slice);
     if (plan.overflows) sample.pass(plan.sample);

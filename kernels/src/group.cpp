@@ -182,10 +182,28 @@ void Group::apply(const float* gradient, std::size_t rows, std::size_t stride, s
 
 std::vector<RowBlock> Group::capture() {
   const std::lock_guard<std::mutex> lock(mutex_);
-  std::vector<RowBlock> changes(tables_.size());
-  pool_.run(tables_.size(), [&](std::size_t t) { changes[t] = tables_[t]->changes(); });
-  for (const auto& table : tables_) table->forget_changes();
-  return changes;
+  struct Part {
+    std::size_t table;
+    std::size_t begin;
+    std::size_t end;
+  };
+  constexpr std::size_t kPart = 8192;  // rows; a single large table must keep all threads busy
+  std::vector<Table::Copy> changed(tables_.size());
+  pool_.run(tables_.size(), [&](std::size_t t) { changed[t] = tables_[t]->changes(); });
+  std::vector<Part> parts;
+  for (std::size_t t = 0; t < tables_.size(); ++t)
+    for (std::size_t begin = 0; begin < changed[t].rows.size(); begin += kPart)
+      parts.push_back(Part{t, begin, std::min(begin + kPart, changed[t].rows.size())});
+  std::vector<RowBlock> blocks(tables_.size());
+  pool_.run(parts.size(), [&](std::size_t p) {
+    const Part& part = parts[p];
+    tables_[part.table]->copy(changed[part.table], part.begin, part.end);
+  });
+  pool_.run(tables_.size(), [&](std::size_t t) {
+    tables_[t]->forget_changes();
+    blocks[t] = std::move(changed[t].block);
+  });
+  return blocks;
 }
 
 RowBlock Group::all(std::size_t table) {

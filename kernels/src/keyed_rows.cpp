@@ -4,35 +4,12 @@
 #include <algorithm>
 
 namespace springtide {
-namespace {
-
-// Two-stage prefetch: the bucket's line first, then, once it has arrived, the line with the key.
-constexpr std::size_t kBucketAhead = 24;
-constexpr std::size_t kKeyAhead = 12;
-
-}  // namespace
-
-void KeyedRows::find(const std::int64_t* keys, const std::uint64_t* hashes, std::size_t count,
-                     std::uint32_t* rows) const noexcept {
-  for (std::size_t i = 0; i < count + kBucketAhead; ++i) {
-    if (i < count) index.prefetch_bucket(hashes[i]);
-    if (i >= kKeyAhead && i - kKeyAhead < count) {
-      const std::uint32_t likely = index.likely(hashes[i - kKeyAhead]);
-      if (likely != kNoRow) __builtin_prefetch(store.key_address(likely));
-    }
-    if (i >= kBucketAhead) {
-      const std::size_t at = i - kBucketAhead;
-      rows[at] = index.find(hashes[at], keys[at]);
-    }
-  }
-}
-
 void KeyedRows::reach(const std::uint64_t* hashes, std::size_t count) const {
   if (!store.tiered()) return;
   Array<std::uint32_t> rows;
   rows.reserve(count);
   for (std::size_t i = 0; i < count; ++i) {
-    const std::uint32_t likely = index.likely(hashes[i]);
+    const std::uint32_t likely = BucketIndex::likely(*index.home_bucket(hashes[i]), hashes[i]);
     if (likely != kNoRow) rows.push_back(likely);
   }
   store.reach(rows.data(), rows.size());
@@ -47,6 +24,15 @@ std::uint32_t KeyedRows::move(std::uint32_t r, std::uint64_t hash, unsigned rung
   store.give_back(r);
   removed_ = true;
   return to;
+}
+
+void KeyedRows::evict(std::uint32_t* victims, std::size_t count) noexcept {
+  std::sort(victims, victims + count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::int64_t key = store.key(victims[i]);
+    remove(victims[i], hash_key(key));
+    note_erased(key);
+  }
 }
 
 std::size_t KeyedRows::erase(const std::int64_t* keys, std::size_t count) {
@@ -93,7 +79,7 @@ KeyedRows::Changes KeyedRows::changes() {
 }
 
 void KeyedRows::forget_changes() noexcept {
-  for (const std::uint32_t r : touched_) store.clear_touched(r);
+  store.clear_touched(touched_);
   touched_.clear();
   erased_.clear();
   removed_ = false;

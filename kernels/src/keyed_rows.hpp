@@ -9,11 +9,6 @@
 
 namespace springtide {
 
-inline void prefetch_lines(const void* at, std::size_t bytes) noexcept {
-  for (std::size_t byte = 0; byte < bytes && byte < 512; byte += kCacheLine)
-    __builtin_prefetch(static_cast<const char*>(at) + byte);
-}
-
 class KeyedRows {
  public:
   KeyedRows(const Array<std::size_t>& row_bytes, bool metadata) : store(row_bytes, metadata), index(store) {}
@@ -22,8 +17,31 @@ class KeyedRows {
   BucketIndex index;
 
   std::uint32_t find(std::int64_t key) const noexcept { return index.find(hash_key(key), key); }
-  // rows[i] = row number of keys[i] or kNoRow; hashes[i] = hash_key(keys[i]).
-  void find(const std::int64_t* keys, const std::uint64_t* hashes, std::size_t count, std::uint32_t* rows) const noexcept;
+  // Calls visit(i, row number of keys[i] or kNoRow) for all i in turn, the first `bytes` of each row asked for some time
+  // before; hashes[i] = hash_key(keys[i]).
+  template <class Visit>
+  void find_each(const std::int64_t* keys, const std::uint64_t* hashes, std::size_t count, std::size_t bytes,
+                 Visit visit) const {
+    constexpr std::size_t kBucketAhead = 32;  // a power of two
+    constexpr std::size_t kRowAhead = 16;
+    const Bucket* buckets[kBucketAhead];
+    std::uint32_t likely[kBucketAhead];
+    for (std::size_t i = 0; i < count + kBucketAhead; ++i) {
+      if (i >= kBucketAhead) {
+        const std::size_t at = i - kBucketAhead;
+        visit(at, index.find(hashes[at], keys[at], likely[at % kBucketAhead]));
+      }
+      if (i < count) {
+        buckets[i % kBucketAhead] = index.home_bucket(hashes[i]);
+        __builtin_prefetch(buckets[i % kBucketAhead]);
+      }
+      if (i < kRowAhead || i - kRowAhead >= count) continue;
+      const std::size_t at = i - kRowAhead;
+      const std::uint32_t row = BucketIndex::likely(*buckets[at % kBucketAhead], hashes[at]);
+      likely[at % kBucketAhead] = row;
+      if (row != kNoRow) store.prefetch(row, bytes);
+    }
+  }
 
   // Where rows may be far away: brings near those that keys with these hashes are likely to have. Throws std::bad_alloc.
   void reach(const std::uint64_t* hashes, std::size_t count) const;
@@ -54,6 +72,10 @@ class KeyedRows {
     index.erase(hash, r);
     store.give_back(r);
   }
+
+  // Removes rows and notes their keys as erased, room for which must be reserved. Sorts `victims`: in which order a sweep comes
+  // by is the index's own business, and must not decide which places become free first.
+  void evict(std::uint32_t* victims, std::size_t count) noexcept;
 
   void reserve_touches(std::size_t count) { reserve_more(touched_, count); }
   void touch(std::uint32_t r) noexcept {

@@ -27,10 +27,12 @@ void count_allocation() {
 
 std::size_t rounded_up(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
 
+// From here on pieces are kept for later, and from there on they stand in huge pages.
+constexpr std::size_t kKept = std::size_t{128} << 10;
 constexpr std::size_t kLarge = kHugePage / 2;
 // Two captures of a million rows of usual size.
-constexpr std::size_t kMostKept = std::size_t{320} << 20;
-constexpr std::size_t kMostPieces = 64;
+constexpr std::size_t kMostKept = std::size_t{384} << 20;
+constexpr std::size_t kMostPieces = 256;
 
 // Large pieces come in quarters of powers of two, so that one capture's fit the next one's.
 std::size_t piece_size(std::size_t bytes) {
@@ -84,12 +86,12 @@ Recycler& recycler() {
 void* allocate(std::size_t bytes) {
   count_allocation();
   const bool large = bytes >= kLarge;
-  if (large) {
+  if (bytes >= kKept) {
     void* kept = recycler().take(bytes);
     if (kept != nullptr) return kept;
   }
   const std::size_t alignment = large ? kHugePage : kCacheLine;
-  const std::size_t rounded = large ? piece_size(bytes) : rounded_up(bytes, kCacheLine);
+  const std::size_t rounded = bytes >= kKept ? piece_size(bytes) : rounded_up(bytes, kCacheLine);
   if (rounded < bytes) throw std::bad_alloc();
   void* memory = nullptr;
   if (posix_memalign(&memory, alignment, rounded == 0 ? kCacheLine : rounded) != 0) throw std::bad_alloc();
@@ -99,7 +101,7 @@ void* allocate(std::size_t bytes) {
 }
 
 void release(void* memory, std::size_t bytes) noexcept {
-  if (bytes < kLarge || !recycler().keep(memory, bytes)) std::free(memory);
+  if (bytes < kKept || !recycler().keep(memory, bytes)) std::free(memory);
 }
 
 void* map_pages(std::size_t bytes, bool huge) {

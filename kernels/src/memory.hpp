@@ -12,6 +12,18 @@ namespace springtide {
 constexpr std::size_t kCacheLine = 64;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
+// GCC takes a function that does nothing but prefetch for one without effect, and drops its calls unless they are inlined
+// before it looks.
+#define SPRINGTIDE_PREFETCHES __attribute__((always_inline)) inline
+
+// Asks for the lines of [at, at + bytes), but of much only the first eight: the hardware follows from there.
+SPRINGTIDE_PREFETCHES void prefetch_lines(const void* at, std::size_t bytes) noexcept {
+  const char* begin = static_cast<const char*>(at);
+  const std::size_t most = bytes < 8 * kCacheLine ? bytes : 8 * kCacheLine;
+  for (std::size_t byte = 0; byte < most; byte += kCacheLine) __builtin_prefetch(begin + byte);
+  __builtin_prefetch(begin + (most - 1));
+}
+
 // Cache-line aligned memory, from 1 MiB on in huge pages where the kernel has them; throws std::bad_alloc. Large pieces that
 // are released serve the next such requests: a capture that had to clear fresh pages took several times as long.
 void* allocate(std::size_t bytes);

@@ -131,8 +131,7 @@ void Optimizer::widen(float* row, const float* added, std::size_t from, std::siz
   if (linear) fill_initial_linear(row + to + from, added, to - from);
 }
 
-void Optimizer::update(float* const* rows, const float* gradients, std::size_t count, std::size_t dim,
-                       std::uint64_t step) const noexcept {
+UpdateSettings Optimizer::settings_at(std::uint64_t step, std::size_t dim) const noexcept {
   const OptimizerSettings& from = settings_;
   UpdateSettings with{};
   with.exact_rate = scheduled_rate(from, step);
@@ -157,7 +156,12 @@ void Optimizer::update(float* const* rows, const float* gradients, std::size_t c
   with.exact_beta2 = from.beta2;
   with.corrections = corrections_.data();
   with.correction_count = corrections_.size();
-  row_kernels().rules[static_cast<std::size_t>(from.kind)](rows, gradients, count, dim, with);
+  return with;
+}
+
+void Optimizer::update(float* const* rows, const float* gradients, std::size_t count, std::size_t dim,
+                       const UpdateSettings& with) const noexcept {
+  row_kernels().rules[static_cast<std::size_t>(settings_.kind)](rows, gradients, count, dim, with);
 }
 
 }  // namespace springtide

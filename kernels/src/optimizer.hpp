@@ -114,9 +114,11 @@ class Optimizer {
   // A row of `from` coordinates becomes one of `to`: values and state move apart in place of `row` [to + width(to)], whose
   // first floats hold the old row. `added` [to - from] are the new values; their state begins as a fresh row's.
   void widen(float* row, const float* added, std::size_t from, std::size_t to) const noexcept;
-  // Updates `count` rows (values, then slots) by their summed gradients [count, dim]; `step` counts the updates before.
+  // The constants of an update of rows [dim]; `step` counts the updates before.
+  UpdateSettings settings_at(std::uint64_t step, std::size_t dim) const noexcept;
+  // Updates `count` rows (values, then slots) by their summed gradients [count, dim].
   void update(float* const* rows, const float* gradients, std::size_t count, std::size_t dim,
-              std::uint64_t step) const noexcept;
+              const UpdateSettings& with) const noexcept;
   std::size_t bytes() const noexcept { return corrections_.capacity() * sizeof(BiasCorrection); }
 
  private:

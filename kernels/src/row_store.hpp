@@ -1,6 +1,7 @@
-// Rows of one table in slabs that never move, with key and metadata beside them; knows no hash and no optimizer.
+// Rows of one table in slabs that never move, each behind its key and metadata; knows no hash and no optimizer.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -24,8 +25,7 @@ class RowStore {
   RowStore& operator=(const RowStore&) = delete;
 
   unsigned char* row(std::uint32_t r) const noexcept {
-    const Slab& slab = slabs_[r >> shift_];
-    return slab.rows + (r & mask_) * std::size_t{slab.row_bytes};
+    return record(r) + head_bytes_;
   }
   unsigned rung(std::uint32_t r) const noexcept { return slabs_[r >> shift_].rung; }
   std::int64_t key(std::uint32_t r) const noexcept {
@@ -33,7 +33,10 @@ class RowStore {
     std::memcpy(&key, record(r), sizeof key);
     return key;
   }
-  const void* key_address(std::uint32_t r) const noexcept { return record(r); }
+  // Asks the memory for the key, the metadata and the first `bytes` of the row.
+  SPRINGTIDE_PREFETCHES void prefetch(std::uint32_t r, std::size_t bytes) const noexcept {
+    prefetch_lines(record(r), head_bytes_ + bytes);
+  }
   std::int64_t last_seen(std::uint32_t r) const noexcept { return metadata_ ? meta(r)->last_seen : 0; }
   std::uint32_t frequency(std::uint32_t r) const noexcept { return metadata_ ? meta(r)->frequency : 0; }
   void set_metadata(std::uint32_t r, std::uint32_t frequency, std::int64_t last_seen) noexcept {
@@ -51,17 +54,25 @@ class RowStore {
 
   // Returns whether the mark was new.
   bool mark_touched(std::uint32_t r) noexcept {
-    std::uint64_t& word = slabs_[r >> shift_].touched[(r & mask_) >> 6];
+    std::uint64_t& word = touched_[r >> 6];
     const std::uint64_t bit = std::uint64_t{1} << (r & 63);
     const bool fresh = (word & bit) == 0;
     word |= bit;
     return fresh;
   }
   bool touched(std::uint32_t r) const noexcept {
-    return (slabs_[r >> shift_].touched[(r & mask_) >> 6] >> (r & 63) & 1) != 0;
+    return (touched_[r >> 6] >> (r & 63) & 1) != 0;
   }
   void clear_touched(std::uint32_t r) noexcept {
-    slabs_[r >> shift_].touched[(r & mask_) >> 6] &= ~(std::uint64_t{1} << (r & 63));
+    touched_[r >> 6] &= ~(std::uint64_t{1} << (r & 63));
+  }
+  // At least of these rows, which are all that are marked.
+  void clear_touched(const Array<std::uint32_t>& rows) noexcept {
+    if (rows.size() > touched_.size()) {
+      std::fill(touched_.begin(), touched_.end(), 0);
+    } else {
+      for (const std::uint32_t r : rows) clear_touched(r);
+    }
   }
 
   // Makes room for `extra` rows of a rung; throws std::bad_alloc and changes nothing that can be seen.
@@ -99,11 +110,11 @@ class RowStore {
     std::uint32_t frequency;
   };
   static_assert(sizeof(Metadata) == 20, "twelve bytes of metadata per row beside its key");
+  // A record is a row behind its head, the key and metadata: one place in memory, so that whoever finds the key has asked for
+  // the row's page as well.
   struct Slab {
-    unsigned char* rows;
     unsigned char* records;
-    std::uint64_t* touched;
-    std::uint32_t row_bytes;
+    std::uint32_t record_bytes;
     std::uint16_t used;  // rows ever taken
     std::uint16_t rung;
   };
@@ -116,7 +127,8 @@ class RowStore {
   };
 
   unsigned char* record(std::uint32_t r) const noexcept {
-    return slabs_[r >> shift_].records + (r & mask_) * record_bytes_;
+    const Slab& slab = slabs_[r >> shift_];
+    return slab.records + (r & mask_) * std::size_t{slab.record_bytes};
   }
   Metadata* meta(std::uint32_t r) const noexcept { return reinterpret_cast<Metadata*>(record(r)); }
   // A free row keeps the number of the next one in the place of its key: giving back never allocates.
@@ -126,11 +138,12 @@ class RowStore {
   std::uint32_t slab_rows() const noexcept { return mask_ + 1; }
 
   bool metadata_;
-  std::size_t record_bytes_;
+  std::size_t head_bytes_;
   unsigned shift_;
   std::uint32_t mask_;
   std::unique_ptr<SlabMemory> memory_;
   Array<Slab> slabs_;
+  Array<std::uint64_t> touched_;  // a bit per row: all of a table's marks on few pages
   std::vector<Rung> rungs_;
   std::size_t size_ = 0;
 };

@@ -2,20 +2,31 @@
 #include "table.hpp"
 
 #include <algorithm>
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+#endif
 
 #include "hash.hpp"
 
 namespace springtide {
 namespace {
 
-// Two-stage prefetch: the bucket's line first, then, once it has arrived, the lines with key and values.
-constexpr std::size_t kBucketAhead = 32;
-constexpr std::size_t kRowAhead = 20;
 constexpr std::uint64_t kRoundingDomain = 0x726f756e64696e67ULL;
 
-// Short rows: a loop that the compiler unrolls is faster than a call.
-void copy_floats(const float* __restrict from, std::size_t count, float* __restrict to) {
-  for (std::size_t i = 0; i < count; ++i) to[i] = from[i];
+// To memory that nobody will read soon: past the caches, which would fetch every line before it is overwritten.
+void stream_floats(const float* __restrict from, std::size_t count, float* __restrict to) noexcept {
+  std::size_t i = 0;
+#if defined(__SSE2__)
+  if (reinterpret_cast<std::uintptr_t>(to) % 16 == 0)
+    for (; i + 4 <= count; i += 4) _mm_stream_ps(to + i, _mm_loadu_ps(from + i));
+#endif
+  for (; i < count; ++i) to[i] = from[i];
+}
+
+void end_streaming() noexcept {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
 }
 
 SlotLayout slots_of(const Optimizer& optimizer, bool trainable) {
@@ -64,23 +75,10 @@ void Table::read_absent(UniqueKeys& unique, std::size_t at, const StepTime* now)
 
 template <std::size_t kDim>
 void Table::read_rows(UniqueKeys& unique, const StepTime* now) const {
-  const std::size_t count = unique.count;
-  const std::uint64_t* hashes = unique.hashes.data();
-  const BucketIndex& index = rows_.index;
   const RowStore& store = rows_.store;
   const std::size_t value_part = format_.value_part(static_cast<unsigned>(format_.dims.size() - 1));
-  for (std::size_t i = 0; i < count + kBucketAhead; ++i) {
-    if (i < count) index.prefetch_bucket(hashes[i]);
-    if (i >= kRowAhead && i - kRowAhead < count) {
-      const std::uint32_t likely = index.likely(hashes[i - kRowAhead]);
-      if (likely != kNoRow) {
-        __builtin_prefetch(store.key_address(likely));
-        prefetch_lines(store.row(likely), kDim != 0 ? kDim * sizeof(float) : value_part);
-      }
-    }
-    if (i < kBucketAhead) continue;
-    const std::size_t at = i - kBucketAhead;
-    const std::uint32_t r = index.find(hashes[at], unique.keys[at]);
+  const std::size_t bytes = kDim != 0 ? kDim * sizeof(float) : value_part;
+  rows_.find_each(unique.keys.data(), unique.hashes.data(), unique.count, bytes, [&](std::size_t at, std::uint32_t r) {
     unique.rows[at] = r;
     if (r == kNoRow) {
       read_absent(unique, at, now);
@@ -92,7 +90,7 @@ void Table::read_rows(UniqueKeys& unique, const StepTime* now) const {
       format_.read_values(store.row(r), rung, values);
       std::fill(values + format_.dims[rung], values + dim(), 0.0F);
     }
-  }
+  });
 }
 
 void Table::read(UniqueKeys& unique, const StepTime* now) const {
@@ -150,28 +148,30 @@ unsigned Table::imported_rung(const RowBlockView& rows, std::size_t at) const no
   return rung;
 }
 
-RowBlock Table::copy(const Array<std::uint32_t>& rows, Array<std::int64_t>&& tombstones) const {
+RowBlock Table::room_for(std::size_t count) const {
   RowBlock block;
+  block.keys.resize(count);
+  block.values.resize(count * dim());
+  block.slots.resize(count * slot_width());
+  block.frequency.resize(count);
+  block.last_seen.resize(count);
+  return block;
+}
+
+void Table::copy(Copy& changed, std::size_t begin, std::size_t end) const noexcept {
+  constexpr std::size_t kAhead = 24;
   const RowStore& store = rows_.store;
+  RowBlock& block = changed.block;
+  const std::uint32_t* rows = changed.rows.data();
   const std::size_t width = slot_width();
-  block.tombstones = std::move(tombstones);
-  block.keys.resize(rows.size());
-  block.values.resize(rows.size() * dim());
-  block.slots.resize(rows.size() * width);
-  block.frequency.resize(rows.size());
-  block.last_seen.resize(rows.size());
-  constexpr std::size_t kAhead = 16;
   const bool plain = format_.plain();  // then the stamp, too, is one more float at the end
   const std::size_t row_bytes = format_.row_bytes(static_cast<unsigned>(format_.dims.size() - 1));
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    if (i + kAhead < rows.size()) {
-      prefetch_lines(store.row(rows[i + kAhead]), row_bytes);
-      __builtin_prefetch(store.key_address(rows[i + kAhead]));
-    }
+  for (std::size_t i = begin; i < end; ++i) {
+    if (i + kAhead < end) store.prefetch(rows[i + kAhead], row_bytes);
     const std::uint32_t r = rows[i];
     if (plain) {
-      copy_floats(reinterpret_cast<const float*>(store.row(r)), dim(), block.values.data() + i * dim());
-      copy_floats(reinterpret_cast<const float*>(store.row(r)) + dim(), width, block.slots.data() + i * width);
+      stream_floats(reinterpret_cast<const float*>(store.row(r)), dim(), block.values.data() + i * dim());
+      stream_floats(reinterpret_cast<const float*>(store.row(r)) + dim(), width, block.slots.data() + i * width);
     } else {
       format_.export_row(store.row(r), store.rung(r), block.values.data() + i * dim(), block.slots.data() + i * width);
     }
@@ -179,14 +179,16 @@ RowBlock Table::copy(const Array<std::uint32_t>& rows, Array<std::int64_t>&& tom
     block.frequency[i] = store.frequency(r);
     block.last_seen[i] = store.last_seen(r);
   }
-  return block;
+  end_streaming();
 }
 
-RowBlock Table::changes() {
+Table::Copy Table::changes() {
   KeyedRows::Changes changed = rows_.changes();
-  RowBlock block = copy(changed.rows, std::move(changed.tombstones));
-  block.admission = admission_.changes();
-  return block;
+  Copy copy{std::move(changed.rows), {}};
+  copy.block = room_for(copy.rows.size());
+  copy.block.tombstones = std::move(changed.tombstones);
+  copy.block.admission = admission_.changes();
+  return copy;
 }
 
 void Table::forget_changes() noexcept {
@@ -195,12 +197,13 @@ void Table::forget_changes() noexcept {
 }
 
 RowBlock Table::all() const {
-  Array<std::uint32_t> rows;
-  rows.reserve(size());
-  rows_.store.each([&](std::uint32_t r) { rows.push_back(r); });
-  RowBlock block = copy(rows, {});
-  block.admission = admission_.all();
-  return block;
+  Copy every;
+  every.rows.reserve(size());
+  rows_.store.each([&](std::uint32_t r) { every.rows.push_back(r); });
+  every.block = room_for(every.rows.size());
+  copy(every, 0, every.rows.size());
+  every.block.admission = admission_.all();
+  return std::move(every.block);
 }
 
 void Table::import(const RowBlockView& rows) {
@@ -208,7 +211,11 @@ void Table::import(const RowBlockView& rows) {
   Array<std::uint64_t> hashes(rows.count, 0);
   Array<std::uint32_t> found(rows.count, 0);
   for (std::size_t i = 0; i < rows.count; ++i) hashes[i] = hash_key(rows.keys[i]);
-  rows_.find(rows.keys, hashes.data(), rows.count, found.data());
+  const auto find = [&](std::size_t begin, std::size_t count) {
+    rows_.find_each(rows.keys + begin, hashes.data() + begin, count, 0,
+                    [&](std::size_t at, std::uint32_t r) { found[begin + at] = r; });
+  };
+  find(0, rows.count);
   Array<std::uint64_t> missing;
   missing.reserve(rows.count);
   std::size_t per_rung[kMaxRungs] = {};
@@ -228,7 +235,7 @@ void Table::import(const RowBlockView& rows) {
   }
   for (std::size_t begin = 0; begin < rows.count; begin += kChunk) {
     const std::size_t count = std::min(kChunk, rows.count - begin);
-    rows_.find(rows.keys + begin, hashes.data() + begin, count, found.data() + begin);
+    find(begin, count);
     for (std::size_t i = begin; i < begin + count; ++i) {
       std::uint32_t r = found[i];
       const unsigned rung = imported_rung(rows, i);

@@ -70,7 +70,6 @@ struct UniqueKeys {
   Array<std::uint32_t> refused;  // positions of keys that are not admitted yet
 
   // Of update() alone.
-  Array<float*> addresses;
   Array<std::uint64_t> hashes_of_created;
   Array<std::int64_t> keys_of_refused;
   Array<std::uint64_t> hashes_of_refused;
@@ -100,9 +99,15 @@ class Table {
   // read().
   void update(UniqueKeys& unique, const StepTime& now, std::int64_t event_ms) noexcept;
 
-  // Copies the rows touched since the last capture, in the order of first touch, and the keys erased since then; commit
-  // with forget_changes(). Time is proportional to what changed.
-  RowBlock changes();
+  // The rows touched since the last capture, in the order of first touch, and the keys erased since then; commit with
+  // forget_changes(). Time is proportional to what changed.
+  struct Copy {
+    Array<std::uint32_t> rows;
+    RowBlock block;  // room for the rows; copy() fills it
+  };
+  Copy changes();
+  // Fills rows [begin, end) of the block; several threads may fill parts of one.
+  void copy(Copy& changed, std::size_t begin, std::size_t end) const noexcept;
   void forget_changes() noexcept;
   RowBlock all() const;
   // Marks keys as changed again; keys that are no longer here become tombstones.
@@ -123,15 +128,15 @@ class Table {
   void read_absent(UniqueKeys& unique, std::size_t at, const StepTime* now) const;
   void fill_initial_values(std::int64_t key, float* values, std::size_t begin, std::size_t end) const noexcept;
   void create(UniqueKeys& unique) noexcept;
-  void update_plain(UniqueKeys& unique, std::uint64_t step) noexcept;
-  void update_formatted(UniqueKeys& unique, std::uint64_t step) noexcept;
+  void update_plain(UniqueKeys& unique, std::uint64_t step, std::int64_t event_ms) noexcept;
+  void update_formatted(UniqueKeys& unique, std::uint64_t step, std::int64_t event_ms) noexcept;
+  void note_update(std::uint32_t r, std::uint32_t times, std::uint64_t step, std::int64_t event_ms) noexcept;
   void promote(UniqueKeys& unique) noexcept;
   void evict(const EvictionPlan& plan, std::uint64_t step, std::int64_t clock_ms) noexcept;
-  void take_out(std::size_t victims) noexcept;
   double half_norm(std::uint32_t r) const noexcept;
   unsigned rung_for(std::uint32_t frequency) const noexcept;
   unsigned imported_rung(const RowBlockView& rows, std::size_t at) const noexcept;
-  RowBlock copy(const Array<std::uint32_t>& rows, Array<std::int64_t>&& tombstones) const;
+  RowBlock room_for(std::size_t count) const;
 
   TableSettings settings_;
   bool trainable_;

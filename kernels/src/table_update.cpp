@@ -7,8 +7,8 @@
 namespace springtide {
 namespace {
 
-constexpr std::size_t kTogether = 32;  // rows that update_formatted hands to the optimizer at once
-constexpr std::size_t kMetadataAhead = 16;
+constexpr std::size_t kTogether = 32;  // rows that the optimizer gets at once
+constexpr std::size_t kAhead = 24;     // rows that memory is asked for before they are needed
 
 std::uint32_t saturated(std::uint32_t a, std::uint32_t b) { return a + b < a ? 0xffffffffU : a + b; }
 
@@ -17,7 +17,6 @@ std::uint32_t saturated(std::uint32_t a, std::uint32_t b) { return a + b < a ? 0
 void Table::reserve_update(UniqueKeys& unique) {
   const std::size_t created = unique.created.size();
   const std::size_t refused = unique.refused.size();
-  ensure(unique.addresses, unique.count);
   ensure(unique.hashes_of_created, created);
   for (std::size_t i = 0; i < created; ++i) unique.hashes_of_created[i] = unique.hashes[unique.created[i]];
   rows_.reserve(0, unique.hashes_of_created.data(), created);
@@ -70,36 +69,59 @@ void Table::create(UniqueKeys& unique) noexcept {
   }
 }
 
-void Table::update_plain(UniqueKeys& unique, std::uint64_t step) noexcept {
+// What every update leaves beside the values.
+void Table::note_update(std::uint32_t r, std::uint32_t times, std::uint64_t step, std::int64_t event_ms) noexcept {
+  RowStore& store = rows_.store;
+  store.see(r, times, event_ms);
+  if (format_.stamped) format_.set_stamp(store.row(r), store.rung(r), static_cast<std::uint32_t>(step + 1));
+  rows_.touch(r);
+}
+
+void Table::update_plain(UniqueKeys& unique, std::uint64_t step, std::int64_t event_ms) noexcept {
   const RowStore& store = rows_.store;
-  std::size_t live = 0;
-  if (unique.refused.empty()) {
-    live = unique.count;
-    for (std::size_t i = 0; i < live; ++i) unique.addresses[i] = reinterpret_cast<float*>(store.row(unique.rows[i]));
-  } else {
-    // Refused keys learn nothing: the others' gradients move together.
+  std::size_t live = unique.count;
+  if (!unique.refused.empty()) {
+    // Refused keys learn nothing: the others move together.
+    live = 0;
     for (std::size_t i = 0; i < unique.count; ++i) {
       if (unique.rows[i] == kNoRow) continue;
-      unique.addresses[live] = reinterpret_cast<float*>(store.row(unique.rows[i]));
-      if (live != i) std::copy_n(unique.sums.data() + i * dim(), dim(), unique.sums.data() + live * dim());
+      if (live != i) {
+        std::copy_n(unique.sums.data() + i * dim(), dim(), unique.sums.data() + live * dim());
+        unique.rows[live] = unique.rows[i];
+        unique.counts[live] = unique.counts[i];
+      }
       ++live;
     }
   }
-  optimizer_.update(unique.addresses.data(), unique.sums.data(), live, dim(), step);
+  const UpdateSettings with = optimizer_.settings_at(step, dim());
+  const std::uint32_t* rows = unique.rows.data();
+  const std::size_t row_bytes = format_.row_bytes(0);
+  float* addresses[kTogether];
+  for (std::size_t i = 0; i < live && i < kAhead; ++i) store.prefetch(rows[i], row_bytes);
+  for (std::size_t begin = 0; begin < live; begin += kTogether) {
+    const std::size_t count = std::min(kTogether, live - begin);
+    for (std::size_t i = begin; i < begin + count; ++i) {
+      if (i + kAhead < live) store.prefetch(rows[i + kAhead], row_bytes);
+      note_update(rows[i], unique.counts[i], step, event_ms);
+      addresses[i - begin] = reinterpret_cast<float*>(store.row(rows[i]));
+    }
+    optimizer_.update(addresses, unique.sums.data() + begin * dim(), count, dim(), with);
+  }
 }
 
 // Rows that are not plain floats are updated as such in scratch space and written back: one set of rules serves all.
-void Table::update_formatted(UniqueKeys& unique, std::uint64_t step) noexcept {
+void Table::update_formatted(UniqueKeys& unique, std::uint64_t step, std::int64_t event_ms) noexcept {
   RowStore& store = rows_.store;
   std::uint32_t batch[kTogether];
   for (unsigned rung = 0; rung < format_.dims.size(); ++rung) {
     const std::size_t own = format_.dims[rung];
     const std::size_t state = format_.state_width(rung);
     const std::size_t value_part = format_.value_part(rung);
+    const UpdateSettings with = optimizer_.settings_at(step, own);
     float* gradients = scratch_.data() + kTogether * (own + state);
     std::size_t waiting = 0;
     const auto flush = [&] {
-      optimizer_.update(scratch_rows_.data(), gradients, waiting, own, step);
+      optimizer_.update(scratch_rows_.data(), gradients, waiting, own, with);
       for (std::size_t j = 0; j < waiting; ++j) {
         unsigned char* row = store.row(batch[j]);
         const float* updated = scratch_rows_[j];
@@ -128,6 +150,8 @@ void Table::update_formatted(UniqueKeys& unique, std::uint64_t step) noexcept {
     }
     if (waiting != 0) flush();
   }
+  for (std::size_t i = 0; i < unique.count; ++i)
+    if (unique.rows[i] != kNoRow) note_update(unique.rows[i], unique.counts[i], step, event_ms);
 }
 
 void Table::promote(UniqueKeys& unique) noexcept {
@@ -155,20 +179,15 @@ void Table::promote(UniqueKeys& unique) noexcept {
   }
 }
 
-void Table::take_out(std::size_t victims) noexcept {
-  for (std::size_t i = 0; i < victims; ++i) {
-    const std::uint32_t r = eviction_.victims()[i];
-    const std::int64_t key = rows_.store.key(r);
-    rows_.remove(r, hash_key(key));
-    rows_.note_erased(key);
-  }
-}
-
 void Table::evict(const EvictionPlan& plan, std::uint64_t step, std::int64_t clock_ms) noexcept {
-  if (plan.sweeps)
-    take_out(eviction_.choose_expired(rows_, format_, plan, step, clock_ms, [&](std::uint32_t r) { return half_norm(r); }));
-  if (plan.overflows && size() > eviction_.settings().max_rows)
-    take_out(eviction_.choose_worst(rows_, plan, size() - static_cast<std::size_t>(eviction_.settings().max_rows)));
+  if (plan.sweeps) {
+    const auto norm = [&](std::uint32_t r) { return half_norm(r); };
+    rows_.evict(eviction_.victims(), eviction_.choose_expired(rows_, format_, plan, step, clock_ms, norm));
+  }
+  if (plan.overflows && size() > eviction_.settings().max_rows) {
+    const std::size_t excess = size() - static_cast<std::size_t>(eviction_.settings().max_rows);
+    rows_.evict(eviction_.victims(), eviction_.choose_worst(rows_, plan, excess));
+  }
   eviction_.pass(plan);
   if (eviction_.settings().time_ttl_ms != 0) {
     admission_.expire(plan.counts.first, plan.counts.last, eviction_.oldest(clock_ms));
@@ -182,20 +201,9 @@ void Table::update(UniqueKeys& unique, const StepTime& now, std::int64_t event_m
   for (const std::uint32_t i : unique.refused)
     admission_.count(unique.keys[i], unique.hashes[i], unique.counts[i], clock_ms, event_ms);
   if (format_.plain()) {
-    update_plain(unique, now.step);
+    update_plain(unique, now.step, event_ms);
   } else {
-    update_formatted(unique, now.step);
-  }
-  RowStore& store = rows_.store;
-  const auto stamp = static_cast<std::uint32_t>(now.step + 1);
-  for (std::size_t i = 0; i < unique.count; ++i) {
-    if (i + kMetadataAhead < unique.count && unique.rows[i + kMetadataAhead] != kNoRow)
-      __builtin_prefetch(store.key_address(unique.rows[i + kMetadataAhead]), 1);
-    const std::uint32_t r = unique.rows[i];
-    if (r == kNoRow) continue;
-    store.see(r, unique.counts[i], event_ms);
-    if (format_.stamped) format_.set_stamp(store.row(r), store.rung(r), stamp);
-    rows_.touch(r);
+    update_formatted(unique, now.step, event_ms);
   }
   if (!settings_.thresholds.empty()) promote(unique);
   evict(unique.eviction, now.step + 1, clock_ms);
