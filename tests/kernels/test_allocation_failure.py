@@ -93,13 +93,15 @@ def test_apply_creates_and_updates_all_rows_or_none() -> None:
     tables = build()
     wanted = build()
     for one in (tables, wanted):
+        for begin in range(2000, 2000 + 9 * 64, 64):
+            step(one, np.arange(begin, begin + 64))  # until the index, too, must grow in the step that follows
         one.prepare(batch(np.arange(1000, 1064)))
         one.lookup()
     gradient = np.ones((64, tables.stride), np.float32)
     until_it_succeeds(lambda: tables.apply(gradient, 9), same_as(tables), least=3)
     wanted.apply(gradient, 9)
     assert state(tables) == state(wanted)
-    assert tables.row_count("a") == tables.row_count("b") == 74 + 64
+    assert tables.row_count("a") == tables.row_count("b") == 74 + 10 * 64
 
 
 def test_a_step_that_admits_and_forgets_many_counts_reserves_room_for_both() -> None:
