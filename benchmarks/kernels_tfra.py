@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ def tfra_step(batches: Sequence[EncodedBatch], labels: NDArray[np.float32]) -> I
     """
     python = environment()
     with tempfile.TemporaryDirectory() as folder:
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "keys": np.stack(keys_of_tables()),
             "ids": np.stack([np.stack(batch.ids) for batch in batches]),
             "numbers": batches[0].numbers,

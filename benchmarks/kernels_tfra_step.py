@@ -41,7 +41,7 @@ def main(folder: Path) -> None:
     adagrad = tf.keras.optimizers.legacy.Adagrad(0.05, initial_accumulator_value=0.1, epsilon=1e-8)
     optimizer = dynamic.DynamicEmbeddingOptimizer(adagrad)
 
-    @tf.function(autograph=False)
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def step(ids: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             columns = []
@@ -62,9 +62,9 @@ def main(folder: Path) -> None:
     print("ready", flush=True)
     for turn, _ in enumerate(sys.stdin):
         ids = batches[turn % len(batches)]
-        begin = time.perf_counter()
+        began = time.perf_counter()
         step(tf.constant(ids)).numpy()
-        print(time.perf_counter() - begin, flush=True)
+        print(time.perf_counter() - began, flush=True)
 
 
 if __name__ == "__main__":
