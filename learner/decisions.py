@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 
+from checkpointing import paths
 from checkpointing.control import CONTROL_EVERY_S, ControlWatch, Decision, Decisions
 from infra.clock import Clock, iso
 from infra.errors import Unavailable
@@ -89,6 +90,12 @@ class Orders:
         """Why the learner must not poll; None where it may."""
         if self._decisions is None:
             return "the decisions about this model are not known yet"
+        if self._decisions.number < self.obeyed:
+            # What is not known may be a key to be forgotten, which the next sample would bring back.
+            return (
+                f"the state follows decision {self.obeyed}, and only {self._decisions.number} can be read: "
+                f"put what is missing under `{paths.CONTROL}` back"
+            )
         return None if self._decisions.pause is None else told(self._decisions.pause)
 
     @property
