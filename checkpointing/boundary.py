@@ -79,13 +79,19 @@ def read_boundary(store: ObjectStore) -> Boundary:
         Invalid: It has a newer format.
         Unavailable: The store does not answer.
     """
-    numbers = (paths.boundary_number(key) or 0 for key in store.list(paths.BOUNDARIES))
-    return read_entry(store, max(numbers, default=0))
+    keys = store.list(paths.COLLECTION)
+    newest = max((paths.boundary_number(key) or 0 for key in keys), default=0)
+    return Boundary() if newest == 0 and paths.FIRST_BOUNDARY_KEY not in keys else read_entry(store, newest)
 
 
 def read_entry(store: ObjectStore, number: int) -> Boundary:
-    """The entry of that number, which must exist; 0 stands for the time before the first. As :func:`read_boundary`."""
-    entry = Boundary() if number == 0 else _read(store, number)
+    """The entry of that number, which must exist; 0 stands for the time before the first. As :func:`read_boundary`.
+
+    What was given up before there was a log stands in an object of its own, with all fields of an entry but its number.
+    """
+    entry = _read(store, number)
+    if entry is None and number == 0:
+        return Boundary()
     if entry is None:
         raise Corrupt("the entry is missing", wanted="all of them", where=paths.boundary_key(number))
     return entry
@@ -105,7 +111,7 @@ def is_collected(store: ObjectStore, version: int) -> bool:
 
 
 def _read(store: ObjectStore, number: int) -> Boundary | None:
-    key = paths.boundary_key(number)
+    key = paths.FIRST_BOUNDARY_KEY if number == 0 else paths.boundary_key(number)
     try:
         data = store.get(key)
     except NotFound:

@@ -82,6 +82,7 @@ class Collector:
         self._persistence = Persistence(clock, RETRY_FOR_S, stop or threading.Event())
         self._control = ControlLog(store, model)
         self._graphs: dict[int, str] = {}
+        self._reverts: set[tuple[int, int]] = set()
         self._servable = 0
         self._scanned = 0
         self._proven: set[str] = set()
@@ -144,7 +145,7 @@ class Collector:
         uploads = self._list(paths.VERSIONS)
         facts = LineFacts(
             {v: at for v, at in modified.items() if v >= before.version},
-            [mark for entry in uploads if (mark := paths.revert_of(entry.key)) is not None],
+            self._reverts.union(mark for entry in uploads if (mark := paths.revert_of(entry.key)) is not None),
             self._answering(before, bases),
         )
         compacted, programs = self._list(paths.COMPACTED), self._list(paths.GRAPHS)
@@ -192,7 +193,7 @@ class Collector:
         return next(e.modified_ms for e in self._store.entries(paths.STORE_CLOCK) if e.key == paths.STORE_CLOCK_KEY)
 
     def _scan(self, first: int, newest: int) -> None:
-        """Reads the manifests that are new since the last collection, for their graphs and gates."""
+        """Reads the manifests that are new since the last collection, for their graphs, reverts and gates."""
         numbers = range(max(first, self._scanned + 1), newest + 1)
         for version, manifest in zip(
             numbers,
@@ -203,6 +204,8 @@ class Collector:
                 raise Corrupt(f"version {version} is missing", wanted=f"all from {first} on", where=self._store.url)
             if manifest.graph is not None:
                 self._graphs[version] = manifest.graph.key
+            if manifest.base_ref is not None:  # committed before reverts had marks, perhaps
+                self._reverts.add((version, manifest.base_ref))
             if manifest.changes and manifest.gate.servable:
                 self._servable = version
             self._scanned = version

@@ -12,8 +12,11 @@ GRAPHS: Final = "graphs/"
 BASES: Final = "bases/"
 COMPACTED: Final = "compacted/"
 CONTROL: Final = "control/"
+COLLECTION: Final = "gc/"
 LEASES: Final = "gc/leases/"
 BOUNDARIES: Final = "gc/boundaries/"
+# One that was replaced, before there was a log of them.
+FIRST_BOUNDARY_KEY: Final = "gc/boundary.json"
 # Written by a collection to learn what time it is in the store.
 STORE_CLOCK: Final = "gc/clock/"
 STORE_CLOCK_KEY: Final = "gc/clock/now"

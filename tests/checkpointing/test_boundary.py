@@ -15,9 +15,11 @@ from checkpointing.follower import Follower
 from checkpointing.history import newest_version
 from checkpointing.lease import Lease, plan_held
 from checkpointing.manifest import Gate
+from checkpointing.packfile import Part
 from checkpointing.restore import restore
 from checkpointing.retention import Retention
 from checkpointing.servable import newest_servable
+from checkpointing.signed import to_signed_json
 from checkpointing.writer import Writer
 from infra.errors import Invalid, Unavailable
 from infra.object_store import ObjectStore
@@ -32,6 +34,15 @@ MODEL = "model"
 NEWEST = Retention(versions=1, age_s=0)
 EVERY_TEN = Retention(versions=1, age_s=0, every=10)
 REFUSED = Gate(servable=False, reasons=("calibration",))
+
+
+class OldBoundary(Part):
+    """As it was written before there was a log."""
+
+    format: int = 2
+    version: int
+    kept: tuple[int, ...]
+    created_ts: int = 0
 
 
 @pytest.fixture
@@ -91,6 +102,34 @@ def test_nothing_goes_before_the_boundary_has_had_its_grace(aged: AgedStore, clo
     Collector(aged, MODEL, clock, NEWEST).run()
     assert not aged.exists(paths.manifest_key(5))
     Reference.of(steps).assert_is(restore(aged, MODEL))
+
+
+def test_a_boundary_from_before_there_was_a_log_counts(aged: AgedStore, clock: SteppingClock) -> None:
+    _, steps = line_of(aged, clock, 30)
+    for version in (4, 12):
+        compact(aged, MODEL, version, clock)
+    collected(aged, clock, EVERY_TEN)
+    aged.delete(paths.boundary_key(1))
+    aged.put(paths.FIRST_BOUNDARY_KEY, to_signed_json(OldBoundary(version=12, kept=(4,))))
+    assert read_boundary(aged).version == BoundaryLog(aged).poll().version == 12
+    Reference.of(steps).assert_is(restore(aged, MODEL))
+    compact(aged, MODEL, 28, clock)
+    collected(aged, clock, EVERY_TEN)
+    boundary = read_boundary(aged)
+    assert (boundary.number, boundary.version, boundary.kept) == (1, 28, (4, 12))
+    Reference.of(steps).assert_is(restore(aged, MODEL))
+
+
+def test_a_revert_without_a_mark_keeps_what_it_starts_from(aged: AgedStore, clock: SteppingClock) -> None:
+    """It was committed before reverts had marks."""
+    writer, steps = line_of(aged, clock, 30)
+    for version in (4, 28):
+        compact(aged, MODEL, version, clock)
+    writer.commit(content({7: 7}, offset=50, kind="revert", base_ref=20))
+    (mark,) = (key for key in aged.list(paths.VERSIONS) if paths.revert_of(key) is not None)
+    aged.delete(mark)
+    collected(aged, clock)
+    Reference.of([*steps[:19], content({7: 7})]).assert_is(restore(aged, MODEL))
 
 
 def test_frequent_collections_do_not_starve(aged: AgedStore, clock: SteppingClock) -> None:
