@@ -36,4 +36,4 @@ def gather(
     if gate.reference is not None and not gate.reference.given_up:
         losses, predictions = gate.reference.score_live(chunks, dense)
     buckets = {int(start): (int(sums["samples"]), int(sums["positives"])) for start, sums in metrics.items()}
-    return Evidence(chunks, seen, known_ms, losses, predictions, buckets)
+    return Evidence(chunks, seen, known_ms, losses, predictions, buckets, len(chunks) - len(newest))

@@ -147,7 +147,7 @@ class QualityGate:
         self._accept_promoted(promoted)
         memory = self.memory
         seen = Seen.nothing(memory.labels, memory.columns) if evidence is None else evidence.seen
-        held = _Held(tables, dense, seen, () if evidence is None else evidence.chunks)
+        held = _Held(tables, dense, seen, () if evidence is None else evidence.newest)
         reasons = [*self._not_finite(tables, dense, log_loss_is_finite), *self._sizes(tables, dense)]
         if evidence is not None:
             self._count(evidence)
@@ -266,20 +266,22 @@ class QualityGate:
         if scored is None or not evidence.chunks:
             return
         labels = np.concatenate([chunk.labels for chunk in evidence.chunks])
+        # What was predicted before learning stays as it was: of an earlier capture it would bar a learner that is well.
+        since = slice(sum(len(chunk.labels) for chunk in evidence.chunks[: evidence.earlier]), None)
         by_then = {
-            "before learning": _joined(evidence.chunks, "losses", "predictions"),
-            "now": (evidence.losses, evidence.predictions),
+            "before learning": (since, *_joined(evidence.newest, "losses", "predictions")),
+            "now": (slice(None), evidence.losses, evidence.predictions),
         }
-        for when, (losses, predictions) in by_then.items():
+        for when, (part, losses, predictions) in by_then.items():
             for place, label in enumerate(self.stream.labels):
-                known = ~np.isnan(labels[:, place])
-                mine = (losses[known, place], scored[0][known, place])
+                known = ~np.isnan(labels[part, place])
+                mine = (losses[known, place], scored[0][part][known, place])
                 what = f"{label} {when}"
                 if settings.log_loss is not None:
                     yield from filter(None, [checks.log_loss(what, *mine, settings.log_loss)])
                 if settings.calibration is not None and np.isfinite(predictions[known, place]).all():
-                    pair = (predictions[known, place], scored[1][known, place])
-                    truth = labels[known, place]
+                    pair = (predictions[known, place], scored[1][part][known, place])
+                    truth = labels[part][known, place]
                     yield from filter(None, [checks.calibration(what, *pair, truth, settings.calibration)])
 
     def _labels(self) -> Iterator[str]:

@@ -100,6 +100,7 @@ class Evidence:
         losses: ``[n, labels]``, of ``chunks`` by the weights at the capture; filled then.
         predictions: ``[n, labels]``, likewise.
         buckets: Samples and positives of the first label by event-time bucket, ``{start: (samples, positives)}``.
+        earlier: How many of ``chunks``, the leading ones, are of an earlier capture.
     """
 
     chunks: tuple[Chunk, ...]
@@ -108,6 +109,12 @@ class Evidence:
     losses: Floats
     predictions: Floats
     buckets: dict[int, tuple[int, int]] = field(default_factory=dict)
+    earlier: int = 0
+
+    @property
+    def newest(self) -> tuple[Chunk, ...]:
+        """The chunks since the last capture."""
+        return self.chunks[self.earlier :]
 
 
 class Witness:
