@@ -122,6 +122,10 @@ class QualityGate:
         """The learner went back to the version restored last; what came since is gone."""
         self.memory.forget_since()
 
+    def stayed(self) -> None:
+        """The learner could not go back: what it refused stays refused, and so many refusals are waited for again."""
+        self.memory.refusals = 0
+
     def witnesses(self, newest: tuple[Chunk, ...]) -> tuple[Chunk, ...]:
         """The samples to score: the newest, behind those of the first version that was refused since the last pass."""
         first = next((version.chunks for version in self._held if version.chunks), ())

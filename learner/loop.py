@@ -213,7 +213,6 @@ class Learner:
         self._orders.obey()
         manifest = state.manifest
         self._facts = FactsRecorder(self._clock, manifest.learned_through, manifest.newest_known_ts)
-        self._gate.reverted()
         self._losses_finite = True
         if state.version != version:  # it could not be had: on from what is committed, as after a restart
             self._ahead.forget()

@@ -52,7 +52,7 @@ class Reversion:
 
     Args:
         trainer: Whose state it is.
-        gate: Learns which rows are not finite.
+        gate: Learns what is restored, and whether that is what was wished for.
         writer: Kept alive during a restore.
         store: The model's store.
         model: Its name.
@@ -90,10 +90,14 @@ class Reversion:
             if found is None or not found.changes:
                 what = "is not there" if found is None else f"is a {found.kind}"
                 raise Invalid(f"version {version} {what}", wanted="a delta", cure="see `springtide versions`")
-            return self._restore(version)
+            state = self._restore(version)
         except (Corrupt, Invalid) as error:
             _log.error("revert_failed", version=version, error=error)
-            return self._restore(self.writer.version)
+            state = self._restore(self.writer.version)
+            self.gate.stayed()
+        else:
+            self.gate.reverted()
+        return state
 
     def reverted(self, state: LearnerState, current: Sequence[Position], promoted: frozenset[int]) -> Reverted:
         """What the next version says, whose learner stood at ``current`` when it went back to ``state``."""

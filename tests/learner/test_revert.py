@@ -1,0 +1,86 @@
+"""What a running learner knows after it went back, or could not."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from checkpointing.content import Content
+from checkpointing.manifest import Gate
+from checkpointing.writer import Writer
+from infra import spec
+from infra.clock import SystemClock
+from infra.feature_spec import feature_spec_hash
+from infra.object_store import open_store
+from learner.gate import QualityGate, Stream
+from learner.revert import Reversion
+from learner.witness import Evidence, Seen
+from tests.learner.messages import pipeline
+from tests.learner.training import make_trainer
+
+SETTINGS = pipeline()
+DIGEST = feature_spec_hash(SETTINGS)
+LABELS, COLUMNS = ("label_click",), ("user", "item")
+NOTHING = np.empty((0, 1), np.float32)
+REFUSALS = 2
+
+
+class Line:
+    """A learner's gate and its versions in a store; a version is a thousand samples, with the column `item` or not."""
+
+    def __init__(self, name: str) -> None:
+        self.store = open_store(spec.Store(url=f"memory://{name}"))
+        self.writer = Writer.take_over(self.store, SETTINGS.name, "one", SystemClock())
+        self.gate = QualityGate(spec.Gate(revert_after=REFUSALS), Stream(LABELS, COLUMNS))
+        stop = threading.Event()
+        self.reversion = Reversion(
+            make_trainer(SETTINGS),
+            self.gate,
+            self.writer,
+            self.store,
+            SETTINGS.name,
+            DIGEST,
+            LABELS,
+            SystemClock(),
+            stop,
+        )
+
+    def judge(self, samples: float, with_item: bool = True) -> Gate:
+        """A version of so many samples, not committed."""
+        known, positives = np.array([samples]), np.array([samples / 10])
+        seen = Seen(samples, known, positives, np.array([samples, samples * with_item]))
+        return self.gate.judge([], {}, True, Evidence((), seen, None, NOTHING, NOTHING))
+
+    def commit(self, with_item: bool = True) -> int:
+        """The number of a version with a thousand samples."""
+        gate = self.judge(1000, with_item)
+        manifest = self.writer.commit(
+            Content(dense_optimizer=self.gate.state(), gate=gate, feature_spec_hash=DIGEST),
+        )
+        self.gate.committed(manifest)
+        assert gate.servable == with_item
+        return manifest.version
+
+
+def test_what_was_refused_stays_so_where_the_learner_cannot_go_back(unique: Callable[[str], str]) -> None:
+    line = Line(unique("stays"))
+    line.commit()
+    for _ in range(REFUSALS):
+        line.commit(with_item=False)
+    assert line.gate.given_up is not None
+    assert line.reversion.to(9_999).version == line.writer.version
+    assert line.gate.given_up is None  # not at once again
+    assert not line.judge(10).servable
+
+
+def test_after_it_went_back_nothing_is_held_against_it(unique: Callable[[str], str]) -> None:
+    line = Line(unique("back"))
+    good = line.commit()
+    for _ in range(REFUSALS):
+        line.commit(with_item=False)
+    assert line.gate.given_up == good
+    assert line.reversion.to(good).version == good
+    assert line.gate.given_up is None and line.judge(10).servable
