@@ -19,6 +19,10 @@ _DISCOVERY = "30 s"
 # How far each topic has come is compared so often.
 _ALIGNED_EVERY = "1 s"
 
+# Where nothing but dead letters comes, event time follows at least so far behind: one bad message among events that are
+# handed in hours after they happened shall not make them late.
+_DEAD_LAG = Duration("2h")
+
 # Where an event stands in Kafka, and since when.
 _METADATA = (
     "`#received` TIMESTAMP_LTZ(3) NOT NULL METADATA FROM 'timestamp' VIRTUAL",
@@ -99,7 +103,7 @@ def _events_table(source: Source, pipeline: spec.Pipeline, connection: Mapping[s
         "`#readable` BOOLEAN",
         "`#body` BYTES",
         *_METADATA,
-        f"WATERMARK FOR `#ts` AS {_watermark(pipeline.join)}",
+        f"WATERMARK FOR `#ts` AS {_watermark(pipeline.join, dead_lag=_dead_lag(pipeline))}",
     ]
     return create_table(
         f"{source.name} events",
@@ -109,21 +113,29 @@ def _events_table(source: Source, pipeline: spec.Pipeline, connection: Mapping[s
             **event_format.options(source.topic, source.event_columns, pipeline.schema_registry, reveal=reveal),
             "scan.watermark.emit.strategy": "on-event",
             "scan.watermark.idle-timeout": f"{pipeline.join.idle_timeout.ms} ms",
-            **_alignment(pipeline.join),
+            **_alignment(pipeline),
         },
     )
 
 
-def _alignment(join: spec.Join) -> dict[str, str]:
+def _alignment(pipeline: spec.Pipeline) -> dict[str, str]:
     """In a replay no topic runs hours ahead of the others: the join would have to hold what it cannot yet decide.
 
-    A topic that is silent for less than the idle timeout stops nobody where all of them are read as events come.
+    As events come, nobody waits for a topic that is silent for less than the idle timeout, for a partition of nothing
+    but dead letters, or for a kind that is behind by no more than the longest correction window.
     """
     return {
         "scan.watermark.alignment.group": "events",
-        "scan.watermark.alignment.max-drift": f"{join.window.ms + join.idle_timeout.ms} ms",
+        "scan.watermark.alignment.max-drift": f"{_dead_lag(pipeline).ms + pipeline.join.idle_timeout.ms} ms",
         "scan.watermark.alignment.update-interval": _ALIGNED_EVERY,
     }
+
+
+def _dead_lag(pipeline: spec.Pipeline) -> Duration:
+    """How far event time stays behind Kafka's where only dead letters come."""
+    join = pipeline.join
+    longest = max(each.ms for kind in pipeline.events.feedback for each in join.windows(kind))
+    return Duration(f"{max(longest, _DEAD_LAG.ms) + join.out_of_orderness.ms}ms")
 
 
 def _heartbeat_table(source: Source, pipeline: spec.Pipeline, connection: Mapping[str, str]) -> str:
@@ -224,10 +236,18 @@ def _future(join: spec.Join) -> str:
     return f"(`#ts` > `#received` + {interval(join.future_bound)})"
 
 
-def _watermark(join: spec.Join) -> str:
-    """No event from the future moves event time on, also where the producer's own clock stamped it."""
-    bound: Duration = join.future_bound
+def _watermark(join: spec.Join, *, dead_lag: Duration | None = None) -> str:
+    """No event from the future moves event time on, also where the producer's own clock stamped it.
+
+    A dead letter moves it as far as ``dead_lag`` behind its receipt: a partition of which every row is one would never
+    count as idle, and hold back the event time of all for ever.
+    """
+    now = f"CURRENT_TIMESTAMP + {interval(join.future_bound)}"
+    dead = ""
+    if dead_lag is not None:
+        dead = f"    WHEN `#received` <= {now} THEN `#received` - {interval(dead_lag)}\n"
     return (
-        f"CASE WHEN `#ts` <= CURRENT_TIMESTAMP + {interval(bound)} AND NOT {_future(join)}\n"
-        f"    THEN `#ts` - {interval(join.out_of_orderness)} ELSE CAST(NULL AS TIMESTAMP_LTZ(3)) END"
+        f"CASE WHEN `#ts` <= {now} AND NOT {_future(join)}\n"
+        f"    THEN `#ts` - {interval(join.out_of_orderness)}\n"
+        f"{dead}    ELSE CAST(NULL AS TIMESTAMP_LTZ(3)) END"
     )
