@@ -140,3 +140,12 @@ def test_the_learner_decodes_by_the_same_columns() -> None:
     row = table.select(["label_click", "weight", "counts", "price", "tags"]).to_pylist()[0]
     assert row == {"label_click": None, "weight": 1.0, "counts": [2**53 + 1], "price": 2.0, "tags": None}
     assert sample.sample_id("a", "click", sample.VERDICT) == "a#click.0"
+
+
+def test_a_kind_may_be_behind_the_others_by_the_longest_correction_window() -> None:
+    """The windows of each kind count, not those of `join` alone."""
+    join = {"window": "1m", "correction_window": "2m", "out_of_orderness": "5s", "idle_timeout": "7s"}
+    kind = {"window": "1h", "correction_window": "10h"}
+    tables = sql.plan(pipeline(join=join, feedback=kind)).definitions
+    drift = f"'scan.watermark.alignment.max-drift' = '{36_000_000 + 5_000 + 7_000} ms'"
+    assert sum(drift in text for text in tables) == 2
