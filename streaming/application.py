@@ -24,7 +24,7 @@ from infra.logs import configure, logger
 from infra.pipeline_file import load_pipeline
 from infra.spec import Pipeline
 from streaming import beginning, sql
-from streaming.checkpoint_folder import CheckpointFolder, cutover_of
+from streaming.checkpoint_folder import CheckpointFolder, Kept, cutover_of
 from streaming.schema_check import check_schemas
 from streaming.sql_text import literal
 from streaming.submit import defined, refusal
@@ -38,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Submits the join; returns the exit code."""
     parser = argparse.ArgumentParser("streaming.application")
     parser.add_argument("pipeline", type=Path, help="the pipeline's file")
-    parser.add_argument("--replay", action="store_true", help="join everything that the topics still hold again")
+    parser.add_argument(
+        "--replay", action="store_true", help="join all that the topics hold, if there is no checkpoint"
+    )
     parser.add_argument("--since", type=int, metavar="MS", help="emit what could be known from then on, ms since 1970")
     chosen = parser.parse_args(arguments)
     try:
@@ -55,11 +57,12 @@ def run(pipeline: Pipeline, *, replay: bool = False, since_ms: int | None = None
     """Submits the join to the cluster that this process belongs to.
 
     It goes on from the newest checkpoint of its plan, which the store tells: a cluster of this kind forgets everything
-    with its JobManager.
+    with its JobManager, and begins again with the arguments that it was first started with.
 
     Args:
         pipeline: What to join.
-        replay: Whether to begin with the oldest events that the topics still hold, whatever was joined before.
+        replay: Whether a plan without checkpoints begins with the oldest events that the topics still hold, whatever
+            was joined before.
         since_ms: With what could be known from this moment on, instead: after a join of another plan has ended there.
 
     Raises:
@@ -77,11 +80,11 @@ def run(pipeline: Pipeline, *, replay: bool = False, since_ms: int | None = None
     retry(partial(check_schemas, pipeline), "check the schemas", clock=clock, stop=threading.Event())
     root = pipeline.flink.checkpoints or defined((), {}).get_config().get(_ROOT, "") or None
     folder = CheckpointFolder(lambda: root, sql.plan(pipeline).folder, pipeline.store)
-    path = None
-    if not replay and since_ms is None:
-        path = next((each.path for each in folder.kept() or []), None)
-        if path is None:
-            beginning.require_no_samples(pipeline, clock)
+    path = recovered(folder.kept() or [], since_ms)
+    if path is None and not replay and since_ms is None:
+        beginning.require_no_samples(pipeline, clock)
+    if path is not None and replay:
+        _log.warning("replay_not_begun", checkpoint=path, reason="the plan has checkpoints already")
     if path is not None:
         cutover = cutover_of(path)
     elif since_ms is not None:
@@ -98,6 +101,16 @@ def run(pipeline: Pipeline, *, replay: bool = False, since_ms: int | None = None
     except (JavaException, Py4JError) as error:
         raise Bug(refusal(str(error))["what"]) from None
     _log.info("join_submitted", plan=plan.plan_hash, checkpoint=path)
+
+
+def recovered(kept: Sequence[Kept], since_ms: int | None) -> str | None:
+    """The checkpoint to go on from; None to begin anew.
+
+    Args:
+        kept: The plan's, newest first.
+        since_ms: Only a job that emits from this moment on is gone on with; None goes on with any.
+    """
+    return next((each.path for each in kept if since_ms in {None, each.cutover_ms}), None)
 
 
 if __name__ == "__main__":
