@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -157,14 +157,35 @@ class Collector:
         usable = [v for v in sorted(bases) if v >= before.version and self._is_of_this_line(bases[v])]
         still = set(before.kept).intersection(bases)
         first = boundary_of(usable, facts, held.lines, self._retention, before.version, now_ms, still)
+        first = max(first, self._forgetting(found, usable, before, now_ms))
         if first == before.version:
             return before
         self._prove(bases[first])
         below = [v for v in sorted(bases) if v < first and (v in before.kept or v >= before.version)]
-        kept = kept_for_ever(below, self._retention.every)
+        kept = kept_for_ever((v for v in below if self._forgets(bases[v])), self._retention.every)
         kept |= (held.bases | facts.needed_below(first)).intersection(below)
         kept |= set(before.kept).intersection(found.documents).difference(bases)  # what is wrong may be put right
         return Boundary(version=first, kept=tuple(sorted(kept)))
+
+    def _forgetting(self, found: Listing, usable: Sequence[int], before: Boundary, now_ms: int) -> int:
+        """The lowest base that ends what holds a key to be forgotten, whatever the policy wants; 0 where none does."""
+        bases, facts, held = found.bases, found.facts, found.held
+        line = before.version not in bases or not self._forgets(bases[before.version])
+        alone = {v for v in before.kept if v in bases and not self._forgets(bases[v])}
+        if not self._control.decisions.forgotten or not (line or alone):
+            return 0
+        soon = Retention(versions=1, age_s=self._grace_ms / 1000)
+        clean = {v for v, base in bases.items() if self._forgets(base)}
+        for version in (v for v in usable if v > before.version and v in clean):
+            first = boundary_of([version], facts, held.lines, soon, before.version, now_ms, clean)
+            if first == version and (line or alone - held.bases - facts.needed_below(version)):
+                return version
+        return 0
+
+    def _forgets(self, base: Base) -> bool:
+        """Whether ``base`` was made after all deletions that people decided."""
+        forgotten = self._control.decisions.forgotten
+        return not forgotten or base.manifest.obeyed >= forgotten[-1].number
 
     def _move(self, boundary: Boundary) -> Boundary:
         return self._tries(

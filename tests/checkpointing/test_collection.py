@@ -16,7 +16,7 @@ from checkpointing.boundary import read_boundary
 from checkpointing.chain import plan
 from checkpointing.collect import Collected, Collector
 from checkpointing.compact import compact
-from checkpointing.control import ControlLog
+from checkpointing.control import ControlLog, RowKey
 from checkpointing.follower import Follower
 from checkpointing.history import manifests
 from checkpointing.lease import Lease, plan_held
@@ -149,6 +149,26 @@ def test_every_nth_base_stays_for_ever(memory: ObjectStore, clock: SteppingClock
     with pytest.raises(Invalid, match="was collected"):
         restore(memory, MODEL, 13)  # its deltas are gone
     assert plan(memory, MODEL, 12).links != ()
+
+
+def test_every_policy_yields_to_a_key_that_is_to_be_forgotten(memory: ObjectStore, clock: SteppingClock) -> None:
+    """It keeps as much as it can of what came after the deletion, and no older base for ever."""
+    writer, steps = line_of(memory, clock, 20)
+    for version in (4, 14):
+        compact(memory, MODEL, version, clock)
+    keeping = Retention(versions=8, age_s=0, every=10)
+    assert collect(memory, clock, keeping).boundary.kept == (4,)
+    ControlLog(memory, MODEL).append("forget", who="ann", why="", clock=clock, keys=[RowKey(table="item", key=7)])
+    assert collect(memory, clock, keeping).boundary.version == 14  # no base is without it yet
+    for offset in range(50, 54):
+        steps.append(content({8: offset}, gone=[7], offset=offset, obeyed=1))
+        writer.commit(steps[-1])
+        compact(memory, MODEL, writer.version, clock)
+    boundary = collect(memory, clock, keeping).boundary
+    assert (boundary.version, boundary.kept) == (22, ())
+    assert base_versions(memory) == [22, 23, 24, 25]
+    assert collect(memory, clock, keeping).boundary == boundary  # nothing is left to be forgotten
+    Reference.of(steps).assert_is(restore(memory, MODEL))
 
 
 def test_a_writer_that_slept_through_a_collection_is_fenced(memory: ObjectStore, clock: SteppingClock) -> None:
