@@ -13,12 +13,12 @@ from typing import Final
 import orjson
 import typer
 
-from checkpointing.base import base_versions
 from checkpointing.collect import Collector
 from checkpointing.compact import compact
 from checkpointing.control import ControlLog, RowKey
 from checkpointing.history import newest_version, read_manifest
 from checkpointing.holders import holders
+from checkpointing.lease import held_chain
 from checkpointing.manifest import Manifest
 from checkpointing.retention import Retention
 from checkpointing.servable import newest_servable
@@ -154,17 +154,15 @@ def _make_base(erasure: Erasure, store: ObjectStore, pipeline: Pipeline, clock: 
     manifest = None if servable is None else read_manifest(store, model, servable)
     if manifest is None or manifest.obeyed < erasure.decision:
         return  # the gate lets no version pass yet
-    bases = [version for version in base_versions(store) if _follows(store, model, version, erasure.decision)]
-    if not bases:
+    with held_chain(store, model, manifest.version, "forget", clock) as (chain, _):
+        base = chain.base
+    # Another base may be without it, too, and yet the line go on from before: behind a revert.
+    if base is None or base.manifest.obeyed < erasure.decision:
         made = compact(store, model, manifest.version, clock, window_ms=pipeline.learner.sample_id_window.ms, stop=stop)
-        bases = [manifest.version if made is None else made.base.version]
-    erasure.base = bases[0]
+        erasure.base = manifest.version if made is None else made.base.version
+    else:
+        erasure.base = base.version
     Collector(store, model, clock, Retention(versions=1, age_s=0.0), stop=stop).run()
-
-
-def _follows(store: ObjectStore, model: str, version: int, decision: int) -> bool:
-    manifest = read_manifest(store, model, version)
-    return manifest is not None and manifest.obeyed >= decision
 
 
 def _records(pipeline: Pipeline, text: str, learned: dict[int, int], *, delete: bool, clock: Clock) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from checkpointing import lease
+from checkpointing.compact import compact
 from checkpointing.holders import holders
 from checkpointing.manifest import Position
 from checkpointing.writer import Writer
@@ -23,6 +25,7 @@ from infra.object_store import open_store
 from infra.pipeline_file import dump_pipeline
 from infra.spec import Pipeline
 from springtide.cli import app
+from springtide.forget import Erasure, _make_base
 from streaming import topics
 from tests.checkpointing.reference import content
 from tests.learner.messages import PIPELINE
@@ -95,6 +98,22 @@ def test_an_id_is_forgotten_step_by_step(
         "deleted" in line for line in told["topics"]
     )
     assert CliRunner().invoke(app, ["verify", str(file)]).exit_code == 0
+
+
+def test_after_a_revert_the_line_gets_a_base_of_its_own(tmp_path: Path) -> None:
+    """One that is without the id stands beside the line, which goes on from a version that holds it."""
+    document = PIPELINE | {"store": {"url": (tmp_path / "store").as_uri()}}
+    pipeline = Pipeline.model_validate(document)
+    store = open_store(pipeline.store)
+    writer = Writer.take_over(store, pipeline.name, "a", CLOCK)
+    writer.commit(content({7: 1, 8: 1}, offset=1))
+    writer.commit(content({8: 2}, gone=[7], offset=2, obeyed=1))
+    compact(store, pipeline.name, 3, CLOCK)
+    writer.commit(content({}, gone=[7], offset=2, kind="revert", base_ref=2, obeyed=1))
+    for _ in range(2):
+        erasure = Erasure("item", 7, 1, obeyed=4)
+        _make_base(erasure, store, pipeline, CLOCK, threading.Event())
+        assert erasure.base == 4
 
 
 def test_what_is_pinned_or_no_id_is_refused(tmp_path: Path) -> None:
