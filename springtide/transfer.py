@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
 
+from checkpointing.control import ControlLog
 from checkpointing.copy import copy_store
 from checkpointing.download import fetch_graph
 from checkpointing.history import newest_version
@@ -49,7 +50,9 @@ def export(path: Path, folder: Path, version: int | None, *, saved_model: bool =
     store = open_store(pipeline.store)
     newest = newest_version(store)
     if version is None and newest is not None:
-        version = newest_servable(store, pipeline.name, newest)
+        control = ControlLog(store, pipeline.name)
+        control.poll()
+        version = newest_servable(store, pipeline.name, newest, control.decisions.promoted)
     if version is None:
         raise Invalid("the store holds no servable version", where=store.url)
     folder.mkdir(parents=True, exist_ok=True)
