@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import typer
 
-from checkpointing.base import base_versions
+from checkpointing.base import base_versions, read_base
 from checkpointing.boundary import read_boundary
 from checkpointing.control import ControlLog
 from checkpointing.history import manifests, newest_version, read_manifest
@@ -33,13 +33,16 @@ def list_versions(path: Path, count: int, *, as_json: bool) -> None:
     control = ControlLog(store, model)
     control.poll()
     line = manifests(store, model, max(boundary.version, newest - count + 1), newest)
-    rows = [_row(manifest, manifest.version in bases) for manifest in line]
+    promoted = control.decisions.promoted
+    rows = [_row(each, each.version in bases, each.version in promoted) for each in line]
     if as_json:
         typer.echo(orjson.dumps(rows).decode())
         return
     for row in rows:
         mark = "base" if row["base"] else ""
         state = "servable" if row["servable"] else ", ".join(row["reasons"])
+        if row["promoted"]:
+            state += "  promoted"
         if row["base_ref"] is not None:
             state += f"  from {row['base_ref']}, {sum(end - begin for _, begin, end in row['quarantined'])} quarantined"
         typer.echo(
@@ -60,6 +63,9 @@ def inspect(path: Path, version: int, key: str | None, *, as_json: bool) -> None
     store, model = open_store(pipeline.store), pipeline.name
     if key is None:
         manifest = read_manifest(store, model, version)
+        # A base that was kept outlives its version's manifest.
+        if manifest is None and (base := read_base(store, model, version)) is not None:
+            manifest = base.manifest
         if manifest is None:
             raise Invalid(f"there is no version {version}", cure="see `springtide versions`", where=store.url)
         form = orjson.OPT_INDENT_2 if not as_json else 0
@@ -142,7 +148,7 @@ def _integer(text: str) -> int | None:
         return None
 
 
-def _row(manifest: Manifest, has_base: bool) -> dict[str, Any]:
+def _row(manifest: Manifest, has_base: bool, promoted: bool) -> dict[str, Any]:
     return {
         "version": manifest.version,
         "kind": manifest.kind,
@@ -153,6 +159,7 @@ def _row(manifest: Manifest, has_base: bool) -> dict[str, Any]:
         "bytes": sum(file.bytes for file in manifest.files),
         "servable": manifest.gate.servable,
         "reasons": list(manifest.gate.reasons),
+        "promoted": promoted,
         "base": has_base,
         "base_ref": manifest.base_ref,
         "quarantined": [list(run) for run in manifest.quarantined],

@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
+from checkpointing import paths
+from checkpointing.compact import compact
 from checkpointing.follower import Follower
 from checkpointing.manifest import Gate
 from checkpointing.restore import restore
@@ -82,6 +84,12 @@ def test_versions_inspect_and_diff(home: Home) -> None:
     (table,) = orjson.loads(home.run("diff", "2", "6", file, "-o", "json").stdout)
     assert (table["added"], table["removed"], table["changed"], table["largest"]) == (2, 1, 1, 8.0)
     assert "+2 -1 changed 1 same 0" in home.run("diff", "2", "6", file).stdout
+
+
+def test_a_kept_base_is_told_of_though_its_manifest_is_gone(home: Home) -> None:
+    compact(home.store, home.pipe.name, 3, SteppingClock())
+    home.store.delete(paths.manifest_key(3))
+    assert orjson.loads(home.run("inspect", "3", str(home.file)).stdout)["version"] == 3
 
 
 def test_verify_tells_what_is_wrong(home: Home) -> None:
@@ -171,6 +179,18 @@ def test_a_refused_version_wants_a_promotion(home: Home) -> None:
     home.run("rollback", "5", file, "--who", "ann")
     switch = Follower(home.store, home.pipe.name, SteppingClock()).poll().switch
     assert switch is not None and switch.version == 5
+
+
+def test_what_was_promoted_is_told_and_exported(home: Home, tmp_path: Path) -> None:
+    file, folder = str(home.file), tmp_path / "promoted"
+    writer = Writer.take_over(home.store, home.pipe.name, "a", SteppingClock())
+    writer.commit(content({5: 5}, offset=6, gate=REFUSED))
+    home.run("promote", str(writer.version), file, "--who", "ann")
+    (row,) = orjson.loads(home.run("versions", file, "--count", "1", "-o", "json").stdout)
+    assert (row["servable"], row["promoted"]) == (False, True)
+    assert "calibration  promoted" in home.run("versions", file, "--count", "1").stdout
+    home.run("export", str(folder), file, "--no-saved-model")
+    assert orjson.loads((folder / "version.json").read_bytes())["version"] == writer.version
 
 
 def test_export_is_readable_elsewhere(home: Home, tmp_path: Path) -> None:
