@@ -272,8 +272,9 @@ class QualityGate:
         labels = np.concatenate([chunk.labels for chunk in evidence.chunks])
         # What was predicted before learning stays as it was: of an earlier capture it would bar a learner that is well.
         since = slice(sum(len(chunk.labels) for chunk in evidence.chunks[: evidence.earlier]), None)
+        losses, predictions = _joined(evidence.newest, "losses", "predictions")
         by_then = {
-            "before learning": (since, *_joined(evidence.newest, "losses", "predictions")),
+            "before learning": (since, losses, predictions),
             "now": (slice(None), evidence.losses, evidence.predictions),
         }
         for when, (part, losses, predictions) in by_then.items():
