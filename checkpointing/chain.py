@@ -88,6 +88,11 @@ def plan(store: ObjectStore, model: str, target: int, *, without: Collection[int
         at = following
 
 
+def manifest_of(store: ObjectStore, model: str, version: int) -> Manifest:
+    """The manifest of ``version``, from its base where only that was kept; raises as :func:`plan`."""
+    return read_manifest(store, model, version) or plan(store, model, version).manifest
+
+
 def _base_of(store: ObjectStore, model: str, version: int) -> tuple[Base | None, Manifest | None]:
     """The base of ``version`` and the version's manifest; None where the base is gone or of another line.
 

@@ -53,17 +53,22 @@ def newest_servable(
         if manifest is None:
             now = read_boundary(store)
             if now.version > version:
-                return _newest_kept(store, model, now, promoted)  # collected meanwhile
+                return newest_kept(store, model, now, promoted)  # collected meanwhile
             raise Corrupt(f"version {version} is missing", wanted=f"all versions up to {newest}", where=store.url)
         if on_manifest is not None:
             on_manifest(manifest)
         if manifest.changes and (manifest.gate.servable or version in promoted):
             return version
-    return _newest_kept(store, model, boundary, promoted)
+    return newest_kept(store, model, boundary, promoted)
 
 
-def _newest_kept(store: ObjectStore, model: str, boundary: Boundary, promoted: Collection[int]) -> int | None:
+def newest_kept(
+    store: ObjectStore, model: str, boundary: Boundary, promoted: Collection[int], up_to: int | None = None
+) -> int | None:
+    """Likewise among the bases below ``boundary`` alone, of those up to ``up_to`` where that is given."""
     for version in sorted(boundary.kept, reverse=True):
+        if up_to is not None and version > up_to:
+            continue
         base = read_base(store, model, version)
         if base is not None and (base.manifest.gate.servable or version in promoted):
             return version

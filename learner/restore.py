@@ -9,11 +9,14 @@ from typing import Final
 
 import numpy as np
 
-from checkpointing.boundary import first_version
+from checkpointing.boundary import read_boundary
+from checkpointing.chain import manifest_of
 from checkpointing.content import Delta, LearnerState
 from checkpointing.control import ControlLog
 from checkpointing.history import ancestors
+from checkpointing.manifest import Manifest
 from checkpointing.restore import restore
+from checkpointing.servable import newest_kept
 from infra.errors import Corrupt, Invalid
 from infra.object_store import ObjectStore
 from kernels.features import RunningStatistics
@@ -53,7 +56,8 @@ def restore_trainer(
         Unavailable: The store does not answer.
     """
 
-    servable = last_servable(store, model, version)
+    newest = last_servable(store, model, version)
+    servable = 0 if newest is None else newest.version
 
     def start() -> None:
         _empty(trainer)
@@ -83,14 +87,21 @@ def restore_trainer(
     return state
 
 
-def last_servable(store: ObjectStore, model: str, version: int) -> int:
-    """The newest version on the way to ``version`` that replicas may answer from; 0 without any."""
+def last_servable(store: ObjectStore, model: str, version: int) -> Manifest | None:
+    """The newest version on the way to ``version`` that replicas may answer from; None without any.
+
+    Below the boundary only bases are left: then it is the newest of those.
+    """
     control = ControlLog(store, model)
     control.poll()
-    for manifest in ancestors(store, model, version, down_to=first_version(store)):
-        if manifest.changes and (manifest.gate.servable or manifest.version in control.decisions.promoted):
-            return manifest.version
-    return 0
+    promoted, boundary = control.decisions.promoted, read_boundary(store)
+    at: int | None = version
+    for manifest in ancestors(store, model, version, down_to=boundary.version):
+        if manifest.changes and (manifest.gate.servable or manifest.version in promoted):
+            return manifest
+        at = manifest.predecessor
+    kept = None if at is None else newest_kept(store, model, boundary, promoted, up_to=at)
+    return None if kept is None else manifest_of(store, model, kept)
 
 
 def _empty(trainer: Trainer) -> None:

@@ -9,8 +9,8 @@ from threading import Event
 from typing import TypeVar
 
 from checkpointing.alive import KeptAlive
+from checkpointing.chain import manifest_of
 from checkpointing.content import LearnerState, Run
-from checkpointing.history import read_manifest
 from checkpointing.manifest import Gate, Graph, Position
 from checkpointing.writer import Writer
 from infra.backoff import retry
@@ -86,10 +86,11 @@ class Reversion:
             Stopped: The process was asked to stop; the trainer is in no state to go on.
         """
         try:
-            found = self._tries(lambda: read_manifest(self.store, self.model, version))
-            if found is None or not found.changes:
-                what = "is not there" if found is None else f"is a {found.kind}"
-                raise Invalid(f"version {version} {what}", wanted="a delta", cure="see `springtide versions`")
+            found = self._tries(lambda: manifest_of(self.store, self.model, version))
+            if not found.changes:
+                raise Invalid(
+                    f"version {version} is a {found.kind}", wanted="a delta", cure="see `springtide versions`"
+                )
             state = self._restore(version)
         except (Corrupt, Invalid) as error:
             _log.error("revert_failed", version=version, error=error)

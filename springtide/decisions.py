@@ -10,9 +10,9 @@ import orjson
 import typer
 
 from checkpointing.boundary import read_boundary
-from checkpointing.chain import plan
+from checkpointing.chain import manifest_of, plan
 from checkpointing.control import ControlLog, Decision, DecisionKind
-from checkpointing.history import newest_version, read_manifest
+from checkpointing.history import newest_version
 from infra.clock import SystemClock, iso
 from infra.errors import Invalid
 from infra.object_store import ObjectStore, open_store
@@ -98,7 +98,7 @@ def _open(path: Path) -> tuple[ObjectStore, str]:
 def _require(store: ObjectStore, model: str, version: int, *, servable: bool) -> None:
     """Whether ``version`` is there, has content, and may answer if that is asked."""
     newest = newest_version(store)
-    manifest = read_manifest(store, model, version) or plan(store, model, version).manifest
+    manifest = manifest_of(store, model, version)
     if newest is None or not manifest.changes:
         raise Invalid(f"version {version} is a {manifest.kind}", wanted="a delta", cure="see `springtide versions`")
     control = ControlLog(store, model)

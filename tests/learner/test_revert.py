@@ -8,6 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from checkpointing import paths
+from checkpointing.boundary import BoundaryLog
+from checkpointing.compact import compact
 from checkpointing.content import Content
 from checkpointing.manifest import Gate
 from checkpointing.writer import Writer
@@ -74,6 +77,20 @@ def test_what_was_refused_stays_so_where_the_learner_cannot_go_back(unique: Call
     assert line.reversion.to(9_999).version == line.writer.version
     assert line.gate.given_up is None  # not at once again
     assert not line.judge(10).servable
+
+
+def test_a_kept_base_is_as_good_as_a_version_of_the_line(unique: Callable[[str], str]) -> None:
+    line, clock = Line(unique("kept")), SystemClock()
+    good = line.commit()
+    assert compact(line.store, SETTINGS.name, good, clock) is not None
+    after = line.commit(with_item=False)
+    assert compact(line.store, SETTINGS.name, after, clock) is not None
+    BoundaryLog(line.store).move(after, (good,), clock)
+    line.store.delete(paths.manifest_key(good))  # as a collection does
+    # From the newest version on its way, where nothing above the boundary is servable, and from itself.
+    for target in (after, good):
+        assert line.reversion.to(target).version == target
+        assert line.gate.memory.servable == good
 
 
 def test_after_it_went_back_nothing_is_held_against_it(unique: Callable[[str], str]) -> None:
