@@ -106,11 +106,19 @@ class QualityGate:
             nothing = Seen.nothing(self.memory.labels, self.memory.columns)
             self._held.append(_Held(delta.tables, delta.dense, nothing, version=delta.source.version))
 
-    def ended(self, state: Mapping[str, npt.NDArray[Any]], servable: int) -> None:
-        """A restore has ended; ``state`` holds what :meth:`state` gave then."""
+    def ended(self, state: Mapping[str, npt.NDArray[Any]], servable: int, by_promotion: bool = False) -> None:
+        """A restore has ended.
+
+        Args:
+            state: What :meth:`state` gave then.
+            servable: The newest servable version on the way, 0 without any.
+            by_promotion: Whether that is one which this gate refused and a person let pass.
+        """
         before = self.memory.newest_ms
         self.memory.load(state)
-        self.memory.servable = servable
+        known, self.memory.servable = self.memory.servable, servable
+        if by_promotion and known < servable:  # the state was captured before the decision was heard
+            self._accept_as_normal()
         if before is not None:  # the stream goes on where it is, whatever is restored
             self.memory.newest_ms = max(before, self.memory.newest_ms or 0)
 
@@ -160,7 +168,7 @@ class QualityGate:
         if reasons:
             memory.refusals += bool(seen.samples)
         else:
-            self._pass(self._held)
+            self._pass()
         return Gate(servable=not reasons, reasons=tuple(reasons))
 
     def committed(self, manifest: Manifest) -> None:
@@ -179,13 +187,12 @@ class QualityGate:
         if not finite.all():
             known.update(rows.keys[~finite].tolist())
 
-    def _pass(self, held: list[_Held]) -> None:
-        """All of ``held`` goes to the replicas; what comes is compared with it."""
-        memory = self.memory
-        for version in held:
+    def _pass(self) -> None:
+        """All that is held goes to the replicas; what comes is compared with it."""
+        for version in self._held:
             self._move_on(version.tables, version.dense)
-        memory.accept(self.stream.bucket_ms, self.stream.window_ms)
-        held.clear()
+        self.memory.accept(self.stream.bucket_ms, self.stream.window_ms)
+        self._held.clear()
 
     def _accept_promoted(self, promoted: Collection[int]) -> None:
         """What a person let pass is the new normal."""
@@ -195,14 +202,20 @@ class QualityGate:
         accepted, self._held = self._held[: places[-1] + 1], self._held[places[-1] + 1 :]
         memory = self.memory
         memory.servable = accepted[-1].version
-        memory.normal = Seen.nothing(memory.labels, memory.columns)
-        memory.closed[:] = 0
         rest = Seen.nothing(memory.labels, memory.columns)
         for version in self._held:
             rest = rest.plus(version.seen)
-        self._pass(accepted)
+        for version in accepted:
+            self._move_on(version.tables, version.dense)
+        self._accept_as_normal()
         memory.since = rest
         _log.info("gate_overridden", version=memory.servable)
+
+    def _accept_as_normal(self) -> None:
+        memory = self.memory
+        memory.normal = Seen.nothing(memory.labels, memory.columns)
+        memory.closed[:] = 0
+        memory.accept(self.stream.bucket_ms, self.stream.window_ms)
 
     def _move_on(self, tables: Sequence[TableRows], dense: Mapping[str, npt.NDArray[Any]]) -> None:
         if dense:

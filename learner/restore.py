@@ -74,7 +74,7 @@ def restore_trainer(
             trainer.window.import_increment(np.asarray(delta.sample_ids[WINDOW], np.int64))
 
     state = restore(store, model, version, on_start=start, on_delta=take, progress=progress)
-    gate.ended(state.dense_optimizer, servable)
+    gate.ended(state.dense_optimizer, servable, by_promotion=newest is not None and not newest.gate.servable)
     try:
         dense_optimizer = restore_table_state(trainer.tables, without_memory(state.dense_optimizer))
         if state.dense:

@@ -12,6 +12,7 @@ from checkpointing import paths
 from checkpointing.boundary import BoundaryLog
 from checkpointing.compact import compact
 from checkpointing.content import Content
+from checkpointing.control import ControlLog
 from checkpointing.manifest import Gate
 from checkpointing.writer import Writer
 from infra import spec
@@ -91,6 +92,33 @@ def test_a_kept_base_is_as_good_as_a_version_of_the_line(unique: Callable[[str],
     for target in (after, good):
         assert line.reversion.to(target).version == target
         assert line.gate.memory.servable == good
+
+
+def test_what_a_person_let_pass_stays_normal_after_a_restart(unique: Callable[[str], str]) -> None:
+    line = Line(unique("promoted"))
+    line.commit()
+    promoted = line.commit(with_item=False)
+    log = ControlLog(line.store, SETTINGS.name)
+    log.append("promote", who="ann", why="a test", clock=SystemClock(), version=promoted)
+    assert line.reversion.to(promoted).version == promoted
+    assert line.gate.memory.refusals == 0 and line.judge(1000, with_item=False).servable
+    # Later restores take over what that gate knows, without accepting anything anew.
+    line.commit(with_item=True)
+    normal = line.gate.memory.normal.samples
+    line.reversion.to(line.writer.version)
+    assert line.gate.memory.normal.samples == normal == 3000
+
+
+def test_a_restart_accepts_a_promotion_that_its_state_did_not_hear_of(unique: Callable[[str], str]) -> None:
+    line = Line(unique("unheard"))
+    line.commit()
+    promoted = line.commit(with_item=False)
+    newest = line.commit(with_item=False)
+    log = ControlLog(line.store, SETTINGS.name)
+    log.append("promote", who="ann", why="a test", clock=SystemClock(), version=promoted)
+    assert line.reversion.to(newest).version == newest
+    assert line.gate.memory.servable == promoted
+    assert line.judge(1000, with_item=False).servable
 
 
 def test_after_it_went_back_nothing_is_held_against_it(unique: Callable[[str], str]) -> None:
