@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
 from checkpointing import paths
+from checkpointing.base import base_versions
 from checkpointing.boundary import Boundary, BoundaryLog, first_version, read_boundary
 from checkpointing.history import ahead, newest_version, read_manifest
 from checkpointing.lease import Lease
@@ -53,7 +54,8 @@ def copy_store(
     with Lease(source, "copy", clock) as lease:
         boundary = _held(source, lease)
         _refuse_another_line(source, target, model)
-        copying = _Copying(source, target, newest, first_version(target), boundary)
+        below = _wanted_below(source, boundary, newest)
+        copying = _Copying(source, target, newest, first_version(target), boundary, below)
         decisions, manifests, bases = map(copying.missing, (paths.CONTROL, paths.MANIFESTS, paths.BASES))
         files = [key for prefix in FILES for key in copying.missing(prefix)]
         steps = (ahead(copying.copy, files), ahead(copying.copy, bases), copying.line(manifests, clock))
@@ -73,15 +75,37 @@ def _held(source: ObjectStore, lease: Lease) -> Boundary:
             return boundary
 
 
+def _wanted_below(source: ObjectStore, boundary: Boundary, newest: int) -> set[int]:
+    """The versions below the boundary that readers above it need: kept bases, and what reverts start from.
+
+    A revert up to ``newest`` has its mark by now. It may have come after the boundary was chosen, which then keeps
+    nothing for it.
+    """
+    wanted, bases = set(boundary.kept), base_versions(source)
+    for version, start in filter(None, map(paths.revert_of, source.list(paths.VERSIONS))):
+        if start < boundary.version < version <= newest:
+            wanted.update(range(max((base for base in bases if base <= start), default=1), start + 1))
+    return wanted
+
+
 class _Copying:
     """What one copy moves from ``source`` to ``target``: versions up to ``newest`` that the target did not collect."""
 
-    def __init__(self, source: ObjectStore, target: ObjectStore, newest: int, first: int, boundary: Boundary) -> None:
+    def __init__(
+        self,
+        source: ObjectStore,
+        target: ObjectStore,
+        newest: int,
+        first: int,
+        boundary: Boundary,
+        below: Collection[int],
+    ) -> None:
         self._source = source
         self._target = target
         self._newest = newest
         self._first = first
         self._boundary = boundary
+        self._below = below
 
     def missing(self, prefix: str) -> list[str]:
         """The keys that the target lacks, in order."""
@@ -132,7 +156,7 @@ class _Copying:
         if of_version is None:
             return True
         # The first one's name tells this line of versions from another in the same place.
-        return of_version == 1 or self._first <= of_version <= self._newest or of_version in self._boundary.kept
+        return of_version == 1 or self._first <= of_version <= self._newest or of_version in self._below
 
 
 def _refuse_another_line(source: ObjectStore, target: ObjectStore, model: str) -> None:

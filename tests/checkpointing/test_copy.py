@@ -11,7 +11,7 @@ import pytest
 
 from checkpointing import lease as leases
 from checkpointing import paths
-from checkpointing.boundary import read_boundary
+from checkpointing.boundary import BoundaryLog, read_boundary
 from checkpointing.collect import Collector
 from checkpointing.compact import compact
 from checkpointing.content import Content
@@ -154,6 +154,20 @@ def test_a_base_made_meanwhile_comes_whole_or_not_at_all(
     copy_store(source, target, MODEL, clock)
     assert not [finding for finding in verify(target, MODEL) if finding.problem]
     Reference.of(steps).assert_is(restore(target, MODEL))
+
+
+@pytest.mark.parametrize("start", [19, 21])
+def test_what_a_revert_starts_from_is_copied_though_the_boundary_passed_it(
+    source: AgedStore, target: ObjectStore, clock: SteppingClock, start: int
+) -> None:
+    """The collector had decided, then the mark came, then the boundary moved."""
+    writer, steps = line_of(source, clock, 30)
+    for version in (8, 19, 26):
+        compact(source, MODEL, version, clock)
+    writer.commit(content({7: 7}, offset=50, kind="revert", base_ref=start))
+    BoundaryLog(source).move(26, (), clock)
+    copy_store(source, target, MODEL, clock)
+    Reference.of([*steps[: start - 1], content({7: 7})]).assert_is(restore(target, MODEL))
 
 
 def test_another_line_is_refused(source: AgedStore, target: ObjectStore, clock: SteppingClock) -> None:
