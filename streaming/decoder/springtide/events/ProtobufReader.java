@@ -3,6 +3,7 @@
 package springtide.events;
 
 import java.io.IOException;
+import java.math.BigInteger;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Base64;
@@ -161,7 +162,9 @@ final class ProtobufReader implements EventReader {
                         ? (Object) Integer.toUnsignedLong((Integer) value)
                         : (Object) ((Integer) value).longValue();
             case LONG:
-                return value;
+                boolean unsigned = field.getType() == FieldDescriptor.Type.UINT64
+                        || field.getType() == FieldDescriptor.Type.FIXED64;
+                return unsigned && (Long) value < 0 ? new BigInteger(Long.toUnsignedString((Long) value)) : value;
             case ENUM:
                 return ((EnumValueDescriptor) value).getName();
             case MESSAGE:

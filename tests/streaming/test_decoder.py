@@ -1,0 +1,77 @@
+"""What the decoder makes of single messages, in a JVM of its own; must not know Flink's jobs."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import base64
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from infra.bootstrap import VENV
+from infra.local import jars
+from infra.local.java import java_executable, java_tool
+from streaming.protobuf_schema import describe
+from tests.streaming.encodings import protobuf_encoder
+
+pytestmark = pytest.mark.long
+
+# Says on a line what the first column of a message holds, or what the registry knows by a number.
+PROBE = """
+package springtide.events;
+
+import java.util.Base64;
+import org.apache.flink.table.data.GenericRowData;
+
+public final class Probe {
+    public static void main(String[] given) throws Exception {
+        if (given[0].equals("schema")) {
+            SchemaRegistry registry = new SchemaRegistry(given[1], null, null);
+            registry.open();
+            try {
+                System.out.println(registry.schema(Integer.parseInt(given[2])).getName());
+            } catch (EventReader.Unreadable no) {
+                System.out.println("unreadable");
+            }
+            return;
+        }
+        Columns columns = new Columns();
+        columns.add("value", 0, ColumnType.valueOf(given[1]));
+        ProtobufReader reader = new ProtobufReader(columns, given[2], "Sent", false);
+        reader.open();
+        GenericRowData row = new GenericRowData(1);
+        reader.read(Base64.getDecoder().decode(given[3]), row);
+        System.out.println(row.getField(0));
+    }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The class path with the probe."""
+    folder = tmp_path_factory.mktemp("probe")
+    source = folder / "Probe.java"
+    source.write_text(PROBE, encoding="utf-8")
+    found = [*jars.event_decoder(), *VENV.glob("lib/python*/site-packages/pyflink/lib/*.jar")]
+    path = os.pathsep.join(map(str, [folder, *found]))
+    subprocess.run([java_tool("javac"), "-d", folder, "-cp", path, source], check=True, timeout=60)
+    return path
+
+
+def probe(libraries: str, *given: str) -> str:
+    command = [java_executable(), "-XX:TieredStopAtLevel=1", "-cp", libraries, "springtide.events.Probe", *given]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+
+
+@pytest.mark.parametrize(("kind", "column"), [("fixed64", "STRING"), ("uint64", "NUMBER")])
+def test_large_unsigned_numbers_of_protobuf_are_not_negative(
+    libraries: str, tmp_path: Path, kind: str, column: str
+) -> None:
+    proto = tmp_path / "sent.proto"
+    proto.write_text(f'syntax = "proto3"; message Sent {{ {kind} value = 1; }}', encoding="utf-8")
+    descriptors = base64.b64encode(describe(str(proto), "Sent").SerializeToString()).decode()
+    body = base64.b64encode(protobuf_encoder(proto, "Sent")({"value": 2**64 - 1})).decode()
+    assert float(probe(libraries, "protobuf", column, descriptors, body)) == 2.0**64
