@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -15,6 +16,7 @@ from infra.local import jars
 from infra.local.java import java_executable, java_tool
 from streaming.protobuf_schema import describe
 from tests.streaming.encodings import protobuf_encoder
+from tests.streaming.registry_server import RegistryServer
 
 pytestmark = pytest.mark.long
 
@@ -75,3 +77,10 @@ def test_large_unsigned_numbers_of_protobuf_are_not_negative(
     descriptors = base64.b64encode(describe(str(proto), "Sent").SerializeToString()).decode()
     body = base64.b64encode(protobuf_encoder(proto, "Sent")({"value": 2**64 - 1})).decode()
     assert float(probe(libraries, "protobuf", column, descriptors, body)) == 2.0**64
+
+
+def test_a_default_that_does_not_fit_its_type_makes_no_message_unreadable(libraries: str) -> None:
+    field = {"name": "count", "type": "int", "default": "none"}
+    with RegistryServer() as registry:
+        number = registry.register("s", json.dumps({"type": "record", "name": "Lenient", "fields": [field]}))
+        assert probe(libraries, "schema", registry.url, str(number)) == "Lenient"

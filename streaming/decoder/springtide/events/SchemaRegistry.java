@@ -80,7 +80,9 @@ final class SchemaRegistry implements Serializable {
         Long since = unknown.get(number);
         if (since == null || now() - since > UNKNOWN_MS) {
             try {
-                found = parsed(get("/schemas/ids/" + number), new Schema.Parser(), new HashSet<>());
+                // Defaults are never read; producers in other languages register ones that Java's would refuse.
+                Schema.Parser parser = new Schema.Parser().setValidateDefaults(false);
+                found = parsed(get("/schemas/ids/" + number), parser, new HashSet<>());
                 known.put(number, found);
                 unknown.remove(number);
                 return found;
