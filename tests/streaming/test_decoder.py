@@ -84,3 +84,17 @@ def test_a_default_that_does_not_fit_its_type_makes_no_message_unreadable(librar
     with RegistryServer() as registry:
         number = registry.register("s", json.dumps({"type": "record", "name": "Lenient", "fields": [field]}))
         assert probe(libraries, "schema", registry.url, str(number)) == "Lenient"
+
+
+class _BehindProxy(RegistryServer):
+    """Its first answers come from a proxy that does not find it yet."""
+
+    def answer(self, path: str, authorization: str | None) -> tuple[int, object]:
+        return (404, "no such route") if len(self.asked) < 3 else super().answer(path, authorization)
+
+
+def test_only_the_registry_itself_says_that_a_schema_is_unknown(libraries: str) -> None:
+    with _BehindProxy() as registry:
+        number = registry.register("s", json.dumps({"type": "record", "name": "Waited", "fields": []}))
+        assert probe(libraries, "schema", registry.url, str(number)) == "Waited"
+        assert probe(libraries, "schema", registry.url, "77") == "unreadable"

@@ -26,6 +26,7 @@ import javax.net.ssl.SSLSocketFactory;
 import javax.net.ssl.TrustManagerFactory;
 
 import org.apache.flink.avro.shaded.org.apache.avro.Schema;
+import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.core.JsonProcessingException;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.JsonNode;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.ObjectMapper;
 
@@ -145,7 +146,7 @@ final class SchemaRegistry implements Serializable {
             ((HttpsURLConnection) connection).setSSLSocketFactory(sockets());
         }
         int status = connection.getResponseCode();
-        if (status == HttpURLConnection.HTTP_NOT_FOUND) {
+        if (status == HttpURLConnection.HTTP_NOT_FOUND && isRegistrys(connection)) {
             throw new EventReader.Unreadable("the registry does not know it");
         }
         if (status != HttpURLConnection.HTTP_OK) {
@@ -153,6 +154,15 @@ final class SchemaRegistry implements Serializable {
         }
         try (InputStream answer = connection.getInputStream()) {
             return new ObjectMapper().readTree(answer);
+        }
+    }
+
+    /** Whether the registry itself has answered: a proxy in front of one that starts says 404 too. */
+    private static boolean isRegistrys(HttpURLConnection connection) throws IOException {
+        try (InputStream answer = connection.getErrorStream()) {
+            return answer != null && new ObjectMapper().readTree(answer).path("error_code").isInt();
+        } catch (JsonProcessingException other) {
+            return false;
         }
     }
 
