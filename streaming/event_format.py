@@ -40,7 +40,8 @@ def options(
         assert registry is not None
         found["registry.url"] = registry.url.rstrip("/")
         header, trusted = authorization(registry, reveal=reveal), certificates(registry, reveal=reveal)
-        found |= {"registry.authorization": header} if header is not None else {}
+        # Flink masks the values of keys like this one in its own messages.
+        found |= {"registry.basic-auth": header} if header is not None else {}
         found |= {"registry.certificates": trusted} if trusted is not None else {}
     if topic.format == "protobuf":
         assert topic.proto is not None and topic.message is not None

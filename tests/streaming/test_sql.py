@@ -149,3 +149,9 @@ def test_a_kind_may_be_behind_the_others_by_the_longest_correction_window() -> N
     tables = sql.plan(pipeline(join=join, feedback=kind)).definitions
     drift = f"'scan.watermark.alignment.max-drift' = '{36_000_000 + 5_000 + 7_000} ms'"
     assert sum(drift in text for text in tables) == 2
+
+
+def test_the_login_of_a_registry_stands_under_a_name_that_flink_masks() -> None:
+    login = {"url": "http://r", "username": {"value": "ann"}, "password": {"value": "s3cret"}}
+    tables = sql.plan(pipeline(schema_registry=login, feedback={"format": "avro"})).definitions
+    assert any("'springtide.registry.basic-auth' = 'Basic YW5uOnMzY3JldA=='" in text for text in tables)

@@ -37,7 +37,7 @@ public final class EventFormat implements DeserializationFormatFactory {
     // A JSON object: column -> [path, type].
     private static final ConfigOption<String> COLUMNS = text("columns");
     private static final ConfigOption<String> REGISTRY = text("registry.url");
-    private static final ConfigOption<String> AUTHORIZATION = text("registry.authorization");
+    private static final ConfigOption<String> AUTHORIZATION = text("registry.basic-auth");
     private static final ConfigOption<String> CERTIFICATES = text("registry.certificates");
     private static final ConfigOption<String> DESCRIPTORS = text("descriptors");
     private static final ConfigOption<String> MESSAGE = text("message");
