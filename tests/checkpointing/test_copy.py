@@ -27,6 +27,7 @@ from infra.object_store import ObjectStore, open_store
 from infra.object_store.contract import Data
 from infra.spec import Store
 from tests.checkpointing.aged_store import AgedStore
+from tests.checkpointing.faulty_store import FaultyStore
 from tests.checkpointing.reference import Reference, content
 from tests.checkpointing.stepping_clock import SteppingClock
 from tests.checkpointing.test_compaction import line_of
@@ -160,13 +161,24 @@ def test_a_base_made_meanwhile_comes_whole_or_not_at_all(
 def test_what_a_revert_starts_from_is_copied_though_the_boundary_passed_it(
     source: AgedStore, target: ObjectStore, clock: SteppingClock, start: int
 ) -> None:
-    """The collector had decided, then the mark came, then the boundary moved."""
+    """The collector had decided, then the mark came, then the boundary moved; the copy was collected first."""
     writer, steps = line_of(source, clock, 30)
     for version in (8, 19, 26):
         compact(source, MODEL, version, clock)
-    writer.commit(content({7: 7}, offset=50, kind="revert", base_ref=start))
+    faulty = FaultyStore(source)
+    slow = Writer(faulty, writer.claimed, clock, retry_for_s=0.0)
+    slow._last = writer.last
+    faulty.faults = iter(["none", "none", "none", "none", "later"])  # two uploads, the boundary, its successor
+    with pytest.raises(Unavailable):
+        slow.commit(content({7: 7}, offset=50, kind="revert", base_ref=start))
     BoundaryLog(source).move(26, (), clock)
-    copy_store(source, target, MODEL, clock)
+    aged = AgedStore(target, clock)
+    copy_store(source, aged, MODEL, clock)
+    for _ in range(2):
+        clock.seconds += 101
+        Collector(aged, MODEL, clock, KEEPING).run()
+    faulty.land_later()
+    copy_store(source, aged, MODEL, clock)
     Reference.of([*steps[: start - 1], content({7: 7})]).assert_is(restore(target, MODEL))
 
 
