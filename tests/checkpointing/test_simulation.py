@@ -15,7 +15,7 @@ from tests.long_run import record
 SCHEDULES = 2_000
 ALL_SCHEDULES = 100_000
 # Where a rule that is missing shows soon; others follow if the code has moved on.
-FIRST = {"boundary": 123, "attempt in key": 82, "lease": 1, "grace": 5, "the boundary is a log": 13}
+FIRST = {"boundary": 123, "attempt in key": 581, "lease": 1, "grace": 5, "the boundary is a log": 13}
 FIRST |= {"a revert looks at the boundary": 15, "read-back": 2, "tombstone in merge": 1}
 MOST = 300
 

@@ -59,7 +59,7 @@ def test_a_paused_learner_lives_and_learns_nothing_until_it_is_resumed(local_kaf
         assert running.status()["samples_total"] == 0
         decide(store, pipeline, "resume")
         until(lambda: committed_offsets(store, pipeline) == {0: 80})
-        assert running.status()["held"] is None
+        until(lambda: running.status()["held"] is None)
 
 
 def test_it_goes_back_to_a_version_once_and_leaves_what_came_since(local_kafka: Any, unique: Unique) -> None:
