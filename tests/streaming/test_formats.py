@@ -41,11 +41,12 @@ def written(
     encoding: str, topic: str, name: str, registry: Mapping[str, Any], proto: Path
 ) -> tuple[dict[str, Any], Encoder]:
     """What a pipeline says of a topic in ``encoding``, and its producer."""
+    parts: dict[str, Any] = {"topic": f"{name}.{topic}", "format": encoding}
     if encoding == "avro":
         number = register(registry, f"{name}.{topic}-value", AVRO[topic])
-        return {"format": "avro", "time_unit": "ms"}, avro_encoder(number, AVRO[topic])
+        return {**parts, "time_unit": "ms"}, avro_encoder(number, AVRO[topic])
     framed = topic == "clicks"
-    parts = {"format": "protobuf", "proto": str(proto), "message": PROTOBUF[topic], "framed": framed}
+    parts |= {"proto": str(proto), "message": PROTOBUF[topic], "framed": framed}
     return parts, protobuf_encoder(proto, PROTOBUF[topic], FRAME if framed else b"")
 
 
