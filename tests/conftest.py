@@ -35,6 +35,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("stack") is not None)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuses to run where pytest and its xdist do not go together: each process would start servers of its own."""
+    grouped = hasattr(session.config, "workerinput") and session.config.getvalue("loadgroup")
+    if grouped and not all("@" in item.nodeid for item in session.items):
+        raise pytest.UsageError("groups of tests have no effect; cure: install what requirements.lock says")
+
+
 @pytest.fixture(scope="session")
 def _stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """The session's servers, none of them started."""
