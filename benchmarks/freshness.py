@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import argparse
 import itertools
 import os
 import statistics
@@ -10,12 +11,13 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 
 from benchmarks.figures import Figure, report
+from checkpointing.history import manifests, newest_version
 from infra.clock import SystemClock
 from infra.kafka import Producer
 from infra.local.stack import LocalStack
@@ -29,8 +31,6 @@ from springtide.loop import Loop
 from springtide.probe import Prober, ProbeResult
 from springtide.probe_command import quantiles
 
-EVENTS_PER_SECOND = 500
-PROBES = 100
 # The first minutes compile: Flink's JVM its code, the kernel its page tables. A user's loop has run for longer.
 WARM_UP_SECONDS = 40.0
 PROBE_TIMEOUT_SECONDS = 30.0
@@ -46,8 +46,58 @@ def endless(log: Iterable[Event]) -> Iterator[Event]:
         yield from (replace(event, key=f"{event.key}-{round_number}") for event in events)
 
 
+@dataclass(frozen=True)
+class Scenario:
+    """One loop and its load.
+
+    Attributes:
+        events_per_second: Impressions and clicks together.
+        commit_interval: Of the learner, as the pipeline has it.
+        probes: How many clicks are followed.
+        ending: What its figures' names end with.
+        p50: Target of the median, seconds.
+        p99: Target of the 99th percentile, seconds.
+    """
+
+    events_per_second: int
+    commit_interval: str
+    probes: int
+    ending: str
+    p50: float
+    p99: float
+
+
+SCENARIOS = (
+    Scenario(500, "1s", 100, "", 1.0, 2.0),
+    Scenario(2_000, "200ms", 200, "_at_2000", 0.5, 1.0),
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a scenario showed: the probes, the events per second and the learner's puts per hour."""
+
+    probes: list[ProbeResult]
+    rate: float
+    puts_per_hour: float
+
+
 def main() -> int:
     """Runs the benchmark; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--only", type=int, choices=[one.events_per_second for one in SCENARIOS], help="events a second"
+    )
+    only = parser.parse_args().only
+    found: list[Figure] = []
+    for scenario in SCENARIOS:
+        if only in (None, scenario.events_per_second):
+            found += figures(scenario, run(scenario))
+    return report("freshness", found)
+
+
+def run(scenario: Scenario) -> Outcome:
+    """Starts everything on this machine, loads it and sends probes through it."""
     clock = SystemClock()
     console = Console(stderr=True)
     dataset = MovieLens.load(DATA)
@@ -57,49 +107,67 @@ def main() -> int:
         home = Path(folder)
         with LocalStack(home / "stack") as stack:
             pipeline = local_pipeline(
-                dataset.document(), name="freshness", stack=stack, home=home, ports=Ports.free(), join=JOIN
+                dataset.document(),
+                name="freshness",
+                stack=stack,
+                home=home,
+                ports=Ports.free(),
+                join=JOIN,
+                learner={"commit_interval": scenario.commit_interval},
             )
+            store = open_store(pipeline.store)
             loop = Loop(pipeline, home, home / "logs")
             loop.create_topics()
             loop.start()
             try:
                 producer = Producer(pipeline.kafka)
                 replay = Replay(pipeline.events, pipeline.join.window.ms, producer, clock)
-                log = steady(endless(dataset.events()), EVENTS_PER_SECOND / (1 + clicked))
+                log = steady(endless(dataset.events()), scenario.events_per_second / (1 + clicked))
                 traffic = threading.Thread(target=lambda: replay.run(log, speed=1.0, stop=stop), name="traffic")
                 traffic.start()
                 clock.sleep(WARM_UP_SECONDS)
                 begin, before = clock.monotonic(), replay.sent.impressions + replay.sent.clicks
+                first = newest_version(store) or 0
                 results: list[ProbeResult] = []
-                with Prober(pipeline, open_store(pipeline.store), clock) as prober:
-                    for result in prober.probes(PROBES, timeout=PROBE_TIMEOUT_SECONDS):
+                with Prober(pipeline, store, clock) as prober:
+                    for result in prober.probes(scenario.probes, timeout=PROBE_TIMEOUT_SECONDS):
                         results.append(result)
                         if len(results) % 10 == 0:
-                            console.print(f"{len(results)}/{PROBES} probes, last {result.seconds:.2f} s")
+                            console.print(f"{len(results)}/{scenario.probes} probes, last {result.seconds:.2f} s")
                 sent = replay.sent.impressions + replay.sent.clicks - before
-                rate = sent / (clock.monotonic() - begin)
+                elapsed = clock.monotonic() - begin
+                # A version is its packs and its manifest (checkpointing/FORMAT.md 1).
+                puts = sum(1 + len(manifest.files) for manifest in manifests(store, pipeline.name, first + 1))
             finally:
                 stop.set()
                 loop.stop()
             traffic.join()
-    return report("freshness", figures(results, rate))
+    return Outcome(results, sent / elapsed, puts / elapsed * 3600)
 
 
-def figures(results: list[ProbeResult], rate: float) -> list[Figure]:
-    """The benchmark's figures, the stages among them."""
+def figures(scenario: Scenario, outcome: Outcome) -> list[Figure]:
+    """The figures of one scenario, the stages among them."""
+    results, ending = outcome.probes, scenario.ending
     p50, p99, longest = quantiles([result.seconds for result in results])
-    load = f"{len(results)} probes, {rate:.0f} events/s, 2 replicas, {os.cpu_count()} cores for everything"
+    load = (
+        f"{len(results)} probes, {outcome.rate:.0f} events/s, commits every {scenario.commit_interval}, 2 replicas, "
+        f"{os.cpu_count()} cores for everything"
+    )
     stages = {
-        "event_to_sample_p50_s": [result.joined_ms - result.sent_ms for result in results],
-        "sample_to_train_p50_s": [result.trained_ms - result.joined_ms for result in results],
-        "train_to_commit_p50_s": [result.committed_ms - result.trained_ms for result in results],
-        "commit_to_applied_p50_s": [max(result.applied_ms.values()) - result.committed_ms for result in results],
+        "event_to_sample": [result.joined_ms - result.sent_ms for result in results],
+        "sample_to_train": [result.trained_ms - result.joined_ms for result in results],
+        "train_to_commit": [result.committed_ms - result.trained_ms for result in results],
+        "commit_to_applied": [max(result.applied_ms.values()) - result.committed_ms for result in results],
     }
+    medians = {name: statistics.median(ms) / 1000 for name, ms in stages.items()}
     return [
-        Figure("probe_p50_s", p50, "s", 1.0, "<=", load),
-        Figure("probe_p99_s", p99, "s", 2.0, "<=", load),
-        Figure("probe_max_s", longest, "s", None, "<=", load),
-        *(Figure(name, statistics.median(ms) / 1000, "s", None, "<=", "median stage") for name, ms in stages.items()),
+        Figure(f"probe_p50_s{ending}", p50, "s", scenario.p50, "<=", load),
+        Figure(f"probe_p99_s{ending}", p99, "s", scenario.p99, "<=", load),
+        Figure(f"probe_max_s{ending}", longest, "s", None, "<=", load),
+        *(Figure(f"{name}_p50_s{ending}", value, "s", None, "<=", "median stage") for name, value in medians.items()),
+        Figure(
+            f"puts_per_hour{ending}", outcome.puts_per_hour, "puts/h", None, "<=", "packs and manifests of versions"
+        ),
     ]
 
 

@@ -194,9 +194,21 @@ class Store(Part):
 
 
 class Serving(Part):
+    """How replicas answer.
+
+    Attributes:
+        user_fields: Fields that requests mostly send once for all their candidates; what a model computes of them alone
+            is then computed once, too.
+        kept_versions: How many of the newest versions answer when they are asked for by number.
+        grpc_port: Where gRPC is served; nowhere unless it is given. 0 takes a free port.
+    """
+
     host: str = "127.0.0.1"
     port: int = Field(default=8500, ge=0, le=65535)
     max_candidates: int = Field(default=4096, ge=1)
+    user_fields: tuple[str, ...] = ()
+    kept_versions: int = Field(default=3, ge=1, le=100)
+    grpc_port: int | None = Field(default=None, ge=0, le=65535)
     max_body: ByteSize = ByteSize("16MiB")
 
 

@@ -19,7 +19,7 @@ class EncodedBatch:
 
     Attributes:
         rows: Number of samples.
-        ids: Per id feature int64 [occurrences], in sample order.
+        ids: Per id feature int64 [occurrences], in sample order; for ``TableReader`` a single one may stand for all.
         splits: Per id feature int32 [rows + 1]: sample r has ids [splits[r], splits[r + 1]); None = exactly one each.
         numbers: float32 [rows, n], 0 where a value is missing and where it still waits for standard scaling.
         unscaled: float64 [rows, s], raw values of the features with standard scaling, NaN where missing;

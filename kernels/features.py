@@ -73,20 +73,22 @@ class FeatureEncoder:
         }
         self.numbers = len(self._numbers)
 
-    def encode(self, columns: Mapping[str, Column]) -> EncodedBatch:
+    def encode(self, columns: Mapping[str, Column], rows: int | None = None) -> EncodedBatch:
         """One batch from its columns; those that no feature names are ignored.
 
         Args:
             columns: Per source a pyarrow Array or ChunkedArray, all of one length. Ids: string, integer, list of
                 either; numbers: integer, floating point, boolean. A column of type null is all missing.
+            rows: How many samples; a column of one value then stands for all of them, and gives one id where it is
+                no list. None: as long as the columns.
 
         Raises:
             KeyError: A source is missing.
             ValueError: A column's type does not fit its feature, or lengths differ.
         """
-        rows = self._rows(columns)
+        rows = self._rows(columns, rows)
         read = _Read(columns)
-        keys = [self._keys(feature, read) for feature in self._keyed]
+        keys = [self._keys(feature, read, rows) for feature in self._keyed]
         numbers = np.zeros((rows, self.numbers), np.float32)
         unscaled = np.full((rows, len(self._standard)), np.nan, np.float64)
         not_finite: list[int] = []
@@ -100,29 +102,51 @@ class FeatureEncoder:
         ids, splits = zip(*keys, strict=True) if keys else ((), ())
         return EncodedBatch(rows, ids, splits, numbers, unscaled, tuple(not_finite))
 
-    def _keys(self, feature: KeyedFeature, read: _Read) -> Keys:
+    def _keys(self, feature: KeyedFeature, read: _Read, rows: int) -> Keys:
         match feature:
             case CrossFeature():
-                return cross([read.ids(feature.name, source) for source in feature.sources])
+                parts = [read.ids(feature.name, source) for source in feature.sources]
+                if len(set(map(_samples, parts))) > 1:
+                    parts = [_repeated(part, rows) for part in parts]
+                keys = cross(parts)
             case BucketFeature():
                 values, _ = read.numbers(feature.name, feature.source)
-                return _buckets(values, np.array(feature.boundaries))
+                keys = _buckets(values, np.array(feature.boundaries))
             case IdFeature():
                 ids, splits = read.ids(feature.name, feature.source)
                 known = self._vocabularies.get(feature.name)
-                return (ids if known is None else known.places(ids)), splits
+                keys = (ids if known is None else known.places(ids)), splits
+        # A single id may stand for all samples; none or several cannot.
+        return keys if keys[1] is None else _repeated(keys, rows)
 
-    def _rows(self, columns: Mapping[str, Column]) -> int:
-        for feature in self.features:
-            for source in feature.sources:
-                if source not in columns:
-                    got = ", ".join(sorted(columns)) or "none"
-                    raise KeyError(f"feature {feature.name!r}: no column {source!r}; got {got}")
-        lengths = {source: len(columns[source]) for source in self.sources}
-        if len(set(lengths.values())) > 1:
+    def _rows(self, columns: Mapping[str, Column], rows: int | None) -> int:
+        try:
+            lengths = {source: len(columns[source]) for source in self.sources}
+        except KeyError as error:
+            feature = next(feature for feature in self.features if error.args[0] in feature.sources)
+            got = ", ".join(sorted(columns)) or "none"
+            raise KeyError(f"feature {feature.name!r}: no column {error.args[0]!r}; got {got}") from None
+        wanted = next(iter(lengths.values())) if rows is None else rows
+        if not set(lengths.values()) <= ({wanted} if rows is None else {wanted, 1}):
             told = ", ".join(f"{source} {length}" for source, length in lengths.items())
-            raise ValueError(f"columns must have one length; got {told}")
-        return next(iter(lengths.values()))
+            raise ValueError(
+                f"columns must have one length; got {told}" + ("" if rows is None else f", for {rows} rows")
+            )
+        return wanted
+
+
+def _samples(keys: Keys) -> int:
+    return len(keys[0]) if keys[1] is None else len(keys[1]) - 1
+
+
+def _repeated(keys: Keys, rows: int) -> Keys:
+    """Keys of one sample as those of ``rows`` equal ones; those of all samples as they are."""
+    ids, splits = keys
+    if _samples(keys) == rows:
+        return keys
+    if splits is None:
+        return np.repeat(ids, rows), None
+    return np.tile(ids, rows), np.arange(rows + 1, dtype=np.int32) * np.int32(len(ids))
 
 
 class _Read:

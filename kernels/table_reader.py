@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from kernels import _core
 from kernels.batch import EncodedBatch
+from kernels.snapshot import Snapshot
 
 
 class TableReader:
@@ -21,13 +22,18 @@ class TableReader:
         self._reader = _core.Reader(group)
         self._buffer = self._reader.buffer()
 
-    def lookup(self, batch: EncodedBatch) -> NDArray[np.float32]:
+    def lookup(self, batch: EncodedBatch, snapshot: Snapshot | None = None) -> NDArray[np.float32]:
         """Rows of ``batch``, float32 [rows, stride]: a view of this reader's buffer, valid until its next lookup.
+
+        Args:
+            batch: What is asked for.
+            snapshot: Whose rows; those of the reader's own tables where None.
 
         Raises:
             ValueError: Sizes do not fit, or a number is not finite.
         """
-        rows = self._reader.lookup(batch.rows, batch.ids, batch.splits, batch.weights, batch.numbers)
+        of = None if snapshot is None else snapshot.core
+        rows = self._reader.lookup(batch.rows, batch.ids, batch.splits, batch.weights, batch.numbers, of)
         return self._buffer[:rows]
 
     @property

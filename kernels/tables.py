@@ -17,6 +17,7 @@ from kernels.optimizer_settings import OptimizerSettings, ScheduleSettings
 from kernels.row_shapes import AdaptiveRows, MultiHash, stored_tables
 from kernels.rows import AdmissionCounts, TableRows
 from kernels.settings import ColumnSettings, InitializerSettings, Rung, TableSettings
+from kernels.snapshot import Snapshot
 from kernels.table_reader import TableReader
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "OptimizerSettings",
     "Rung",
     "ScheduleSettings",
+    "Snapshot",
     "TableReader",
     "TableRows",
     "TableSettings",
@@ -302,6 +304,19 @@ class EmbeddingTables:
     def reader(self) -> TableReader:
         """A view for answering batches that never changes the tables."""
         return TableReader(self._group)
+
+    def snapshot(self, rows: Iterable[TableRows]) -> Snapshot:
+        """These rows as a snapshot for tables of these settings, which this object's own rows have no part in.
+
+        Args:
+            rows: All rows there are, at most one entry per table; tombstones, slots and metadata mean nothing.
+
+        Raises:
+            KeyError: An unknown table.
+            ValueError: Shapes do not fit the table.
+            MemoryError: No room.
+        """
+        return Snapshot.make(self._group, self.tables, rows)
 
     def row_count(self, name: str) -> int:
         """Rows in a table.

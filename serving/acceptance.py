@@ -5,9 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 from checkpointing.content import ServingContent
 from infra.errors import Corrupt, Invalid
-from kernels.features import Feature, RunningStatistics
+from kernels.features import Feature, NumberFeature, RunningStatistics
 from kernels.tables import EmbeddingTables
 from serving.dense_program import DenseGraphs, DenseProgram
 from serving.signature import Signature
@@ -52,7 +55,7 @@ class Acceptance:
             raise Corrupt(f"version {content.version}: {error}") from error
         return Version(
             number=content.version,
-            program=self._program(content, tables.stride),
+            program=self._program(content, tables),
             statistics=statistics,
             committed_ts=content.manifest.created_ts,
         )
@@ -77,17 +80,30 @@ class Acceptance:
                     cure=UNDO,
                 )
 
-    def _program(self, content: ServingContent, stride: int) -> DenseProgram:
+    def _user_columns(self, tables: EmbeddingTables) -> npt.NDArray[np.int64]:
+        """Columns of the dense input that the pipeline's `user_fields` fill."""
+        fields = self._signature.user_fields
+        dims = {table.name: table.dim for table in tables.tables}
+        columns = [
+            np.arange(tables.offsets[feature.name], tables.offsets[feature.name] + dims[feature.table])
+            for feature in self._features
+            if not isinstance(feature, NumberFeature) and fields.issuperset(feature.sources)
+        ]
+        numbers = [feature for feature in self._features if isinstance(feature, NumberFeature)]
+        places = [tables.numbers_offset + place for place, one in enumerate(numbers) if one.source in fields]
+        return np.concatenate([*columns, np.array(places, np.int64)])
+
+    def _program(self, content: ServingContent, tables: EmbeddingTables) -> DenseProgram:
         if content.graph is None or content.graph_bytes is None:
             raise Corrupt(f"version {content.version} has no dense program", wanted="a graph in it or before it")
         missing = [name for name in content.graph.weights if name not in content.dense]
         if missing:
             raise Corrupt(f"version {content.version} lacks the dense arrays {', '.join(missing)}")
-        graph = self._graphs.get(content.graph_bytes, content.graph.sha256)
-        if graph.stride != stride:
+        graph = self._graphs.get(content.graph_bytes, content.graph.sha256, self._user_columns(tables))
+        if graph.stride != tables.stride:
             raise Invalid(
                 f"the dense program of version {content.version} takes rows of {graph.stride} numbers",
-                wanted=f"{stride}, as this replica's features fill",
+                wanted=f"{tables.stride}, as this replica's features fill",
                 cure=UNDO,
             )
         if graph.labels != len(self._signature.labels):

@@ -1,26 +1,38 @@
 """Turns a stored graph and a version's weights into a function from rows to predictions; knows no tables.
 
-A graph is imported once, however many versions use it. Its weights are arguments, so that a new version costs the
-copy of its weights and no tracing; all of it happens off the read path.
+A graph is imported and converted once, however many versions use it; a new version costs the copy of its weights and
+no tracing, all of it off the read path. LiteRT runs what it can take, TensorFlow the rest, and each version is run by
+both once before it answers: they must agree within ``TOLERANCE``, absolute and relative.
 """
 
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from infra.errors import Corrupt
+from infra.logs import logger
 from serving.dense_graph import INPUT, OUTPUT, read_graph, weight_names
+from serving.lite_program import LiteProgram, RecentSizes
+from serving.lite_template import LiteTemplate, convert
+from serving.shared_rows import Split
 from serving.tensorflow_runtime import tf
 
 KEPT_GRAPHS = 4
 # TensorFlow aborts the process, uncatchably, on a DLPack buffer that is aligned to less.
 ALIGNMENT = 64
+TOLERANCE: Final = 1e-5
+PROBE_ROWS: Final = 4
+
+Rows = npt.NDArray[np.float32]
+Columns = npt.NDArray[np.int64]
+
+_log = logger()
 
 
 class DenseProgram:
@@ -29,34 +41,78 @@ class DenseProgram:
     def __init__(self, function: Any, weights: list[Any], stride: int, labels: int) -> None:
         self._function = function
         self._weights = weights
+        self._lite: LiteProgram | None = None
+        self._split: tuple[Split, list[Rows], LiteProgram] | None = None
         self.stride = stride
         self.labels = labels
 
-    def predict(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def predict(self, rows: Rows, *, shared: bool = False) -> Rows:
         """Predictions of gathered rows.
 
         Args:
             rows: ``[candidates, stride]`` float32, contiguous; read without a copy where it is 64-byte aligned.
+            shared: Whether the columns that the graph was told to be shared are the same in all rows.
 
         Returns:
             ``[candidates, labels]`` float32.
         """
+        if shared and self._split is not None and len(rows):
+            split, weights, program = self._split
+            row = rows[:1, split.shared]
+            return program.predict(rows, [row @ weight for weight in weights])
+        if self._lite is not None:
+            return self._lite.predict(rows)
+        return self.predict_by_tensorflow(rows)
+
+    def predict_by_tensorflow(self, rows: Rows) -> Rows:
+        """The same by TensorFlow, which is slower and decides what is right."""
         if rows.ctypes.data % ALIGNMENT == 0 and rows.flags.c_contiguous and rows.flags.writeable:
             tensor = tf.experimental.dlpack.from_dlpack(rows.__dlpack__())
         else:
             tensor = tf.constant(rows)
         return np.asarray(self._function(tensor, *self._weights))
 
+    @property
+    def runs_by(self) -> str:
+        """What runs it: ``litert`` or ``tensorflow``."""
+        return "tensorflow" if self._lite is None else "litert"
+
+    def use(self, lite: LiteProgram, split: tuple[Split, list[Rows], LiteProgram] | None) -> None:
+        """Takes over what was converted, unless it answers otherwise than TensorFlow does.
+
+        Args:
+            lite: The whole program.
+            split: How its first layers are split, what meets the shared columns there, and the split program.
+        """
+        probe = np.random.default_rng(3).normal(0, 0.3, (PROBE_ROWS, self.stride)).astype(np.float32)
+        wanted = self.predict_by_tensorflow(probe)
+        if not _equal(lite.predict(probe), wanted):
+            _log.warning("dense_program_differs", reason="LiteRT answers otherwise than TensorFlow")
+            return
+        self._lite = lite
+        if split is None:
+            return
+        self._split = split
+        probe[:, split[0].shared] = probe[0, split[0].shared]
+        if not _equal(self.predict(probe, shared=True), self.predict_by_tensorflow(probe)):
+            _log.warning("dense_program_differs", reason="the split program answers otherwise than TensorFlow")
+            self._split = None
+
+
+def _equal(found: Rows, wanted: Rows) -> bool:
+    return bool(np.allclose(found, wanted, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True))
+
 
 class DenseGraph:
     """An imported graph, ready to take the weights of any version that names it."""
 
-    def __init__(self, content: bytes, sha256: str) -> None:
-        """Imports a graph.
+    def __init__(self, content: bytes, sha256: str, shared: Columns | None = None) -> None:
+        """Imports a graph, and converts it where LiteRT can take it.
 
         Args:
             content: A serialised GraphDef with the placeholders `input` and `weight_<i>` and the output `prediction`.
             sha256: Its hash, as the manifest names it.
+            shared: Columns of the input that requests may have in common for all their rows, int64 [s].
 
         Raises:
             Corrupt: The graph is not the stored one, not allowed, or not of that form.
@@ -65,8 +121,8 @@ class DenseGraph:
         definition = read_graph(content, sha256)
         names = [INPUT, *weight_names(definition, self.where)]
 
-        def imported(*tensors: Any) -> Any:
-            arguments = dict(zip((f"{name}:0" for name in names), tensors, strict=True))
+        def imported(*tensors: Any, replaced: Any = None) -> Any:
+            arguments = dict(zip((f"{name}:0" for name in names), tensors, strict=True)) | (replaced or {})
             (output,) = tf.graph_util.import_graph_def(definition, arguments, [f"{OUTPUT}:0"], name="")
             return output
 
@@ -80,6 +136,9 @@ class DenseGraph:
         self._inputs = placeholders[1:]
         self.stride = self._width(INPUT, placeholders[0])
         self.labels = self._width(OUTPUT, self._function.outputs[0])
+        self._split = None if shared is None else Split.of(definition, self.stride, shared)
+        self._sizes, self._split_sizes = RecentSizes(), RecentSizes()
+        self._template, self._split_template = self._convert(imported)
 
     def bind(self, weights: Mapping[str, npt.NDArray[np.float32]]) -> DenseProgram:
         """The program of one version, run once so that no request pays for its start.
@@ -110,7 +169,38 @@ class DenseGraph:
             raise Corrupt(f"the graph cannot run: {error}", where=self.where) from error
         if answer.shape != (1, self.labels):
             raise Corrupt(f"the graph answers {list(answer.shape)} for one row", wanted=f"[1, {self.labels}]")
+        if self._template is not None:
+            arrays = list(weights.values())
+            split = None
+            if self._split is not None and self._split_template is not None:
+                own = LiteProgram(self._split_template, self._split.weights(arrays), self._split_sizes)
+                split = (self._split, self._split.once(arrays), own)
+            program.use(LiteProgram(self._template, arrays, self._sizes), split)
         return program
+
+    def _convert(self, imported: Callable[..., Any]) -> tuple[LiteTemplate | None, LiteTemplate | None]:
+        """Templates of the whole program and of the split one; None for what LiteRT cannot take."""
+        shapes = [tuple(entry.shape) if entry.shape.is_fully_defined() else None for entry in self._inputs]
+        known = [shape for shape in shapes if shape is not None]
+        if len(known) < len(shapes) or any(entry.dtype != tf.float32 for entry in self._inputs):
+            return None, None
+        template = convert(imported, self.stride, [], known)
+        if template is None or self._split is None:
+            return template, None
+        split = self._split
+        count = len(split.layers)
+
+        def halved(rows: Any, *rest: Any) -> Any:
+            once, weights = rest[:count], rest[count:]
+            whole = [tf.zeros(shape) for shape in known]
+            for index, weight in enumerate(weights):
+                if index not in {layer.weight for layer in split.layers}:
+                    whole[index] = weight
+            return imported(rows, *whole, replaced=split.replaced(rows, once, weights))
+
+        own = [array.shape for array in split.weights([np.empty(shape, np.float32) for shape in known])]
+        columns = [known[layer.weight][1] for layer in split.layers]
+        return template, convert(halved, self.stride, columns, own)
 
     def _placeholders(self, definition: Any, names: list[str]) -> list[Any]:
         """Type and shape of each placeholder, as the graph declares them."""
@@ -135,14 +225,14 @@ class DenseGraphs:
     def __init__(self) -> None:
         self._graphs: OrderedDict[str, DenseGraph] = OrderedDict()
 
-    def get(self, content: bytes, sha256: str) -> DenseGraph:
-        """The graph with this hash, imported on first use.
+    def get(self, content: bytes, sha256: str, shared: Columns | None = None) -> DenseGraph:
+        """The graph with this hash, imported on first use; ``shared`` as for :class:`DenseGraph`.
 
         Raises:
             Corrupt: See :class:`DenseGraph`.
         """
         if sha256 not in self._graphs:
-            self._graphs[sha256] = DenseGraph(content, sha256)
+            self._graphs[sha256] = DenseGraph(content, sha256, shared)
             if len(self._graphs) > KEPT_GRAPHS:
                 self._graphs.popitem(last=False)
         self._graphs.move_to_end(sha256)

@@ -13,11 +13,11 @@ from starlette.routing import Route
 from serving import protocol_v1, protocol_v2
 from serving.answering import Answering, Handler, json_response, raw_response
 from serving.body import BINARY_TYPE, JSON_TYPE
-from serving.predictor import Predictor
-from serving.refusals import NOT_FOUND, NOT_READY, Refused, nearest, shown
+from serving.predictor import Predictor, version_asked
+from serving.refusals import NOT_READY, Refused
 
 HEADER_LENGTH: Final = "Inference-Header-Content-Length"
-LARGEST_DIGITS: Final = 19
+AT_LEAST: Final = "X-Springtide-At-Least-Version"
 
 
 class Endpoints:
@@ -72,15 +72,8 @@ class Endpoints:
 
     def _version_asked(self, request: Request) -> int | None:
         """The version in the path, once the model in the path is ours."""
-        model, ours = request.path_params["model"], self._predictor.signature.model
-        if model != ours:
-            raise Refused(f"model {shown(model)} is not served{nearest(model, [ours])}", status=NOT_FOUND, wanted=ours)
-        version: str | None = request.path_params.get("version")
-        if version is None:
-            return None
-        if not (version.isascii() and version.isdecimal() and len(version) < LARGEST_DIGITS):
-            raise Refused(f"version {shown(version)} is not served", status=NOT_FOUND, wanted="a number")
-        return int(version)
+        self._predictor.check_model(request.path_params["model"])
+        return version_asked(request.path_params.get("version"))
 
     async def _v2_server(self, _: Request) -> Response:
         return json_response(protocol_v2.server_metadata(self._release))
@@ -107,11 +100,12 @@ class Endpoints:
         version = self._version_asked(request)
         body = await self._answering.body(request)
         header_length = request.headers.get(HEADER_LENGTH)
+        at_least = version_asked(request.headers.get(AT_LEAST))
 
         def work() -> Response:
             signature = self._predictor.signature
             infer = protocol_v2.read_infer(body, header_length, signature)
-            prediction = self._predictor.predict(infer.question, version)
+            prediction = self._predictor.predict(infer.question, version, at_least)
             content, json_length = protocol_v2.write_infer(infer, prediction, signature)
             if json_length is None:
                 return raw_response(content, prediction.version)
@@ -129,12 +123,13 @@ class Endpoints:
 
     async def _v1_predict(self, request: Request) -> Response:
         version = self._version_asked(request)
+        at_least = version_asked(request.headers.get(AT_LEAST))
         body = await self._answering.body(request)
 
         def work() -> Response:
             signature = self._predictor.signature
             predict = protocol_v1.read_predict(body, signature)
-            prediction = self._predictor.predict(predict.question, version)
+            prediction = self._predictor.predict(predict.question, version, at_least)
             return raw_response(
                 protocol_v1.write_predict(predict, prediction, signature), prediction.version, JSON_TYPE
             )

@@ -24,6 +24,9 @@ from serving.snapshot import Switch
 # Events of this room, and what each means; the operator's reference is made from it.
 EVENTS: Final[dict[str, str]] = {
     "replica_listening": "A replica answers requests on this address; it is ready once it has applied a version.",
+    "replica_listening_grpc": "A replica answers gRPC on this address.",
+    "dense_program_not_converted": "TensorFlow runs the dense program, since LiteRT cannot take it: slower.",
+    "dense_program_differs": "TensorFlow runs a version's dense program, since LiteRT answered otherwise than it.",
     "replica_ready": "A replica has applied its first version.",
     "replica_draining": "A replica was asked to stop: it is not ready any more and answers what it has begun.",
     "version_refused": "A version cannot be applied; the one before it goes on answering. Once per change of cause.",
@@ -165,8 +168,7 @@ class Following:
         self._gap = None
         self._start_over_at = None
         self._record(Applied(version.number, version.committed_ts, self._clock.now_ms()), content)
-        with contextlib.suppress(Unavailable, MemoryError):
-            # Catching up now keeps it out of the next version's way; that one tries again, and tells.
+        with contextlib.suppress(MemoryError):  # what is not compacted is only slower; the next version tries again
             self._switch.settle()
 
     def _start_over(self) -> None:

@@ -15,12 +15,14 @@ class Question:
     """Candidates to be scored.
 
     Attributes:
-        columns: Source column → Arrow array ``[rows]`` of the type that the signature declares.
+        columns: Source column → Arrow array ``[rows]`` of the type that the signature declares; ``[1]`` where shared.
         rows: Number of candidates.
+        shared: Columns whose one value holds for every candidate.
     """
 
     columns: dict[str, pa.Array]
     rows: int
+    shared: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import pyarrow as pa
 
@@ -10,9 +12,11 @@ from infra.errors import Invalid
 from infra.metrics import Metrics
 from kernels.features import FeatureEncoder
 from serving.prediction import Prediction, Question
-from serving.refusals import NOT_FOUND, UNPROCESSABLE, Refused
+from serving.refusals import NOT_FOUND, NOT_READY, UNPROCESSABLE, Refused, nearest, shown
 from serving.signature import Signature
-from serving.snapshot import Switch
+from serving.snapshot import Published, Switch
+
+LARGEST_DIGITS: Final = 19
 
 
 class Predictor:
@@ -47,37 +51,59 @@ class Predictor:
         version = self._switch.version
         return None if version is None else version.number
 
+    def check_model(self, name: str) -> None:
+        """Refuses any name but this model's."""
+        ours = self.signature.model
+        if name != ours:
+            raise Refused(f"model {shown(name)} is not served{nearest(name, [ours])}", status=NOT_FOUND, wanted=ours)
+
     def check_version(self, version: int | None) -> int:
-        """The number of the version that answers.
+        """The number of the version that would answer.
 
         Args:
             version: The one asked for; None for the newest.
 
         Raises:
-            Refused: It is not the one that answers.
+            Refused: It is not kept here.
             Unavailable: None answers yet.
         """
-        with self._switch.read() as snapshot:
-            return _checked(version, snapshot.version.number)
+        return self._find(version).version.number
 
-    def predict(self, question: Question, version: int | None = None) -> Prediction:
+    def _find(self, version: int | None, at_least: int | None = None) -> Published:
+        found = self._switch.read() if version is None else self._switch.find(version)
+        if found is None:
+            kept = ", ".join(map(str, self._switch.kept))
+            raise Refused(f"version {version} is not served", status=NOT_FOUND, wanted=f"version {kept}, or none")
+        if at_least is not None and found.version.number < at_least:
+            raise Refused(
+                f"version {found.version.number} answers",
+                status=NOT_READY,
+                wanted=f"at least version {at_least}",
+                cure="ask again, or another replica",
+            )
+        return found
+
+    def predict(self, question: Question, version: int | None = None, at_least: int | None = None) -> Prediction:
         """Scores the candidates, all of them with one version.
 
         Args:
             question: Columns that the signature has checked.
             version: The version asked for; None for the newest.
+            at_least: The oldest version that may answer; None for any. Who has seen version X answer, or has committed
+                it, asks for X and never reads older than that, whichever replica it reaches.
 
         Raises:
-            Refused: Another version answers, or a prediction is not finite.
+            Refused: That version is not kept here, only older ones are, or a prediction is not finite.
             Unavailable: No version answers yet.
         """
-        encoded = self._encoder.encode(question.columns)
-        with self._switch.read() as snapshot:
-            number = _checked(version, snapshot.version.number)
-            batch = snapshot.version.statistics.scale(encoded)
-            with snapshot.reader() as reader:
-                values = snapshot.version.program.predict(reader.lookup(batch))
-                absent = reader.absent
+        encoded = self._encoder.encode(question.columns, question.rows)
+        current = self._find(version, at_least)
+        number = current.version.number
+        batch = current.version.statistics.scale(encoded)
+        with self._switch.reader() as reader:
+            rows = reader.lookup(batch, current.rows)
+            values = current.version.program.predict(rows, shared=self.signature.user_fields <= question.shared)
+            absent = reader.absent
         self._metrics.observe("springtide_replica_candidates", question.rows)
         if absent:
             self._metrics.inc("springtide_replica_unknown_keys_total", absent)
@@ -91,7 +117,14 @@ class Predictor:
         return Prediction(number, values)
 
 
-def _checked(wanted: int | None, served: int) -> int:
-    if wanted is not None and wanted != served:
-        raise Refused(f"version {wanted} is not served", status=NOT_FOUND, wanted=f"version {served}, or none")
-    return served
+def version_asked(text: str | None) -> int | None:
+    """The number of a version in a path, header or field.
+
+    Raises:
+        Refused: It is no number.
+    """
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < LARGEST_DIGITS):
+        raise Refused(f"version {shown(text)} is not served", status=NOT_FOUND, wanted="a number")
+    return int(text)

@@ -4,7 +4,8 @@ The protocol: https://www.tensorflow.org/tfx/serving/api_rest. Row format `insta
 candidate; column format `inputs` is an object of arrays. A model with one input takes bare values as well. With one
 label the answer is a plain list of numbers, as TensorFlow Serving answers for a single output tensor of shape [B];
 with several, an object per row (row format) or per label an array (column format). Unlike a tensor, a list column
-may have rows of different lengths, and `null` stands for an unknown value.
+may have rows of different lengths, and `null` stands for an unknown value. Beyond TensorFlow Serving, `shared` is an
+object of values that hold for every candidate; the candidates then leave those inputs out.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -25,7 +26,7 @@ from serving.signature import Column, Signature, arrow_column
 
 SIGNATURE_NAME = "serving_default"
 METHOD_NAME = "tensorflow/serving/predict"
-FIELDS = ("signature_name", "instances", "inputs")
+FIELDS = ("signature_name", "instances", "inputs", "shared")
 DATATYPES = {"string": "DT_STRING", "integer": "DT_INT64", "number": "DT_DOUBLE", "boolean": "DT_BOOL"}
 
 
@@ -53,9 +54,12 @@ def read_predict(body: bytes, signature: Signature) -> Predict:
     if ("instances" in request) == ("inputs" in request):
         raise Refused("the request wants exactly one of `instances` and `inputs`")
     by_row = "instances" in request
-    values = _from_instances(request, signature) if by_row else _from_inputs(request, signature)
+    shared = _shared(request, signature)
+    values = _from_instances(request, signature, shared) if by_row else _from_inputs(request, signature, shared)
+    values |= {name: [value] for name, value in shared.items()}
     columns = {name: _column(signature.column(name), cells) for name, cells in values.items()}
-    return Predict(Question(columns, signature.check(columns)), by_row)
+    once = frozenset(shared)
+    return Predict(Question(columns, signature.check(columns, once), once), by_row)
 
 
 def write_predict(predict: Predict, prediction: Prediction, signature: Signature) -> bytes:
@@ -91,20 +95,34 @@ def metadata(signature: Signature, version: int) -> dict[str, object]:
     }
 
 
-def _from_instances(request: dict[str, Any], signature: Signature) -> dict[str, list[object]]:
+def _shared(request: dict[str, Any], signature: Signature) -> dict[str, object]:
+    """What holds for every candidate."""
+    shared = request.get("shared", {})
+    if not isinstance(shared, dict):
+        raise Refused(f"`shared` is {shown(shared)}", wanted="an object with one value per input")
+    for name in shared:
+        signature.column(name)
+    if len(shared) == len(signature.columns):
+        raise Refused("every input is shared", wanted="at least one that tells the candidates apart")
+    return shared
+
+
+def _from_instances(
+    request: dict[str, Any], signature: Signature, shared: dict[str, object]
+) -> dict[str, list[object]]:
     instances = request["instances"]
     if not isinstance(instances, list):
         raise Refused(f"`instances` is {shown(instances)}", wanted="a list with one entry per candidate")
     signature.check_rows(len(instances))
-    only = signature.columns[0].name if len(signature.columns) == 1 else None
-    if only is not None and not any(_is_named(instance) for instance in instances):
-        return {only: instances}
-    values: dict[str, list[object]] = {column.name: [] for column in signature.columns}
+    own = [column.name for column in signature.columns if column.name not in shared]
+    if len(own) == 1 and not any(_is_named(instance) for instance in instances):
+        return {own[0]: instances}
+    values: dict[str, list[object]] = {name: [] for name in own}
     for row, instance in enumerate(instances):
         if not isinstance(instance, dict):
             raise Refused(f"instance {row} is {shown(instance)}", wanted="an object with a value per input")
         if len(instance) > len(values) or instance.keys() - values.keys():
-            signature.column(next(name for name in instance if name not in values))
+            _refuse_repeated(next(name for name in instance if name not in values), signature)
         for name, cells in values.items():
             if name not in instance:
                 raise Refused(f"instance {row} lacks input `{name}`", wanted="every input; null if unknown")
@@ -112,14 +130,22 @@ def _from_instances(request: dict[str, Any], signature: Signature) -> dict[str, 
     return values
 
 
-def _from_inputs(request: dict[str, Any], signature: Signature) -> dict[str, list[object]]:
+def _refuse_repeated(name: str, signature: Signature) -> None:
+    """Of a name that is not wanted: it is unknown, or shared already."""
+    signature.column(name)
+    raise Refused(f"input `{name}` is in `shared`, and in a candidate, too", wanted="one of them")
+
+
+def _from_inputs(request: dict[str, Any], signature: Signature, shared: dict[str, object]) -> dict[str, list[object]]:
     inputs = request["inputs"]
-    if len(signature.columns) == 1 and not isinstance(inputs, dict):
-        inputs = {signature.columns[0].name: inputs}
+    own = [column.name for column in signature.columns if column.name not in shared]
+    if len(own) == 1 and not isinstance(inputs, dict):
+        inputs = {own[0]: inputs}
     if not isinstance(inputs, dict):
         raise Refused(f"`inputs` is {shown(inputs)}", wanted="an object with an array per input")
     for name, cells in inputs.items():
-        signature.column(name)
+        if name not in own:
+            _refuse_repeated(name, signature)
         if not isinstance(cells, list):
             raise Refused(f"input `{name}` is {shown(cells)}", wanted="an array with one value per candidate")
         signature.check_rows(len(cells))

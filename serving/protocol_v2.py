@@ -2,7 +2,8 @@
 
 The protocol: https://github.com/kserve/open-inference-protocol. Inputs are named by source column. A scalar column
 has the shape [B] or [B,1], a list column [B,n]; `null` in JSON data stands for an unknown value, and pads the rows
-of a list column. The binary tensor extension is read in `protocol_v2_binary`.
+of a list column. An input with the parameter `shared` has one row, [1], [1,1] or [1,n], that holds for all B
+candidates. The binary tensor extension is read in `protocol_v2_binary`.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -17,27 +18,16 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from infra.spec import FieldType
 from serving import protocol_v2_binary as binary
 from serving.body import read_object
 from serving.prediction import Prediction, Question
 from serving.refusals import Refused, nearest, shown
 from serving.signature import Column, Signature, arrow_column
+from serving.tensors import DATATYPES, OUTPUT_DATATYPE, by_row, checked_datatype, checked_shape
 
 SERVER = "springtide"
 PLATFORM = "springtide_tensorflow_graphdef"
 EXTENSIONS = ("binary_tensor_data",)
-OUTPUT_DATATYPE = "FP32"
-LARGEST_SIZE = 1 << 31
-INTEGERS = ("INT64", "INT32", "INT16", "INT8", "UINT32", "UINT16", "UINT8")
-DATATYPES: dict[FieldType, tuple[str, ...]] = {
-    "string": ("BYTES",),
-    "integer": INTEGERS,
-    "number": ("FP64", "FP32", *INTEGERS),
-    "boolean": ("BOOL",),
-    "list[string]": ("BYTES",),
-    "list[integer]": INTEGERS,
-}
 
 
 @dataclass(frozen=True)
@@ -100,24 +90,29 @@ def read_infer(body: bytes, header_length: str | None, signature: Signature) -> 
     if not isinstance(inputs, list):
         raise Refused(f"`inputs` is {shown(inputs)}", wanted="a list of tensors")
     columns: dict[str, pa.Array] = {}
+    shared: set[str] = set()
     for entry in inputs:
         if not isinstance(entry, dict):
             raise Refused(f"an input is {shown(entry)}", wanted="an object with name, datatype, shape and data")
         column = signature.column(entry.get("name"))
         if column.name in columns:
             raise Refused(f"input `{column.name}` is given twice")
-        datatype, shape = _datatype(column, entry), _shape(column, entry)
+        datatype = checked_datatype(column, entry.get("datatype"))
+        shape = checked_shape(column, entry.get("shape"))
         signature.check_rows(shape[0])
+        if _flag(_parameters(entry, f"input `{column.name}`"), "shared", default=False):
+            shared.add(column.name)
         size = _binary_size(column, entry)
         if size is None:
             values: Sequence[object] = _json_values(column, entry, shape)
-            columns[column.name] = arrow_column(column, _by_row(column, values, shape))
+            columns[column.name] = arrow_column(column, by_row(column, values, shape))
         else:
             columns[column.name] = binary.read_tensor(column, datatype, shape, tail.take(column.name, size))
     tail.check_empty()
-    rows = signature.check(columns)
-    outputs, in_binary = _outputs(request, signature)
-    return Infer(Question(columns, rows), request_id, outputs, in_binary)
+    once = frozenset(shared)
+    rows = signature.check(columns, once)
+    outputs, in_binary = requested_outputs(request, signature)
+    return Infer(Question(columns, rows, once), request_id, outputs, in_binary)
 
 
 def write_infer(infer: Infer, prediction: Prediction, signature: Signature) -> tuple[bytes, int | None]:
@@ -141,24 +136,6 @@ def write_infer(infer: Infer, prediction: Prediction, signature: Signature) -> t
     if not tensors:
         return header, None
     return b"".join([header, *tensors]), len(header)
-
-
-def _datatype(column: Column, entry: dict[str, Any]) -> str:
-    datatype, known = entry.get("datatype"), DATATYPES[column.type]
-    if not isinstance(datatype, str) or datatype not in known:
-        raise Refused(f"input `{column.name}` has the datatype {shown(datatype)}", wanted=" or ".join(known))
-    return datatype
-
-
-def _shape(column: Column, entry: dict[str, Any]) -> tuple[int, ...]:
-    shape = entry.get("shape")
-    if isinstance(shape, list) and all(type(size) is int and 0 <= size < LARGEST_SIZE for size in shape):
-        flat = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
-        if len(shape) == 2 if column.is_list else flat:
-            return tuple(shape)
-    raise Refused(
-        f"input `{column.name}` has the shape {shown(shape)}", wanted="[B,n]" if column.is_list else "[B] or [B,1]"
-    )
 
 
 def _binary_size(column: Column, entry: dict[str, Any]) -> int | None:
@@ -199,14 +176,12 @@ def _json_values(column: Column, entry: dict[str, Any], shape: tuple[int, ...]) 
     return data
 
 
-def _by_row(column: Column, values: Sequence[object], shape: tuple[int, ...]) -> Sequence[object]:
-    if not column.is_list:
-        return values
-    width = shape[1]
-    return [list(values[row * width : (row + 1) * width]) for row in range(shape[0])]
+def requested_outputs(request: dict[str, Any], signature: Signature) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Labels asked for, and those of them in binary.
 
-
-def _outputs(request: dict[str, Any], signature: Signature) -> tuple[tuple[str, ...], frozenset[str]]:
+    Raises:
+        Refused: The request asks for what is not predicted, or twice for the same.
+    """
     all_binary = _flag(_parameters(request, "the request"), "binary_data_output", default=False)
     outputs = request.get("outputs")
     if outputs is None or outputs == []:

@@ -26,6 +26,7 @@ from serving.answering import Answering
 from serving.app import build_app
 from serving.endpoints import Endpoints
 from serving.follow import Following
+from serving.grpc_server import GrpcServer
 from serving.predictor import Predictor
 from serving.server import Server, listen
 from serving.signature import Signature
@@ -72,7 +73,7 @@ def run_replica(
             # Wrong credentials end the process here; a store that is silent is the follower's to wait for.
             newest_version(store)
         set_threads()
-        switch = Switch(tables_factory, clock)
+        switch = Switch(tables_factory, pipeline.serving.kept_versions)
         predictor = Predictor(signature, encoder, switch, metrics)
         following = Following(
             follower=lambda: Follower(store, pipeline.name, clock),
@@ -96,6 +97,7 @@ def run_replica(
 
         answering = Answering(max_body=pipeline.serving.max_body.bytes, metrics=metrics, clock=clock)
         endpoints = Endpoints(predictor, answering, not_ready, _release())
+        grpc_server = _grpc_server(pipeline, predictor, not_ready, metrics, clock, host)
         app = build_app(endpoints, metrics=metrics, status=status, not_ready=not_ready)
         thread = threading.Thread(target=following.run, args=(stop,), name="follow", daemon=True)
         thread.start()
@@ -107,9 +109,36 @@ def run_replica(
             Server(app, clock, stop, metrics).run(sockets=[listener])
         finally:
             stop.set()
+            if grpc_server is not None:
+                grpc_server.stop()
             gc.unfreeze()
             answering.close()
             thread.join(FOLLOWER_WITHIN_S)
+
+
+def _grpc_server(
+    pipeline: Pipeline,
+    predictor: Predictor,
+    not_ready: Callable[[], str | None],
+    metrics: Metrics,
+    clock: Clock,
+    host: str,
+) -> GrpcServer | None:
+    """The gRPC side, answering; None where the pipeline wants none."""
+    if pipeline.serving.grpc_port is None:
+        return None
+    server = GrpcServer(
+        predictor,
+        not_ready=not_ready,
+        release=_release(),
+        max_body=pipeline.serving.max_body.bytes,
+        metrics=metrics,
+        clock=clock,
+    )
+    port = server.listen(host, pipeline.serving.grpc_port)
+    server.start()
+    _log.info("replica_listening_grpc", host=host, port=port)
+    return server
 
 
 def _status(model: str, name: str, version: int | None, following: Following, *, ready: bool) -> dict[str, Any]:

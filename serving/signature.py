@@ -58,12 +58,14 @@ class Signature:
         columns: Every source column, in the order of the features.
         labels: What is predicted, in the order of the prediction's columns.
         max_candidates: Most rows in one request.
+        user_fields: Columns that most requests send once for all their candidates, as the pipeline says.
     """
 
     model: str
     columns: tuple[Column, ...]
     labels: tuple[str, ...]
     max_candidates: int
+    user_fields: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Signature:
@@ -82,11 +84,18 @@ class Signature:
                         wanted="one of events.impressions.fields",
                     )
                 columns[source] = Column(source, declared[source])
+        for name in pipeline.serving.user_fields:
+            if name not in columns:
+                raise Invalid(
+                    f"serving.user_fields: no feature reads `{name}`{nearest(name, columns)}",
+                    wanted=", ".join(columns),
+                )
         return cls(
             model=pipeline.name,
             columns=tuple(columns.values()),
             labels=tuple(feedback.name for feedback in pipeline.events.feedback),
             max_candidates=pipeline.serving.max_candidates,
+            user_fields=frozenset(pipeline.serving.user_fields),
         )
 
     def column(self, name: object) -> Column:
@@ -102,8 +111,12 @@ class Signature:
         hint = nearest(name, names) if isinstance(name, str) else ""
         raise Refused(f"unknown input {shown(name)}{hint}", wanted=", ".join(names))
 
-    def check(self, columns: dict[str, pa.Array]) -> int:
+    def check(self, columns: dict[str, pa.Array], shared: frozenset[str] = frozenset()) -> int:
         """Checks that every column is there once with as many rows as the others; returns the rows.
+
+        Args:
+            columns: By name.
+            shared: Those of one row that holds for all others'; where all are shared there is one row.
 
         Raises:
             Refused: A column is missing, lengths differ, there is no row, or there are too many.
@@ -114,7 +127,10 @@ class Signature:
                 f"missing input {', '.join(f'`{name}`' for name in missing)}",
                 wanted="every input; null where a value is unknown",
             )
-        lengths = {name: len(values) for name, values in columns.items()}
+        longer = next((name for name in shared if len(columns[name]) != 1), None)
+        if longer is not None:
+            raise Refused(f"input `{longer}` is shared, but has {len(columns[longer])} rows", wanted="one row")
+        lengths = {name: len(values) for name, values in columns.items() if name not in shared} or {"": 1}
         rows = next(iter(lengths.values()))
         odd = next((name for name, length in lengths.items() if length != rows), None)
         if odd is not None:

@@ -30,6 +30,8 @@ RATIONED = {
     "pyflink": ("streaming/",),
     "tensorflow": ("learner/", "serving/"),
     "keras": ("learner/",),
+    "ai_edge_litert": ("serving/",),
+    "grpc": ("serving/",),
     "random": ("infra/clock.py",),
     "secrets": ("infra/clock.py",),
     "uuid": ("infra/clock.py",),

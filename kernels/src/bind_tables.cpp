@@ -214,12 +214,14 @@ void bind_reader(nb::module_& module) {
       .def(
           "lookup",
           [](Reader& self, std::size_t rows, const Ids& ids, const Splits& splits, const Weights& weights,
-             const Matrix<float>& numbers) {
+             const Matrix<float>& numbers, const Snapshot* snapshot) {
             const BatchView batch = view_batch(rows, ids, splits, weights, numbers, self.group().layout());
+            if (snapshot != nullptr) check_fits(*snapshot, self.group());
             const nb::gil_scoped_release released;
-            return self.lookup(batch);
+            return self.lookup(batch, snapshot);
           },
-          nb::arg("rows"), nb::arg("ids"), nb::arg("splits"), nb::arg("weights"), nb::arg("numbers"))
+          nb::arg("rows"), nb::arg("ids"), nb::arg("splits"), nb::arg("weights"), nb::arg("numbers"),
+          nb::arg("snapshot").none())
       .def("absent", &Reader::absent);
 }
 

@@ -26,9 +26,15 @@ nb::ndarray<nb::numpy, U> to_numpy(Array<T>&& array, std::initializer_list<std::
   return nb::ndarray<nb::numpy, U>(static_cast<void*>(owned->data()), shape, owner);
 }
 
+class Group;
+class Snapshot;
+// Throws std::invalid_argument where `snapshot` was made of other tables than those of `group`.
+void check_fits(const Snapshot& snapshot, const Group& group);
+
 void bind_bench(nb::module_& module);
 void bind_hashing(nb::module_& module);
 void bind_settings(nb::module_& module);
+void bind_snapshot(nb::module_& module);
 void bind_tables(nb::module_& module);
 void bind_window(nb::module_& module);
 

@@ -78,7 +78,7 @@ Group::Group(std::vector<TableSettings> tables, const std::vector<SpaceSettings>
   if (trainable) buffer_ = std::make_unique<AlignedBuffer>(max_batch, layout_.stride);
 }
 
-void Group::check(const BatchView& batch) const {
+void Group::check(const BatchView& batch, bool single_ids) const {
   if (batch.rows > max_batch_)
     throw std::invalid_argument("the batch has " + std::to_string(batch.rows) + " rows; wanted at most max_batch = " +
                                 std::to_string(max_batch_));
@@ -94,7 +94,7 @@ void Group::check(const BatchView& batch) const {
       if (!row_kernels().all_finite(view.weights, view.count)) throw std::invalid_argument(where + "weights must be finite");
     }
     if (view.splits == nullptr) {
-      if (view.count != batch.rows)
+      if (view.count != batch.rows && !(single_ids && view.count == 1))
         throw std::invalid_argument(where + std::to_string(view.count) + " ids without splits; wanted one per row, " +
                                     std::to_string(batch.rows));
       continue;

@@ -53,12 +53,14 @@ class Group {
   std::size_t max_batch() const noexcept { return max_batch_; }
   bool trainable() const noexcept { return buffer_ != nullptr; }
   float* buffer() noexcept { return buffer_->data(); }
+  std::size_t table_count() const noexcept { return tables_.size(); }
   const Table& table(std::size_t at) const noexcept { return *tables_[at]; }
   const std::vector<IdSpace>& spaces() const noexcept { return spaces_; }
   const std::vector<std::size_t>& column_dims() const noexcept { return dims_; }
 
-  // Throws std::invalid_argument where sizes, splits or numbers do not fit; shared with readers.
-  void check(const BatchView& batch) const;
+  // Throws std::invalid_argument where sizes, splits or numbers do not fit; shared with readers, which take a single id that
+  // holds for all rows, too.
+  void check(const BatchView& batch, bool single_ids = false) const;
 
   // Hashes and de-duplicates the next batch; changes no table. May run while an earlier batch still waits for apply().
   void prepare(const BatchView& batch);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "id_space.hpp"
 
+#include "snapshot.hpp"
+
 #include <algorithm>
 #include <stdexcept>
 
@@ -58,15 +60,21 @@ std::size_t IdSpace::dim() const noexcept {
   return first_.dim() + (settings_.shape == RowShape::kConcatenate ? second_->dim() : 0);
 }
 
-std::size_t IdSpace::read(UniqueKeys& unique, SpaceParts& parts, const StepTime* now) const {
-  if (settings_.shape != RowShape::kOwn && settings_.shape != RowShape::kAdaptive) return read_parts(unique, parts, now);
-  first_.read(unique, now);
-  if (settings_.shape == RowShape::kAdaptive) take_shared(unique, parts.second, now);
+void IdSpace::read_table(const Table& table, std::size_t position, UniqueKeys& unique, const StepTime* now,
+                         const Snapshot* rows) {
+  if (rows == nullptr) return table.read(unique, now);
+  rows->read(position, table, unique);
+}
+
+std::size_t IdSpace::read(UniqueKeys& unique, SpaceParts& parts, const StepTime* now, const Snapshot* rows) const {
+  if (settings_.shape != RowShape::kOwn && settings_.shape != RowShape::kAdaptive) return read_parts(unique, parts, now, rows);
+  read_table(first_, settings_.first, unique, now, rows);
+  if (settings_.shape == RowShape::kAdaptive) take_shared(unique, parts.second, now, rows);
   return unique.created.size() + unique.refused.size();
 }
 
 // A cold key reads as its shared row, and one that gets a row of its own in this step begins with that.
-void IdSpace::take_shared(UniqueKeys& unique, PartKeys& shared, const StepTime* now) const {
+void IdSpace::take_shared(UniqueKeys& unique, PartKeys& shared, const StepTime* now, const Snapshot* rows) const {
   const Deduplicator::Pass pass = start(shared, unique.created.size() + unique.refused.size());
   std::size_t asked = 0;
   const auto ask_for = [&](std::uint32_t i, std::uint32_t occurrences) {
@@ -76,7 +84,7 @@ void IdSpace::take_shared(UniqueKeys& unique, PartKeys& shared, const StepTime* 
   for (const std::uint32_t i : unique.refused) ask_for(i, unique.counts[i]);
   const std::size_t learning = shared.unique.count;
   for (const std::uint32_t i : unique.created) ask_for(i, 0);
-  second_->read(shared.unique, now);
+  read_table(*second_, settings_.second, shared.unique, now, rows);
   const std::size_t own = second_->dim();
   asked = 0;
   const auto copy_to = [&](std::uint32_t i) {
@@ -91,7 +99,7 @@ void IdSpace::take_shared(UniqueKeys& unique, PartKeys& shared, const StepTime* 
   while (!shared.unique.created.empty() && shared.unique.created.back() >= learning) shared.unique.created.pop_back();
 }
 
-std::size_t IdSpace::read_parts(UniqueKeys& unique, SpaceParts& parts, const StepTime* now) const {
+std::size_t IdSpace::read_parts(UniqueKeys& unique, SpaceParts& parts, const StepTime* now, const Snapshot* rows) const {
   const Deduplicator::Pass quotients = start(parts.first, unique.count);
   const Deduplicator::Pass remainders = start(parts.second, unique.count);
   for (std::size_t i = 0; i < unique.count; ++i) {
@@ -99,8 +107,8 @@ std::size_t IdSpace::read_parts(UniqueKeys& unique, SpaceParts& parts, const Ste
     ask(parts.first, quotients, i, static_cast<std::int64_t>(key / settings_.divisor), unique.counts[i]);
     ask(parts.second, remainders, i, static_cast<std::int64_t>(key % settings_.divisor), unique.counts[i]);
   }
-  first_.read(parts.first.unique, now);
-  second_->read(parts.second.unique, now);
+  read_table(first_, settings_.first, parts.first.unique, now, rows);
+  read_table(*second_, settings_.second, parts.second.unique, now, rows);
   ensure(unique.values, unique.count * dim());
   unique.created.clear();
   unique.refused.clear();

@@ -33,6 +33,8 @@ struct SpaceParts {
   PartKeys second;  // remainders or shared rows
 };
 
+class Snapshot;
+
 class IdSpace {
  public:
   // `second` is null for kOwn. The tables must outlive this.
@@ -40,16 +42,18 @@ class IdSpace {
 
   const std::string& name() const noexcept { return first_.name(); }
   std::size_t dim() const noexcept;
-  // Finds and reads what a batch's keys read as, and returns how many of them had no row; see Table::read().
-  std::size_t read(UniqueKeys& unique, SpaceParts& parts, const StepTime* now) const;
+  // Finds and reads what a batch's keys read as, and returns how many of them had no row; see Table::read(). The rows are
+  // those of `rows` where that is not null, and then nobody learns.
+  std::size_t read(UniqueKeys& unique, SpaceParts& parts, const StepTime* now, const Snapshot* rows = nullptr) const;
   // Hands the gradients of the keys on to the parts that they were made from and makes room for update(). Throws
   // std::bad_alloc, and std::invalid_argument where a part's gradient is not finite; changes nothing that can be seen.
   void reserve_update(UniqueKeys& unique, SpaceParts& parts);
   void update(UniqueKeys& unique, SpaceParts& parts, const StepTime& now, std::int64_t event_ms) noexcept;
 
  private:
-  void take_shared(UniqueKeys& unique, PartKeys& shared, const StepTime* now) const;
-  std::size_t read_parts(UniqueKeys& unique, SpaceParts& parts, const StepTime* now) const;
+  void take_shared(UniqueKeys& unique, PartKeys& shared, const StepTime* now, const Snapshot* rows) const;
+  std::size_t read_parts(UniqueKeys& unique, SpaceParts& parts, const StepTime* now, const Snapshot* rows) const;
+  static void read_table(const Table& table, std::size_t position, UniqueKeys& unique, const StepTime* now, const Snapshot* rows);
   void share_gradient(const UniqueKeys& unique, PartKeys& shared) const;
   void split_gradient(const UniqueKeys& unique, SpaceParts& parts) const;
 

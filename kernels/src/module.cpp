@@ -11,6 +11,7 @@ NB_MODULE(_core, module) {
   st::bind_bench(module);
   st::bind_hashing(module);
   st::bind_settings(module);
+  st::bind_snapshot(module);
   st::bind_tables(module);
   st::bind_window(module);
   module.def("instruction_set", [] { return st::row_kernels().name; });

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "group.hpp"
+#include "snapshot.hpp"
 
 namespace springtide {
 
@@ -14,9 +15,9 @@ class Reader {
   // `group` must outlive the reader.
   explicit Reader(const Group& group);
 
-  // Fills the buffer and returns the number of rows; an absent key reads as its initial row or, where not every key is
-  // admitted, as the value for that.
-  std::size_t lookup(const BatchView& batch);
+  // Fills the buffer from `rows`, or from the group's own tables where that is null, and returns the number of rows; an
+  // absent key reads as its initial row or, where not every key is admitted, as the value for that.
+  std::size_t lookup(const BatchView& batch, const Snapshot* rows);
   float* buffer() noexcept { return buffer_.data(); }
   // Unique keys of the last lookup that had no row.
   std::size_t absent() const noexcept { return absent_; }

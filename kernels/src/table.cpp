@@ -65,12 +65,21 @@ void Table::read_absent(UniqueKeys& unique, std::size_t at, const StepTime* now)
       now == nullptr ? admission_.always()
                      : admission_.admits(unique.keys[at], unique.hashes[at], unique.counts[at], now->step, now->clock_ms);
   (admitted ? unique.created : unique.refused).push_back(static_cast<std::uint32_t>(at));
+  fill_new(unique.keys[at], admitted, values);
+}
+
+void Table::fill_new(std::int64_t key, bool admitted, float* values) const noexcept {
   if (admitted) {
-    fill_initial_values(unique.keys[at], values, 0, format_.dims.front());
+    fill_initial_values(key, values, 0, format_.dims.front());
     std::fill(values + format_.dims.front(), values + dim(), 0.0F);
   } else {
     std::fill(values, values + dim(), settings_.admission.not_admitted);
   }
+}
+
+bool Table::read_new(std::int64_t key, float* values) const noexcept {
+  fill_new(key, admission_.always(), values);
+  return admission_.always();
 }
 
 template <std::size_t kDim>
@@ -93,8 +102,7 @@ void Table::read_rows(UniqueKeys& unique, const StepTime* now) const {
   });
 }
 
-void Table::read(UniqueKeys& unique, const StepTime* now) const {
-  rows_.reach(unique.hashes.data(), unique.count);
+void Table::prepare_to_read(UniqueKeys& unique) const {
   ensure(unique.rows, unique.count);
   ensure(unique.values, unique.count * dim());
   unique.created.clear();
@@ -102,6 +110,11 @@ void Table::read(UniqueKeys& unique, const StepTime* now) const {
   // Either may get every key.
   reserve_more(unique.created, unique.count);
   reserve_more(unique.refused, unique.count);
+}
+
+void Table::read(UniqueKeys& unique, const StepTime* now) const {
+  rows_.reach(unique.hashes.data(), unique.count);
+  prepare_to_read(unique);
   switch (format_.plain() ? dim() : 0) {
     case 4:
       return read_rows<4>(unique, now);

@@ -83,6 +83,7 @@ class Table {
 
   const std::string& name() const noexcept { return settings_.name; }
   std::size_t dim() const noexcept { return format_.dim(); }
+  Precision precision() const noexcept { return format_.precision; }
   std::size_t slot_width() const noexcept { return trainable_ ? format_.slot_width() : 0; }
   std::size_t counter_width() const noexcept { return admission_.counter_width(); }
   std::size_t size() const noexcept { return rows_.store.size(); }
@@ -92,6 +93,10 @@ class Table {
   // not admitted, as the value for that. `now` is null where nobody learns, and then no key is admitted that must be.
   // Changes nothing. Throws std::bad_alloc.
   void read(UniqueKeys& unique, const StepTime* now) const;
+  // The two halves of read() for rows that are kept elsewhere: room for what it finds, and the values [dim] of a key without a
+  // row where nobody learns; false where that key would have to be admitted.
+  void prepare_to_read(UniqueKeys& unique) const;
+  bool read_new(std::int64_t key, float* values) const noexcept;
 
   // Makes room for update(); throws std::bad_alloc and changes nothing that can be seen.
   void reserve_update(UniqueKeys& unique);
@@ -126,6 +131,7 @@ class Table {
   template <std::size_t kDim>
   void read_rows(UniqueKeys& unique, const StepTime* now) const;
   void read_absent(UniqueKeys& unique, std::size_t at, const StepTime* now) const;
+  void fill_new(std::int64_t key, bool admitted, float* values) const noexcept;
   void fill_initial_values(std::int64_t key, float* values, std::size_t begin, std::size_t end) const noexcept;
   void create(UniqueKeys& unique) noexcept;
   void update_plain(UniqueKeys& unique, std::uint64_t step, std::int64_t event_ms) noexcept;

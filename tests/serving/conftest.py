@@ -55,7 +55,7 @@ class Replica:
 def build_replica(pipeline: Pipeline, store: ObjectStore, clock: Clock = CLOCK) -> Replica:
     encoder = build_encoder(pipeline)
     metrics = Metrics("replica", clock=CLOCK)
-    switch = Switch(lambda: build_tables(pipeline, encoder, max_batch=64, trainable=False), CLOCK)
+    switch = Switch(lambda: build_tables(pipeline, encoder, max_batch=64, trainable=False))
     signature = Signature.of(pipeline)
     predictor = Predictor(signature, encoder, switch, metrics)
     following = Following(

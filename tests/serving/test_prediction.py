@@ -56,8 +56,9 @@ def test_never_seen_keys_read_as_the_learner_would_begin_them(served: Served) ->
     batch = served.model.encoder.encode(arrow(columns))
     served.model.tables.prepare(batch)
     learners = served.model.tables.buffer[: served.model.tables.lookup()].copy()
-    with served.replica.switch.read() as snapshot, snapshot.reader() as reader:
-        assert reader.lookup(batch).tobytes() == learners.tobytes()
+    switch = served.replica.switch
+    with switch.reader() as reader:
+        assert reader.lookup(batch, switch.read().rows).tobytes() == learners.tobytes()
         assert reader.absent == 6
 
 

@@ -1,0 +1,93 @@
+// The reading half of a snapshot; how it is made is in snapshot.cpp.
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "keyed_rows.hpp"
+#include "snapshot.hpp"
+
+namespace springtide {
+namespace {
+
+// Three-stage prefetch: buckets, then what they name, then, once it is known which row it is, that row.
+constexpr std::size_t kBucketAhead = 40;
+constexpr std::size_t kEntryAhead = 28;
+constexpr std::size_t kRowAhead = 12;
+
+}  // namespace
+
+const unsigned char* Snapshot::resolve(const TableView& view, std::uint64_t hash, std::int64_t key,
+                                       std::size_t row_bytes) const noexcept {
+  const std::uint32_t changed = view.overlay.find(hash, key);
+  if (changed != kNoRow) {
+    const OverlayEntry& entry = view.overlay[changed];
+    return entry.gone() ? nullptr : view.segments[entry.number()] + std::size_t{entry.row} * row_bytes;
+  }
+  const std::uint32_t row = view.base.find(hash, key);
+  return row == kNoRow ? nullptr : view.base_values + std::size_t{row} * row_bytes;
+}
+
+template <std::size_t kDim>
+void Snapshot::read_rows(std::size_t t, const Table& settings, UniqueKeys& unique) const {
+  const TableView& view = tables_[t];
+  const RowFormat& format = formats_[t];
+  const std::size_t row_bytes = kDim != 0 ? kDim * sizeof(float) : format.row_bytes(0);
+  const std::size_t dim = format.dim();
+  const std::size_t count = unique.count;
+  const std::int64_t* keys = unique.keys.data();
+  std::uint64_t* hashes = unique.hashes.data();
+  constexpr std::size_t kRing = 16;
+  const unsigned char* places[kRing];
+  static_assert(kRing > kRowAhead, "a row is copied before its place is reused");
+  for (std::size_t i = 0; i < count + kBucketAhead; ++i) {
+    if (i < count) {
+      hashes[i] = pack_hash(keys[i]);
+      view.overlay.prefetch_bucket(hashes[i]);
+      view.base.prefetch_bucket(hashes[i]);
+    }
+    if (const std::size_t at = i - (kBucketAhead - kEntryAhead); at < count) {
+      const std::uint32_t changed = view.overlay.likely(hashes[at]);
+      if (changed != kNoRow) {
+        __builtin_prefetch(&view.overlay[changed]);
+      } else if (const std::uint32_t row = view.base.likely(hashes[at]); row != kNoRow) {
+        __builtin_prefetch(&view.base[row]);
+        prefetch_lines(view.base_values + row * row_bytes, row_bytes);
+      }
+    }
+    if (const std::size_t at = i - (kBucketAhead - kRowAhead); at < count) {
+      const unsigned char* place = resolve(view, hashes[at], keys[at], row_bytes);
+      places[at % kRing] = place;
+      if (place != nullptr) prefetch_lines(place, row_bytes);
+    }
+    if (i < kBucketAhead) continue;
+    const std::size_t at = i - kBucketAhead;
+    const unsigned char* place = places[at % kRing];
+    float* values = unique.values.data() + at * dim;
+    unique.rows[at] = place == nullptr ? kNoRow : 0;
+    if (place == nullptr) {
+      const bool admitted = settings.read_new(keys[at], values);
+      (admitted ? unique.created : unique.refused).push_back(static_cast<std::uint32_t>(at));
+    } else if constexpr (kDim != 0) {
+      std::memcpy(values, place, kDim * sizeof(float));
+    } else {
+      format.read_values(place, 0, values);
+    }
+  }
+}
+
+void Snapshot::read(std::size_t table, const Table& settings, UniqueKeys& unique) const {
+  settings.prepare_to_read(unique);
+  switch (formats_[table].plain() ? formats_[table].dim() : 0) {
+    case 4:
+      return read_rows<4>(table, settings, unique);
+    case 8:
+      return read_rows<8>(table, settings, unique);
+    case 16:
+      return read_rows<16>(table, settings, unique);
+    case 32:
+      return read_rows<32>(table, settings, unique);
+    default:
+      return read_rows<0>(table, settings, unique);
+  }
+}
+
+}  // namespace springtide

@@ -1,0 +1,102 @@
+"""Runs a converted dense program with the weights of one version, on any thread; knows no graph and no tables."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from ai_edge_litert.interpreter import Interpreter
+
+from serving.lite_template import LiteTemplate, Weight
+
+Rows = npt.NDArray[np.float32]
+# An interpreter is made for one number of rows; requests of a model have a few sizes between them.
+MOST_KEPT: Final = 6
+MOST_SIZES: Final = 3
+
+
+class RecentSizes:
+    """Numbers of rows asked for lately: what the next version makes ready before it answers."""
+
+    def __init__(self) -> None:
+        self._sizes: deque[int] = deque(maxlen=MOST_SIZES)
+
+    def note(self, rows: int) -> None:
+        """Remembers ``rows`` as asked for now."""
+        if rows not in self._sizes:
+            self._sizes.append(rows)
+
+    def all(self) -> list[int]:
+        """At most three, oldest first; one row where nothing was asked."""
+        return list(self._sizes) or [1]
+
+
+class LiteProgram:
+    """One version's program; may be called from many threads, each with an interpreter of its own."""
+
+    def __init__(self, template: LiteTemplate, weights: Sequence[Weight], sizes: RecentSizes) -> None:
+        """Makes ready for the sizes asked for lately.
+
+        Args:
+            template: The converted graph.
+            weights: Of the version, in the order of the conversion.
+            sizes: Shared by all versions of the graph.
+        """
+        self._content = template.with_weights(weights)
+        self._inputs = template.inputs
+        self._sizes = sizes
+        self._idle: deque[_Runner] = deque(_Runner(self._content, self._inputs, rows) for rows in sizes.all())
+
+    def predict(self, rows: Rows, once: Sequence[Rows] = ()) -> Rows:
+        """Predictions ``[rows, labels]``.
+
+        Args:
+            rows: ``[rows, stride]`` float32.
+            once: The inputs of one row, each ``[1, n]`` float32.
+        """
+        runner = self._take(len(rows))
+        try:
+            return runner.run(rows, once)
+        finally:
+            self._idle.append(runner)
+            if len(self._idle) > MOST_KEPT:
+                self._idle.popleft()
+
+    def _take(self, rows: int) -> _Runner:
+        for _ in range(len(self._idle)):
+            try:
+                runner = self._idle.pop()
+            except IndexError:
+                break
+            if runner.rows == rows:
+                return runner
+            self._idle.appendleft(runner)
+        self._sizes.note(rows)
+        return _Runner(self._content, self._inputs, rows)
+
+
+class _Runner:
+    """An interpreter for one number of rows; for one thread at a time."""
+
+    def __init__(self, content: bytes, inputs: Sequence[str], rows: int) -> None:
+        self.rows = rows
+        self._interpreter: Any = Interpreter(model_content=content, num_threads=1)
+        details = self._interpreter.get_input_details()
+        by_name = {detail["name"].removeprefix("serving_default_").partition(":")[0]: detail for detail in details}
+        self._inputs = [by_name[name]["index"] for name in inputs]
+        stride = int(by_name[inputs[0]]["shape"][1])
+        self._interpreter.resize_tensor_input(self._inputs[0], [rows, stride])
+        self._interpreter.allocate_tensors()
+        self._output = self._interpreter.get_output_details()[0]["index"]
+
+    def run(self, rows: Rows, once: Sequence[Rows]) -> Rows:
+        interpreter = self._interpreter
+        for index, values in zip(self._inputs, (rows, *once), strict=True):
+            interpreter.set_tensor(index, values)
+        interpreter.invoke()
+        found: Rows = interpreter.get_tensor(self._output)
+        return found

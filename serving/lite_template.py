@@ -1,0 +1,106 @@
+"""Converts a stored graph to LiteRT once, and finds each weight in the result; knows no version and runs nothing.
+
+A version changes weights and not the program, so its flatbuffer is the first one's with other numbers in it: bytes are
+copied, nothing is traced or converted. Where a weight cannot be found just once, as one that the converter has folded
+into something else, there is no template, and TensorFlow runs the graph.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from infra.logs import logger
+from serving.tensorflow_runtime import tf
+
+Weight = npt.NDArray[np.float32]
+# Positional: the input [rows, stride], then the inputs that stand once, then the weights; to predictions.
+Program = Callable[..., Any]
+
+_log = logger()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a weight's numbers stand in the flatbuffer; LiteRT keeps most matrices transposed."""
+
+    offset: int
+    transposed: bool
+
+
+@dataclass(frozen=True)
+class LiteTemplate:
+    """A flatbuffer without weights of its own.
+
+    Attributes:
+        content: The flatbuffer, with numbers that mean nothing where the weights belong.
+        places: Per weight.
+        inputs: Names of its inputs: the rows, then those that stand once.
+    """
+
+    content: bytes
+    places: tuple[Place, ...]
+    inputs: tuple[str, ...]
+
+    def with_weights(self, weights: Sequence[Weight]) -> bytes:
+        """The flatbuffer of one version, weights in the order of conversion."""
+        content = bytearray(self.content)
+        for place, weight in zip(self.places, weights, strict=True):
+            numbers = _stored(weight, transposed=place.transposed)
+            content[place.offset : place.offset + len(numbers)] = numbers
+        return bytes(content)
+
+
+def convert(
+    program: Program, stride: int, once: Sequence[int], shapes: Sequence[tuple[int, ...]]
+) -> LiteTemplate | None:
+    """The template of ``program``, or None where LiteRT cannot take it as it is.
+
+    Args:
+        program: TensorFlow operations on an input ``[rows, stride]``, inputs ``[1, n]`` and weights, all float32.
+        stride: Columns of the input.
+        once: Columns of each input of one row.
+        shapes: Of the weights.
+    """
+    random = np.random.default_rng(1)
+    markers = [random.normal(size=shape).astype(np.float32) for shape in shapes]
+    names = ("input", *(f"once_{index}" for index in range(len(once))))
+    specs = [tf.TensorSpec([None, stride], tf.float32, "input")]
+    specs += [tf.TensorSpec([1, columns], tf.float32, name) for name, columns in zip(names[1:], once, strict=True)]
+
+    def marked(*inputs: Any) -> Any:
+        return program(*inputs, *(tf.constant(marker) for marker in markers))
+
+    try:
+        function = tf.function(marked, autograph=False).get_concrete_function(*specs)
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
+        content = bytes(converter.convert())
+    except Exception as error:  # noqa: BLE001 - the converter raises what its passes raise; TensorFlow can run it
+        _log.info("dense_program_not_converted", reason=str(error).splitlines()[0][:200])
+        return None
+    places = [_find(content, marker) for marker in markers]
+    found = tuple(place for place in places if place is not None)
+    if len(found) < len(places):
+        _log.info("dense_program_not_converted", reason=f"weight {places.index(None)} is folded into others")
+        return None
+    return LiteTemplate(content, found, names)
+
+
+def _find(content: bytes, marker: Weight) -> Place | None:
+    for transposed in (True, False):
+        numbers = _stored(marker, transposed=transposed)
+        at = content.find(numbers)
+        if at >= 0 and content.find(numbers, at + 1) < 0:
+            return Place(at, transposed)
+    return None
+
+
+def _stored(weight: Weight, *, transposed: bool) -> bytes:
+    if transposed and weight.ndim > 1:
+        weight = np.swapaxes(weight, -1, -2)
+    return np.ascontiguousarray(weight, "<f4").tobytes()
