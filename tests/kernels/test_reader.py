@@ -87,6 +87,23 @@ def test_readers_answer_side_by_side() -> None:
         assert all(pool.map(ask, range(8)))
 
 
+@pytest.mark.parametrize("rows", [0, 1, 2, 100])
+def test_a_single_id_stands_for_all_rows(rows: int) -> None:
+    """By a reader that never had so many before, and again; only a reader takes it."""
+    replica = replica_with(50)
+    reader = replica.reader()
+    for key in (7, 31):
+        single, own = np.array([key]), np.arange(rows)
+        for ids in ((single, own), (own, single), (single, single)):
+            numbers = np.zeros((rows, 1), np.float32)
+            got = reader.lookup(EncodedBatch(rows, ids, (None, None), numbers)).copy()
+            same = tuple(np.repeat(one, rows) if len(one) != rows else one for one in ids)
+            np.testing.assert_array_equal(got, replica.reader().lookup(EncodedBatch(rows, same, (None, None), numbers)))
+    learner = EmbeddingTables([TableSettings("t", 2)], [ColumnSettings("c", "t")], 0, 9)
+    with pytest.raises(ValueError, match="1 ids without splits; wanted one per row, 9"):
+        learner.prepare(EncodedBatch(9, (np.array([1]),), (None,), np.zeros((9, 0), np.float32)))
+
+
 def test_a_reader_keeps_its_tables_alive() -> None:
     reader = replica_with(10).reader()
     assert reader.lookup(asking(np.array([4])))[0, 0] == 4

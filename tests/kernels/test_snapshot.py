@@ -3,8 +3,10 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,6 +144,24 @@ def test_readers_answer_side_by_side_while_others_are_made(layout: EmbeddingTabl
             values = np.full((len(keys), 1), number, np.float32)
             snapshots.append(snapshots[-1].extended([rows_of(keys, values)]))
         assert all(answer.result() for answer in asked)
+
+
+def test_memory_goes_with_the_last_snapshot_that_needs_it(layout: EmbeddingTables) -> None:
+    keys = np.arange(4_000_000)
+    values = np.ones((len(keys), 1), np.float32)
+    snapshot = layout.snapshot([rows_of(keys, values)])
+    size = snapshot.memory_bytes()
+    later = snapshot.extended([rows_of(keys[:1000], values[:1000])])
+    assert later.memory_bytes() - size < size / 100
+    del snapshot
+    before = resident_bytes()
+    assert layout.reader().lookup(asking(keys[-10:]), later)[0, 0] == 1
+    del later
+    assert before - resident_bytes() > size * 0.9
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
 
 
 def test_what_does_not_fit_is_refused(layout: EmbeddingTables) -> None:
