@@ -32,6 +32,9 @@ PROBE_ROWS: Final = 4
 Rows = npt.NDArray[np.float32]
 Columns = npt.NDArray[np.int64]
 
+# How the first layers are split, what meets the shared columns there, and the program of the rest.
+Halves = tuple[Split, list[Rows], LiteProgram]
+
 _log = logger()
 
 
@@ -42,7 +45,7 @@ class DenseProgram:
         self._function = function
         self._weights = weights
         self._lite: LiteProgram | None = None
-        self._split: tuple[Split, list[Rows], LiteProgram] | None = None
+        self._split: Halves | None = None
         self.stride = stride
         self.labels = labels
 
@@ -57,9 +60,7 @@ class DenseProgram:
             ``[candidates, labels]`` float32.
         """
         if shared and self._split is not None and len(rows):
-            split, weights, program = self._split
-            row = rows[:1, split.shared]
-            return program.predict(rows, [row @ weight for weight in weights])
+            return _halves(self._split, rows)
         if self._lite is not None:
             return self._lite.predict(rows)
         return self.predict_by_tensorflow(rows)
@@ -77,26 +78,32 @@ class DenseProgram:
         """What runs it: ``litert`` or ``tensorflow``."""
         return "tensorflow" if self._lite is None else "litert"
 
-    def use(self, lite: LiteProgram, split: tuple[Split, list[Rows], LiteProgram] | None) -> None:
+    def use(self, lite: LiteProgram, split: Halves | None) -> None:
         """Takes over what was converted, unless it answers otherwise than TensorFlow does.
 
         Args:
             lite: The whole program.
-            split: How its first layers are split, what meets the shared columns there, and the split program.
+            split: The same in halves; None where it is not split.
         """
         probe = np.random.default_rng(3).normal(0, 0.3, (PROBE_ROWS, self.stride)).astype(np.float32)
-        wanted = self.predict_by_tensorflow(probe)
-        if not _equal(lite.predict(probe), wanted):
-            _log.warning("dense_program_differs", reason="LiteRT answers otherwise than TensorFlow")
+        try:
+            same = _equal(lite.predict(probe), self.predict_by_tensorflow(probe))
+            if split is not None:
+                probe[:, split[0].shared] = probe[0, split[0].shared]
+                same = same and _equal(_halves(split, probe), self.predict_by_tensorflow(probe))
+        except (RuntimeError, ValueError) as error:
+            _log.warning("dense_program_differs", reason=str(error))
             return
-        self._lite = lite
-        if split is None:
+        if not same:
+            _log.warning("dense_program_differs", reason=f"by more than {TOLERANCE}")
             return
-        self._split = split
-        probe[:, split[0].shared] = probe[0, split[0].shared]
-        if not _equal(self.predict(probe, shared=True), self.predict_by_tensorflow(probe)):
-            _log.warning("dense_program_differs", reason="the split program answers otherwise than TensorFlow")
-            self._split = None
+        self._lite, self._split = lite, split
+
+
+def _halves(by: Halves, rows: Rows) -> Rows:
+    split, weights, program = by
+    row = rows[:1, split.shared]
+    return program.predict(rows, [row @ weight for weight in weights])
 
 
 def _equal(found: Rows, wanted: Rows) -> bool:
@@ -169,14 +176,22 @@ class DenseGraph:
             raise Corrupt(f"the graph cannot run: {error}", where=self.where) from error
         if answer.shape != (1, self.labels):
             raise Corrupt(f"the graph answers {list(answer.shape)} for one row", wanted=f"[1, {self.labels}]")
-        if self._template is not None:
-            arrays = list(weights.values())
+        self._speed_up(program, list(weights.values()))
+        return program
+
+    def _speed_up(self, program: DenseProgram, weights: list[Rows]) -> None:
+        if self._template is None:
+            return
+        try:
+            lite = LiteProgram(self._template, weights, self._sizes)
             split = None
             if self._split is not None and self._split_template is not None:
-                own = LiteProgram(self._split_template, self._split.weights(arrays), self._split_sizes)
-                split = (self._split, self._split.once(arrays), own)
-            program.use(LiteProgram(self._template, arrays, self._sizes), split)
-        return program
+                own = LiteProgram(self._split_template, self._split.weights(weights), self._split_sizes)
+                split = (self._split, self._split.once(weights), own)
+        except (RuntimeError, ValueError) as error:
+            _log.warning("dense_program_differs", reason=str(error))
+            return
+        program.use(lite, split)
 
     def _convert(self, imported: Callable[..., Any]) -> tuple[LiteTemplate | None, LiteTemplate | None]:
         """Templates of the whole program and of the split one; None for what LiteRT cannot take."""
