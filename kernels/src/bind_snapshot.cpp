@@ -92,7 +92,6 @@ void bind_snapshot(nb::module_& module) {
       .def("compacted", &Snapshot::compacted, nb::call_guard<nb::gil_scoped_release>())
       .def("row_count", &Snapshot::row_count, nb::arg("table"))
       .def("changed_count", &Snapshot::changed_count, nb::arg("table"))
-      .def("segment_count", &Snapshot::segment_count)
       .def("memory_bytes", &Snapshot::bytes);
   module.def("make_snapshot", &make, nb::arg("group"), nb::arg("blocks"));
 }

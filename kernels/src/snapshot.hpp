@@ -49,7 +49,6 @@ class Snapshot {
   std::size_t dim(std::size_t table) const noexcept { return formats_[table].dim(); }
   std::size_t row_count(std::size_t table) const noexcept { return tables_[table].rows; }
   std::size_t changed_count(std::size_t table) const noexcept { return tables_[table].overlay.size(); }
-  std::size_t segment_count() const noexcept { return segments_.size(); }
   // Of the memory behind it; versions that share pieces each count them.
   std::size_t bytes() const noexcept;
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels.crossing import MOST_COMBINATIONS, cross
-from kernels.features import BucketFeature, CrossFeature, FeatureEncoder, IdFeature
+from kernels.features import BucketFeature, CrossFeature, FeatureEncoder, IdFeature, NumberFeature
 from tests.kernels import reference_hash as reference
 from tests.kernels.test_features import as_lists, decoded, key_of, keys, texts
 
@@ -132,3 +132,34 @@ def test_what_cannot_be_meant_is_refused() -> None:
         encoder.encode({"a": pa.array(["x"])})
     with pytest.raises(ValueError, match="feature 'f', column 'b': got double; wanted string"):
         encoder.encode({"a": pa.array(["x"]), "b": pa.array([1.5])})
+
+
+@settings(max_examples=60, deadline=None)
+@given(columns=st.lists(scalars | lists, min_size=3, max_size=3), once=st.sets(st.integers(0, 4)))
+def test_a_column_of_one_value_stands_for_all_samples(
+    columns: list[tuple[pa.DataType, list[Any]]], once: set[int]
+) -> None:
+    """In every kind of feature, and in crosses of it with columns of all samples."""
+    named = {f"c{place}": pa.array(values, kind) for place, (kind, values) in enumerate(columns)}
+    named |= {"c3": pa.array([0.5, None, 3.0, -1.0]), "c4": pa.array([1, 2, 3, 4])}
+    encoder = FeatureEncoder(
+        [
+            *(IdFeature(f"id{place}", f"c{place}", "t") for place in range(3)),
+            CrossFeature("two", ("c0", "c1"), "t"),
+            CrossFeature("three", ("c2", "c1", "c0"), "t"),
+            BucketFeature("bucket", "c3", "t", (0.0, 1.0)),
+            NumberFeature("plain", "c3"),
+            NumberFeature("standard", "c4", "standard"),
+        ]
+    )
+    single = {name: column.slice(1, 1) if int(name[1:]) in once else column for name, column in named.items()}
+    whole = {name: pa.concat_arrays([one] * ROWS) if len(one) == 1 else one for name, one in single.items()}
+    found, wanted = encoder.encode(single, ROWS), encoder.encode(whole)
+    for ids, splits, all_ids, all_splits in zip(found.ids, found.splits, wanted.ids, wanted.splits, strict=True):
+        repeated = np.repeat(ids, ROWS) if splits is None and len(ids) == 1 else ids
+        np.testing.assert_array_equal(repeated, all_ids)
+        np.testing.assert_array_equal(
+            np.arange(ROWS + 1) if splits is None else splits, np.arange(ROWS + 1) if all_splits is None else all_splits
+        )
+    np.testing.assert_array_equal(found.numbers, wanted.numbers)
+    np.testing.assert_array_equal(found.unscaled, wanted.unscaled)
