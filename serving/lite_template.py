@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from ai_edge_litert.interpreter import Interpreter
 
 from infra.logs import logger
+from infra.native_output import silenced
 from serving.tensorflow_runtime import tf
 
 Weight = npt.NDArray[np.float32]
@@ -78,8 +80,11 @@ def convert(
 
     try:
         function = tf.function(marked, autograph=False).get_concrete_function(*specs)
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
-        content = bytes(converter.convert())
+        with silenced():
+            converter = tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
+            content = bytes(converter.convert())
+            # Whether it can be run at all; the first one of a process tells so.
+            Interpreter(model_content=content, num_threads=1).allocate_tensors()
     except Exception as error:  # noqa: BLE001 - the converter raises what its passes raise; TensorFlow can run it
         _log.info("dense_program_not_converted", reason=str(error).splitlines()[0][:200])
         return None
