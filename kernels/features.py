@@ -116,8 +116,9 @@ class FeatureEncoder:
                 ids, splits = read.ids(feature.name, feature.source)
                 known = self._vocabularies.get(feature.name)
                 keys = (ids if known is None else known.places(ids)), splits
-        # A single id may stand for all samples; none or several cannot.
-        return keys if keys[1] is None else _repeated(keys, rows)
+        # A single id may stand for all samples, but no sequence can.
+        sequence = isinstance(feature, IdFeature) and feature.length > 0
+        return keys if keys[1] is None and not sequence else _repeated(keys, rows)
 
     def _rows(self, columns: Mapping[str, Column], rows: int | None) -> int:
         try:

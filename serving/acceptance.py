@@ -83,9 +83,8 @@ class Acceptance:
     def _user_columns(self, tables: EmbeddingTables) -> npt.NDArray[np.int64]:
         """Columns of the dense input that the pipeline's `user_fields` fill."""
         fields = self._signature.user_fields
-        dims = {table.name: table.dim for table in tables.tables}
         columns = [
-            np.arange(tables.offsets[feature.name], tables.offsets[feature.name] + dims[feature.table])
+            np.arange(tables.offsets[feature.name], tables.offsets[feature.name] + tables.widths[feature.name])
             for feature in self._features
             if not isinstance(feature, NumberFeature) and fields.issuperset(feature.sources)
         ]

@@ -94,7 +94,8 @@ void Group::check(const BatchView& batch, bool single_ids) const {
       if (!row_kernels().all_finite(view.weights, view.count)) throw std::invalid_argument(where + "weights must be finite");
     }
     if (view.splits == nullptr) {
-      if (view.count != batch.rows && !(single_ids && view.count == 1))
+      const bool single = single_ids && view.count == 1 && columns_[c].combiner != Combiner::kNone;
+      if (view.count != batch.rows && !single)
         throw std::invalid_argument(where + std::to_string(view.count) + " ids without splits; wanted one per row, " +
                                     std::to_string(batch.rows));
       continue;
