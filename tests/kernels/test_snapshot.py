@@ -45,20 +45,20 @@ def test_a_snapshot_answers_as_the_learner_would(data: st.DataObject) -> None:
     learner = EmbeddingTables(tables, columns, numbers, MAX_BATCH)
     replica = EmbeddingTables(tables, columns, numbers, MAX_BATCH, trainable=False)
     asked = data.draw(batches(len(columns), numbers))
-    snapshot = replica.snapshot(learner.export(table.name) for table in tables)
+    snapshot = replica.snapshot(learner.export(table.name) for table in learner.tables)
     kept: list[tuple[Snapshot, NDArray[np.float32]]] = []
     for batch in data.draw(st.lists(batches(len(columns), numbers), max_size=4)):
         learner.prepare(batch)
         learner.lookup()
         learner.apply(np.cos(learner.buffer[: batch.rows]), 9)
         if data.draw(st.booleans()):
-            table = data.draw(st.sampled_from(tables)).name
+            table = data.draw(st.sampled_from(learner.tables)).name
             learner.erase(table, learner.export(table).keys[::2])
         snapshot = snapshot.extended(learner.capture())
         if data.draw(st.booleans()):
             snapshot = snapshot.compacted()
         kept.append((snapshot, learner.reader().lookup(asked).copy()))
-        assert snapshot.row_counts() == {table.name: learner.row_count(table.name) for table in tables}
+        assert snapshot.row_counts() == {table.name: learner.row_count(table.name) for table in learner.tables}
     reader = replica.reader()
     for earlier, wanted in kept:
         np.testing.assert_array_equal(reader.lookup(asked, earlier), wanted)

@@ -21,14 +21,23 @@ from tests.learner.test_model_conformance import OWN, SETTINGS
 
 NARROW = Layout(stride=32, ids=tuple(IdBlock(f"f{at}", at, 1) for at in range(6)), numbers_offset=6, numbers=3)
 LAYOUT = Layout(stride=32, ids=tuple(IdBlock(f"f{at}", 4 * at, 4) for at in range(6)), numbers_offset=24, numbers=3)
+# The second feature is a sequence of two ids and their number.
+ATTENTIVE = Layout(
+    stride=32,
+    ids=(IdBlock("f0", 0, 4), IdBlock("f1", 4, 9, 2), *(IdBlock(f"f{at}", 4 * at + 5, 4) for at in range(2, 6))),
+    numbers_offset=29,
+    numbers=3,
+)
+LAYOUTS = {"lr": NARROW, "din": ATTENTIVE}
+NAMES = {OWN: {"settings": {"user": "f0", "item": "f1", "width": 8}}, "din": {"candidate": "f0", "history": "f1"}}
 # The first, third and fourth feature and the second number.
 SHARED = np.array([*range(4), *range(8, 16), 25])
 Rows = npt.NDArray[np.float32]
 
 
 def graph_of(name: str, labels: int = 1) -> tuple[DenseGraph, dict[str, tuple[int, ...]]]:
-    layout = NARROW if name == "lr" else LAYOUT
-    settings = SETTINGS[name] | ({"settings": {"user": "f0", "item": "f1", "width": 8}} if name == OWN else {})
+    layout = LAYOUTS.get(name, LAYOUT)
+    settings = SETTINGS[name] | NAMES.get(name, {})
     model = build_model(name, layout, labels, spec.Model.model_validate({"name": name} | settings), seed=1)
     content = export_graph(model, layout.stride)
     shapes = {weight: tuple(one.shape) for weight, one in zip(weight_names(model), model.weights, strict=True)}
