@@ -29,7 +29,10 @@ ATTENTIVE = Layout(
     numbers=3,
 )
 LAYOUTS = {"lr": NARROW, "din": ATTENTIVE}
-NAMES = {OWN: {"settings": {"user": "f0", "item": "f1", "width": 8}}, "din": {"candidate": "f0", "history": "f1"}}
+NAMES: dict[str, dict[str, Any]] = {
+    OWN: {"settings": {"user": "f0", "item": "f1", "width": 8}},
+    "din": {"candidate": "f0", "history": "f1"},
+}
 # The first, third and fourth feature and the second number.
 SHARED = np.array([*range(4), *range(8, 16), 25])
 Rows = npt.NDArray[np.float32]
