@@ -34,27 +34,30 @@ void Snapshot::read_rows(std::size_t t, const Table& settings, UniqueKeys& uniqu
   const std::size_t dim = format.dim();
   const std::size_t count = unique.count;
   const std::int64_t* keys = unique.keys.data();
-  std::uint64_t* hashes = unique.hashes.data();
-  constexpr std::size_t kRing = 16;
+  // Not `unique.hashes`, which are others: shared rows are drawn from those.
+  constexpr std::size_t kRing = 64;
+  std::uint64_t hashes[kRing];
   const unsigned char* places[kRing];
-  static_assert(kRing > kRowAhead, "a row is copied before its place is reused");
+  static_assert(kRing > kBucketAhead, "a row is copied before its place is reused");
   for (std::size_t i = 0; i < count + kBucketAhead; ++i) {
     if (i < count) {
-      hashes[i] = pack_hash(keys[i]);
-      view.overlay.prefetch_bucket(hashes[i]);
-      view.base.prefetch_bucket(hashes[i]);
+      const std::uint64_t hash = pack_hash(keys[i]);
+      hashes[i % kRing] = hash;
+      view.overlay.prefetch_bucket(hash);
+      view.base.prefetch_bucket(hash);
     }
     if (const std::size_t at = i - (kBucketAhead - kEntryAhead); at < count) {
-      const std::uint32_t changed = view.overlay.likely(hashes[at]);
+      const std::uint64_t hash = hashes[at % kRing];
+      const std::uint32_t changed = view.overlay.likely(hash);
       if (changed != kNoRow) {
         __builtin_prefetch(&view.overlay[changed]);
-      } else if (const std::uint32_t row = view.base.likely(hashes[at]); row != kNoRow) {
+      } else if (const std::uint32_t row = view.base.likely(hash); row != kNoRow) {
         __builtin_prefetch(&view.base[row]);
         prefetch_lines(view.base_values + row * row_bytes, row_bytes);
       }
     }
     if (const std::size_t at = i - (kBucketAhead - kRowAhead); at < count) {
-      const unsigned char* place = resolve(view, hashes[at], keys[at], row_bytes);
+      const unsigned char* place = resolve(view, hashes[at % kRing], keys[at], row_bytes);
       places[at % kRing] = place;
       if (place != nullptr) prefetch_lines(place, row_bytes);
     }
