@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 from kernels import _core
 from kernels.batch import EncodedBatch
 from kernels.rows import TableRows
-from kernels.tables import ColumnSettings, EmbeddingTables, Snapshot, TableSettings
+from kernels.tables import (
+    AdaptiveRows,
+    AdmissionSettings,
+    ColumnSettings,
+    EmbeddingTables,
+    Snapshot,
+    TableSettings,
+)
 from tests.kernels.sampling import MAX_BATCH, batches, models
 
 NONE = np.empty(0, np.int64)
@@ -88,6 +95,18 @@ def test_deltas_in_any_order_of_rows(data: st.DataObject) -> None:
         assert reader.absent == len(everyone) - len(wanted)
         assert snapshot.row_counts() == {"t": len(wanted)}
         np.testing.assert_array_equal(got, [wanted.get(key, fresh[at]) for at, key in enumerate(everyone.tolist())])
+
+
+def test_cold_keys_read_the_shared_rows_that_the_learner_draws_for_them() -> None:
+    """A snapshot finds rows by another hash than that which shared rows are drawn by; it must not lose the latter."""
+    shared = TableSettings("t", 4, admission=AdmissionSettings("counter", 3), adaptive=AdaptiveRows(7))
+    learner = EmbeddingTables([shared], [ColumnSettings("c", "t")], 0, 64)
+    replica = EmbeddingTables([shared], [ColumnSettings("c", "t")], 0, 64, trainable=False)
+    asked = asking(np.arange(-20, 20))
+    wanted = learner.reader().lookup(asked).copy()
+    assert len(np.unique(wanted, axis=0)) == 7
+    snapshot = replica.snapshot(learner.export(table.name) for table in learner.tables)
+    np.testing.assert_array_equal(replica.reader().lookup(asked, snapshot), wanted)
 
 
 def test_many_small_deltas_are_folded_and_large_ones_become_a_base(layout: EmbeddingTables) -> None:
