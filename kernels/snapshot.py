@@ -32,6 +32,18 @@ class Snapshot:
         """What ``EmbeddingTables.snapshot`` gives."""
         return cls(_core.make_snapshot(group, _blocks(tables, rows)), tables)
 
+    @classmethod
+    def opened(
+        cls,
+        group: _core.Group,
+        tables: Sequence[TableSettings],
+        layout: Sequence[int],
+        files: Sequence[int],
+        known: Sequence[Snapshot],
+    ) -> Snapshot:
+        """What ``EmbeddingTables.opened`` gives."""
+        return cls(_core.open_snapshot(group, layout, files, [one.core for one in known]), tables)
+
     def extended(self, rows: Iterable[TableRows]) -> Snapshot:
         """This with rows replaced and tombstones' rows gone; this one stays as it is.
 
@@ -56,6 +68,16 @@ class Snapshot:
             MemoryError: No room.
         """
         return Snapshot(self.core.compacted(), self._tables)
+
+    @property
+    def files(self) -> list[int]:
+        """File descriptors of the memory behind it, to be sent to another process while this stays."""
+        return self.core.files()
+
+    @property
+    def layout(self) -> list[int]:
+        """Numbers that say what lies where in ``files``."""
+        return self.core.layout()
 
     def row_counts(self) -> dict[str, int]:
         """Rows by table."""

@@ -318,6 +318,20 @@ class EmbeddingTables:
         """
         return Snapshot.make(self._group, self.tables, rows)
 
+    def opened(self, layout: Sequence[int], files: Sequence[int], known: Sequence[Snapshot] = ()) -> Snapshot:
+        """A snapshot that another process made of tables of these settings: the same memory, not a copy.
+
+        Args:
+            layout: What it told of its snapshot.
+            files: File descriptors as they arrived here; the caller closes them.
+            known: Snapshots opened before; what they share with this one is not mapped again.
+
+        Raises:
+            ValueError: A file is not sealed, or the layout does not fit the files or these tables.
+            MemoryError: No room in the address space.
+        """
+        return Snapshot.opened(self._group, self.tables, layout, files, known)
+
     def row_count(self, name: str) -> int:
         """Rows in a table.
 

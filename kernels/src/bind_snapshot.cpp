@@ -59,16 +59,26 @@ std::vector<std::size_t> dims_of(const Snapshot& snapshot) {
   return dims;
 }
 
-std::unique_ptr<Snapshot> make(const Group& group, const PythonBlocks& blocks) {
+std::vector<RowFormat> formats_of(const Group& group) {
   std::vector<RowFormat> formats;
+  for (std::size_t t = 0; t < group.table_count(); ++t) formats.push_back(snapshot_format(group.table(t)));
+  return formats;
+}
+
+std::unique_ptr<Snapshot> make(const Group& group, const PythonBlocks& blocks) {
   std::vector<std::size_t> dims;
-  for (std::size_t t = 0; t < group.table_count(); ++t) {
-    formats.push_back(snapshot_format(group.table(t)));
-    dims.push_back(group.table(t).dim());
-  }
+  for (std::size_t t = 0; t < group.table_count(); ++t) dims.push_back(group.table(t).dim());
   const BorrowedBlocks borrowed = borrow(blocks, dims);
+  std::vector<RowFormat> formats = formats_of(group);
   const nb::gil_scoped_release released;
   return std::make_unique<Snapshot>(std::move(formats), borrowed.views);
+}
+
+std::unique_ptr<Snapshot> open(const Group& group, const std::vector<std::uint64_t>& layout, const std::vector<int>& files,
+                               const std::vector<const Snapshot*>& known) {
+  std::vector<RowFormat> formats = formats_of(group);
+  const nb::gil_scoped_release released;
+  return Snapshot::opened(std::move(formats), layout, files, known);
 }
 
 std::unique_ptr<Snapshot> extend(const Snapshot& self, const PythonBlocks& blocks) {
@@ -92,8 +102,11 @@ void bind_snapshot(nb::module_& module) {
       .def("compacted", &Snapshot::compacted, nb::call_guard<nb::gil_scoped_release>())
       .def("row_count", &Snapshot::row_count, nb::arg("table"))
       .def("changed_count", &Snapshot::changed_count, nb::arg("table"))
-      .def("memory_bytes", &Snapshot::bytes);
+      .def("memory_bytes", &Snapshot::bytes)
+      .def("files", &Snapshot::files)
+      .def("layout", &Snapshot::layout);
   module.def("make_snapshot", &make, nb::arg("group"), nb::arg("blocks"));
+  module.def("open_snapshot", &open, nb::arg("group"), nb::arg("layout"), nb::arg("files"), nb::arg("known"));
 }
 
 }  // namespace springtide

@@ -64,6 +64,7 @@ class HashOrder {
   std::uint32_t size() const noexcept { return count_; }
   const Entry& operator[](std::size_t at) const noexcept { return entries_[at]; }
   const HashBucket* buckets() const noexcept { return buckets_; }
+  const Entry* entries() const noexcept { return entries_; }
 
   std::uint32_t find(std::uint64_t hash, std::int64_t key) const noexcept {
     if (count_ == 0) return kNoRow;

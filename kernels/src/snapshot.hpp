@@ -42,6 +42,14 @@ class Snapshot {
   // The same rows in fewer pieces: as a base without overlay, or with an overlay of one piece. Throws std::bad_alloc.
   std::unique_ptr<Snapshot> compacted() const;
 
+  // For another process: the files of the pieces, which stay this one's, and the numbers that say what lies where in them.
+  std::vector<int> files() const;
+  std::vector<std::uint64_t> layout() const;
+  // What another process told so; pieces that one of `known` has already are not mapped again. Throws std::invalid_argument
+  // where the numbers do not fit the pieces, std::bad_alloc.
+  static std::unique_ptr<Snapshot> opened(std::vector<RowFormat> formats, const std::vector<std::uint64_t>& layout,
+                                          const std::vector<int>& files, const std::vector<const Snapshot*>& known);
+
   // Reads the values of the unique keys as Table::read does; `settings` says how a key without a row reads.
   void read(std::size_t table, const Table& settings, UniqueKeys& unique) const;
 
@@ -63,6 +71,7 @@ class Snapshot {
   };
 
   Snapshot() = default;
+  Memory piece(std::uint64_t identity) const noexcept;
   std::unique_ptr<Snapshot> rebased() const;
   std::unique_ptr<Snapshot> folded() const;
   const unsigned char* place(std::size_t table, const OverlayEntry& entry) const noexcept {
