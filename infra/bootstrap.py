@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from infra.errors import Corrupt, Invalid, SpringtideError, Unavailable
-from infra.local import jars, tools
+from infra.local import jars, package_installer, tools
 from infra.local.java import java_tool
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -93,8 +93,12 @@ class Environment(Step):
         if not usable or usable.returncode != 0 or str(VENV).encode() not in usable.stdout:
             yield [sys.executable, "-m", "venv", "--clear", VENV]
         pip: list[str | Path] = [python, "-m", "pip", "--disable-pip-version-check", "install", "--progress-bar", "off"]
-        yield [*pip, "--no-compile", "--require-hashes", "-r", LOCK]
-        # pip compiles on one core; some packages carry files that are not meant to compile.
+        pip += ["--no-compile", "--require-hashes", "-r"]
+        installer = self.stamp.with_name("installer.txt")
+        installer.write_text(package_installer.locked(LOCK), encoding="utf-8")
+        yield [*pip, installer]
+        yield package_installer.install(python, LOCK, [*pip, LOCK])
+        # Neither compiles on all cores; some packages carry files that are not meant to compile.
         quietly = ["-m", "compileall", "-q", "-j", "0", "-x", NOT_COMPILED]
         yield ["sh", "-c", '"$@" || true', "sh", python, *quietly, VENV / "lib"]
 

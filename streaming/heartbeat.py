@@ -21,6 +21,10 @@ from streaming.topics import HEARTBEAT_KEY
 _log = logger()
 
 _LEAVE_S: Final = 5.0
+# A heartbeat on its way for longer tells of an outage, which keeps events back, too.
+_AWAY_MS: Final = 2000
+# By then every producer has tried again: Kafka's clients wait 10 s at most between two tries.
+BACKLOG_MS: Final = 10_000
 
 
 def body(now_ms: int) -> bytes:
@@ -36,7 +40,9 @@ def never(_input: str) -> bool:
 class Heartbeats:
     """Sends a heartbeat to every input in a steady rhythm, from a thread of its own.
 
-    A broker that is away is waited out: the client keeps trying, and what it gives up is logged once per outage.
+    A broker that is away is waited out: the client keeps trying, and what it gives up is logged once per outage. An
+    input has at most one heartbeat on its way, and after an outage none follows for ten seconds: with the broker back,
+    producers still hold events of before, which a heartbeat in front of them would turn into late ones.
 
     Args:
         producer: Sends them; its owner closes it.
@@ -66,6 +72,8 @@ class Heartbeats:
         self._leave = threading.Event()
         self._lock = threading.Lock()
         self._sent = dict.fromkeys(self._inputs, 0)
+        self._on_its_way: set[str] = set()
+        self._quiet_until_ms = 0
         self._failure: SpringtideError | None = None
         self._away = False
         self._thread = threading.Thread(target=self._run, name="heartbeats", daemon=True)
@@ -114,15 +122,24 @@ class Heartbeats:
                 return
 
     def _beat(self) -> None:
-        value = body(self._clock.now_ms())
+        self._producer.poll()
+        now_ms = self._clock.now_ms()
         for name, topic in self._inputs.items():
-            if not self._held(name):
-                self._producer.send(topic, value, delivered=partial(self._confirm, name))
+            with self._lock:
+                wanted = name not in self._on_its_way and now_ms >= self._quiet_until_ms
+            if wanted and not self._held(name):
+                with self._lock:
+                    self._on_its_way.add(name)
+                self._producer.send(topic, body(now_ms), delivered=partial(self._confirm, name, now_ms))
 
-    def _confirm(self, name: str, delivery: Delivery) -> None:
+    def _confirm(self, name: str, sent_ms: int, delivery: Delivery) -> None:
+        now_ms = self._clock.now_ms()
         with self._lock:
             self._sent[name] += 1
+            self._on_its_way.discard(name)
             back, self._away = self._away, False
+            if now_ms - sent_ms > _AWAY_MS:
+                self._quiet_until_ms = now_ms + BACKLOG_MS
         if back:
             _log.info("heartbeats_resumed")
         self._metrics.inc("springtide_join_heartbeats_total", input=name)
@@ -131,6 +148,7 @@ class Heartbeats:
     def _went_away(self, error: Unavailable) -> None:
         self._metrics.inc("springtide_unavailable_total", dependency="kafka")
         with self._lock:
+            self._on_its_way.clear()  # which one was given up is not said
             known, self._away = self._away, True
         if not known:
             _log.warning("heartbeats_not_delivered", error=error)

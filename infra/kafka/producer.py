@@ -82,7 +82,7 @@ class Producer:
             key: Decides the partition unless ``partition`` does (murmur2, as Java clients do it).
             partition: The partition, or None.
             timestamp_ms: The record's time, or None for now.
-            delivered: Called by a later ``send``, ``flush`` or ``close`` once the broker has the message.
+            delivered: Called by a later ``send``, ``poll``, ``flush`` or ``close`` once the broker has the message.
 
         Raises:
             Unavailable: An earlier message was given up, or the queue stayed full.
@@ -116,6 +116,11 @@ class Producer:
                 raise translated(self._kafka, error.args[0], f"send to topic `{topic}`") from None
             break
         self._client.poll(0)
+
+    def poll(self) -> None:
+        """Calls what is due of earlier messages without sending one; the same errors."""
+        self._client.poll(0)
+        self._raise_failure()
 
     def flush(self, timeout: float | None = None) -> None:
         """Waits until every queued message is delivered.

@@ -12,7 +12,7 @@ from checkpointing.history import newest_version
 from tests.learner.stream import assert_replay_equals
 from tests.loop.conftest import ITEMS, RunningLoop
 
-KILLS = 3
+KILLS = 2
 SEED = 20_260
 
 

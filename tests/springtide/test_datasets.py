@@ -41,6 +41,7 @@ def test_open_bandit() -> None:
     assert_log(OpenBandit.load(CACHE), impressions=60_000, clicks=287)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not MIND.is_dir(), reason="the MIND log is not part of the project; its folder is absent")
 def test_mind() -> None:
     events = assert_log(Mind.load(MIND), impressions=189_359, clicks=7_542)
