@@ -140,6 +140,22 @@ def _listen(host: str, port: int, answer: Callable[..., Iterable[bytes]]) -> Any
         raise listen_error(host, port, error) from None
 
 
+def require_port(host: str, port: int) -> None:
+    """Finds out early what whoever listens there later would find out.
+
+    Raises:
+        Invalid: The port is in use, or the address is not this machine's.
+    """
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            # Not only bound: beside one that listens, this is what fails.
+            probe.listen(1)
+    except OSError as error:
+        raise listen_error(host, port, error) from None
+
+
 def listen_error(host: str, port: int, error: OSError) -> SpringtideError:
     """Why a process cannot listen on ``host:port``, with the cure."""
     where = f"{host}:{port}"

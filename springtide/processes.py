@@ -14,6 +14,7 @@ from infra.object_store import open_store
 from infra.pipeline_file import load_pipeline
 from infra.spec import Pipeline
 from infra.spec_model import is_own
+from springtide import beforehand
 
 
 def find_own_model(pipeline: Pipeline, path: Path) -> None:
@@ -28,6 +29,8 @@ def learn(path: Path, *, identity: str, takeover: bool, stop: threading.Event) -
     pipeline = load_pipeline(path)
     configure("learner", pipeline.name)
     find_own_model(pipeline, path)
+    clock, store = SystemClock(), open_store(pipeline.store)
+    beforehand.require(store, pipeline.learner.host, pipeline.learner.port, clock, pipeline.kafka)
     from learner.run import run_learner
     from springtide.wiring import build_encoder, build_tables
 
@@ -37,8 +40,8 @@ def learn(path: Path, *, identity: str, takeover: bool, stop: threading.Event) -
         pipeline,
         encoder=encoder,
         tables=tables,
-        store=open_store(pipeline.store),
-        clock=SystemClock(),
+        store=store,
+        clock=clock,
         stop=stop,
         identity=identity or socket.gethostname(),
         takeover=takeover,
@@ -49,6 +52,9 @@ def serve(path: Path, *, name: str, port: int | None, stop: threading.Event) -> 
     """Runs one replica until ``stop`` is set."""
     pipeline = load_pipeline(path)
     configure("serving", pipeline.name)
+    clock, store = SystemClock(), open_store(pipeline.store)
+    port = pipeline.serving.port if port is None else port
+    beforehand.require(store, pipeline.serving.host, port, clock)
     from serving.run import run_replica
     from springtide.wiring import build_encoder, build_tables
 
@@ -60,10 +66,10 @@ def serve(path: Path, *, name: str, port: int | None, stop: threading.Event) -> 
         tables_factory=lambda: build_tables(
             pipeline, encoder, max_batch=pipeline.serving.max_candidates, trainable=False
         ),
-        store=open_store(pipeline.store),
-        clock=SystemClock(),
+        store=store,
+        clock=clock,
         host=pipeline.serving.host,
-        port=pipeline.serving.port if port is None else port,
+        port=port,
         stop=stop,
     )
 

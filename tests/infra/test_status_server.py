@@ -14,7 +14,7 @@ import pytest
 from infra.clock import SystemClock
 from infra.errors import Invalid
 from infra.metrics import Metrics
-from infra.status_server import StatusServer
+from infra.status_server import StatusServer, require_port
 
 
 class Room:
@@ -100,12 +100,16 @@ def test_a_silent_client_holds_nobody_up(server: StatusServer) -> None:
 def test_a_port_in_use_is_invalid_with_its_cure(server: StatusServer, room: Room, metrics: Metrics) -> None:
     with pytest.raises(Invalid, match=f"port {server.port} is in use. Cure: stop the process that has it, or set"):
         StatusServer("127.0.0.1", server.port, metrics=metrics, status=room.status, ready=room.ready)
+    with pytest.raises(Invalid, match=f"port {server.port} is in use"):
+        require_port("127.0.0.1", server.port)
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
 def test_an_address_of_somewhere_else_is_invalid(host: str, room: Room, metrics: Metrics) -> None:
     with pytest.raises(Invalid, match=f"{host}:0  cannot listen: .*Cure: correct `host`"):
         StatusServer(host, 0, metrics=metrics, status=room.status, ready=room.ready)
+    with pytest.raises(Invalid, match="cannot listen"):
+        require_port(host, 0)
 
 
 def test_it_stops_soon_frees_its_port_and_may_be_closed_twice(room: Room, metrics: Metrics) -> None:
@@ -116,6 +120,7 @@ def test_it_stops_soon_frees_its_port_and_may_be_closed_twice(room: Room, metric
     first.close()
     first.close()
     assert clock.monotonic() - began < 1
+    require_port("127.0.0.1", first.port)
     with StatusServer("127.0.0.1", first.port, metrics=metrics, status=room.status, ready=room.ready) as second:
         assert httpx.get(f"{second.url}/healthz").status_code == 200
 
