@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from infra import spec
-from infra.kafka import TopicSettings
+from infra.kafka import TopicSettings, creation_settings
 from infra.units import Duration
 
 # The join key of a synthetic impression begins with this, so that a person can tell it from traffic.
@@ -79,8 +79,7 @@ def creation_commands(pipeline: spec.Pipeline) -> tuple[str, ...]:
     tool = f"kafka-topics.sh --bootstrap-server {pipeline.kafka.bootstrap} --create --if-not-exists"
     return tuple(
         f"{tool} --topic {each.name} --partitions {each.partitions} --replication-factor {each.replication}"
-        f" --config cleanup.policy={each.cleanup} --config retention.ms={each.retention_ms}"
-        + "".join(f" --config {key}={value}" for key, value in each.settings.items())
+        + "".join(f" --config {key}={value}" for key, value in creation_settings(each).items())
         for each in own_topics(pipeline)
     )
 
@@ -96,5 +95,5 @@ def _topic(name: str, partitions: int, wanted: spec.Samples) -> TopicSettings:
         partitions=partitions,
         replication=wanted.replication,
         retention_ms=wanted.retention.ms,
-        settings={"max.message.bytes": str(LARGEST_MESSAGE)},
+        largest_message=LARGEST_MESSAGE,
     )

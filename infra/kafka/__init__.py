@@ -19,6 +19,7 @@ from infra.kafka.topics import (
     TopicDescription,
     TopicSettings,
     TopicShortfall,
+    creation_settings,
     ready,
 )
 
@@ -34,5 +35,6 @@ __all__ = [
     "TopicSettings",
     "TopicShortfall",
     "Watermarks",
+    "creation_settings",
     "ready",
 ]

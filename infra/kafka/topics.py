@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from infra.clock import Clock, SystemClock
 from infra.errors import Invalid, SpringtideError, Unavailable
@@ -22,6 +23,7 @@ _log = logger()
 
 CREATE_TIMEOUT_S: Final = 15.0
 PROBE_S: Final = 0.5
+_LARGEST: Final = "max.message.bytes"
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class TopicSettings:
         replication: On how many brokers each message is kept.
         retention_ms: None keeps the broker's default, -1 keeps messages for ever.
         cleanup: What happens to old messages.
-        settings: Kafka's other topic settings.
+        settings: Kafka's other topic settings, for a new topic.
+        largest_message: Bytes that a message may have at least, in a topic that exists too; None keeps the broker's.
     """
 
     name: str
@@ -43,6 +46,7 @@ class TopicSettings:
     retention_ms: int | None = None
     cleanup: Literal["delete", "compact"] = "delete"
     settings: Mapping[str, str] = field(default_factory=dict)
+    largest_message: int | None = None
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ class KafkaAdmin:
             raise Invalid("\n".join(lines), cure="create it, or correct the pipeline", where=self._kafka.bootstrap)
 
     def ensure_topics(self, wanted: Sequence[TopicSettings]) -> list[TopicShortfall]:
-        """Creates the topics that are absent; existing ones stay as they are.
+        """Creates the topics that are absent; existing ones stay as they are, but may take larger messages afterwards.
 
         Returns:
             The topics that have fewer partitions than wanted; each is logged as well.
@@ -145,6 +149,7 @@ class KafkaAdmin:
             for name, answer in answers.items():
                 self._created(name, answer)
             self._await_topics({topic.topic for topic in absent})
+        self._raise_limits({topic.name: topic.largest_message for topic in wanted if topic.name in existing})
         shortfalls = [
             TopicShortfall(topic.name, len(existing[topic.name].partitions), topic.partitions)
             for topic in wanted
@@ -208,6 +213,38 @@ class KafkaAdmin:
                 raise Invalid(what, cure="correct `samples`", where=self._kafka.bootstrap) from None
             raise self._explained(reason, f"create topic `{name}`") from None
 
+    def _raise_limits(self, wanted: Mapping[str, int | None]) -> None:
+        """Lets topics take messages as large as ``wanted``; where that is not allowed it is logged with the cure."""
+        asked = {name: most for name, most in wanted.items() if most is not None}
+        if not asked:
+            return
+        small = []
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in asked]
+        for resource, answer in self._client.describe_configs(resources).items():
+            name, most = resource.name, asked[resource.name]
+            with self._allowed(name, most):
+                if int(answer.result()[_LARGEST].value) < most:
+                    entry = ConfigEntry(_LARGEST, str(most), incremental_operation=AlterConfigOpType.SET)
+                    small.append(ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry]))
+        if not small:
+            return
+        for resource, answer in self._client.incremental_alter_configs(small).items():
+            name, most = resource.name, asked[resource.name]
+            with self._allowed(name, most):
+                answer.result()
+                _log.info("topic_takes_larger_messages", topic=name, bytes=most)
+
+    @contextmanager
+    def _allowed(self, topic: str, bytes_wanted: int) -> Iterator[None]:
+        """Logs where the topic's settings may not be read or changed, as nothing but rare large messages needs it."""
+        try:
+            yield
+        except KafkaException as error:
+            reason = error.args[0]
+            if reason.code() not in {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}:
+                raise self._explained(reason, f"read or change the settings of topic `{topic}`") from None
+            _log.warning("topic_limit_unknown", topic=topic, cure=f"set its {_LARGEST} to {bytes_wanted} or more")
+
     def _await_topics(self, names: set[str]) -> None:
         """A created topic takes a moment to reach every broker; a reader must not start before."""
         deadline = self._clock.monotonic() + CREATE_TIMEOUT_S
@@ -230,10 +267,18 @@ class KafkaAdmin:
         return self._trouble.explained(error, doing)
 
 
-def _new_topic(topic: TopicSettings) -> NewTopic:
-    config: dict[str, str] = {**topic.settings, "cleanup.policy": topic.cleanup}
+def creation_settings(topic: TopicSettings) -> dict[str, str]:
+    """The settings with which a topic is created, by Kafka's names."""
+    found = {**topic.settings, "cleanup.policy": topic.cleanup}
     if topic.retention_ms is not None:
-        config["retention.ms"] = str(topic.retention_ms)
+        found["retention.ms"] = str(topic.retention_ms)
+    if topic.largest_message is not None:
+        found[_LARGEST] = str(topic.largest_message)
+    return found
+
+
+def _new_topic(topic: TopicSettings) -> NewTopic:
+    config = creation_settings(topic)
     return NewTopic(topic.name, topic.partitions, topic.replication, config=config)
 
 

@@ -55,6 +55,23 @@ def test_fewer_partitions_than_wanted_are_reported_and_left_alone(
     assert admin.topics([name])[name].partitions == (0, 1)
 
 
+def test_a_topic_of_before_takes_larger_messages_and_never_smaller_ones(
+    admin: KafkaAdmin, kafka: Kafka, unique: Callable[[str], str]
+) -> None:
+    name = unique("limited")
+    admin.ensure_topics([TopicSettings(name, settings={"retention.ms": "1000000"})])
+    client = AdminClient({"bootstrap.servers": kafka.bootstrap})
+
+    def found() -> tuple[str, str]:
+        resource = ConfigResource(ResourceType.TOPIC, name)
+        config = client.describe_configs([resource])[resource].result()
+        return config["max.message.bytes"].value, config["retention.ms"].value
+
+    for wanted, kept in ((3_000_000, 3_000_000), (2_000_000, 3_000_000)):
+        admin.ensure_topics([TopicSettings(name, largest_message=wanted)])
+        assert found() == (str(kept), "1000000")
+
+
 def test_a_topic_made_again_is_another_topic(admin: KafkaAdmin, unique: Callable[[str], str]) -> None:
     name = unique("again")
     admin.ensure_topics([TopicSettings(name)])
