@@ -39,6 +39,17 @@ public final class Probe {
             }
             return;
         }
+        if (given[0].equals("event")) {
+            Columns columns = new Columns();
+            columns.add("value", 0, ColumnType.STRING);
+            int key = Integer.parseInt(given[3]);
+            EventDecoder decoder = new EventDecoder(new JsonReader(columns), null, 2, key, 1, -1);
+            decoder.open(null);
+            String value = given[1].repeat(Integer.parseInt(given[2]));
+            byte[] message = ("{\\"value\\": \\"" + value + "\\"}").getBytes();
+            System.out.println(decoder.deserialize(message).getBoolean(1));
+            return;
+        }
         Columns columns = new Columns();
         columns.add("value", 0, ColumnType.valueOf(given[1]));
         ProtobufReader reader = new ProtobufReader(columns, given[2], "Sent", false);
@@ -98,3 +109,20 @@ def test_only_the_registry_itself_says_that_a_schema_is_unknown(libraries: str) 
         number = registry.register("s", json.dumps({"type": "record", "name": "Waited", "fields": []}))
         assert probe(libraries, "schema", registry.url, str(number)) == "Waited"
         assert probe(libraries, "schema", registry.url, "77") == "unreadable"
+
+
+@pytest.mark.parametrize(
+    ("text", "mebibytes", "key", "event"),
+    [
+        ("\\1", 3, -1, "false"),
+        ("\\1", 2, -1, "true"),
+        ("x", 12, -1, "true"),
+        ("x", 12, 0, "false"),
+        ("x", 4, 0, "true"),
+    ],
+)
+def test_an_event_of_which_no_result_could_be_sent_is_none(
+    libraries: str, text: str, mebibytes: int, key: int, event: str
+) -> None:
+    """Every control character becomes six in a sample, its key is sent twice, and 16 MiB are the most that is sent."""
+    assert probe(libraries, "event", text, str(mebibytes << 20), str(key)) == event

@@ -30,6 +30,7 @@ import org.apache.flink.table.types.logical.RowType;
  * column of the table is named in the option {@code columns}.
  */
 public final class EventFormat implements DeserializationFormatFactory {
+    static final String KEY = "#key";
     static final String READABLE = "#readable";
     static final String BODY = "#body";
 
@@ -76,6 +77,7 @@ public final class EventFormat implements DeserializationFormatFactory {
                         reader(options, columns(options.get(COLUMNS), names)),
                         table.createTypeInformation(produced),
                         names.size(),
+                        names.indexOf(KEY),
                         names.indexOf(READABLE),
                         names.indexOf(BODY));
             }
