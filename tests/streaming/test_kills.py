@@ -20,7 +20,8 @@ from tests.streaming.controlled import CLOCK, READY_S, Running, bucket, repeats,
 from tests.streaming.events import Stream
 from tests.streaming.pipelines import pipeline
 
-pytestmark = pytest.mark.long
+# Each kill costs a restart of both jobs: three minutes on two quiet cores.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 DELIVERIES = ("at_least_once", "exactly_once")
 PER_TICK, TICK_S = 5, 0.2
