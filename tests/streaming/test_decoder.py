@@ -114,8 +114,8 @@ def test_only_the_registry_itself_says_that_a_schema_is_unknown(libraries: str) 
 @pytest.mark.parametrize(
     ("text", "mebibytes", "key", "event"),
     [
-        ("\\1", 3, -1, "false"),
-        ("\\1", 2, -1, "true"),
+        ("\x01", 3, -1, "false"),
+        ("\x01", 2, -1, "true"),
         ("x", 12, -1, "true"),
         ("x", 12, 0, "false"),
         ("x", 4, 0, "true"),
