@@ -37,6 +37,9 @@ def connection(kafka: spec.Kafka, *, reveal: bool) -> Mapping[str, str]:
         "connector": "kafka",
         "properties.bootstrap.servers": kafka.bootstrap,
         "properties.security.protocol": kafka.security.upper(),
+        # The other strategy, their default, has each client look for its first addresses again without a pause while no
+        # broker answers: a core and a million lines of log in a minute, just when brokers want to come back.
+        "properties.metadata.recovery.strategy": "none",
     }
     if kafka.sasl is not None:
         found["properties.sasl.mechanism"] = kafka.sasl.mechanism

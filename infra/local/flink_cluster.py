@@ -19,7 +19,7 @@ from infra.local.java import java_executable
 from infra.local.ports import HOST, free_ports, require_free
 from infra.local.process import Process
 
-READY_SECONDS = 90.0
+READY_SECONDS = 180.0  # on a busy machine
 REQUEST_SECONDS = 5.0
 GRACE_SECONDS = 10.0
 CURE = "read the log above; a second start takes other ports"

@@ -19,7 +19,7 @@ from infra.local.server_process import ServerProcess
 from infra.spec import Kafka
 
 HEAP = "512m"
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0  # on a busy machine
 PROBE_SECONDS = 1.0
 FORMAT_SECONDS = 60.0
 GRACE_SECONDS = 10.0

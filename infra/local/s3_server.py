@@ -19,7 +19,7 @@ from infra.spec import Secret, Store
 ACCESS_KEY = "springtide"
 BUCKET = "springtide"
 REGION = "us-east-1"
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0  # on a busy machine
 # It would take ten to twenty seconds to leave, waiting for its own connections; killed, it loses nothing that it has
 # acknowledged (only a crash of the machine could do that).
 GRACE_SECONDS = 2.0
