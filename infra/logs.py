@@ -28,6 +28,7 @@ EVENTS: Final[dict[str, str]] = {
     "kafka_connected": "A Kafka client that was in trouble is served again.",
     "topic_created": "A topic of Springtide's own was created.",
     "topic_has_fewer_partitions": "A topic exists with fewer partitions than the pipeline wants; it stays so.",
+    "topic_takes_larger_messages": "A topic of before was told to take messages as large as new ones do.",
     "topic_limit_unknown": "Whether a topic takes messages as large as are wanted may not be asked, or not be changed.",
     "offsets_not_mirrored": "Positions could not be copied to Kafka for lag tools; nothing else depends on them.",
     "unavailable": "Something outside does not answer; retried with backoff; once per change of cause.",
