@@ -21,7 +21,7 @@ from infra.local.stack import LocalStack
 from infra.object_store import open_store
 from springtide.datasets.event import Dataset
 from springtide.datasets.mind import Mind
-from springtide.datasets.movielens import MovieLens
+from springtide.datasets.movielens import MAX_BATCH, MovieLens
 from springtide.datasets.pace import steady
 from springtide.datasets.replay import Replay
 from springtide.demo import SETTLE_SECONDS
@@ -30,7 +30,6 @@ from springtide.loop import Loop
 from springtide.reckoning import Reckoner
 from springtide.watch import Watch
 
-LARGEST_BATCH = 64
 DATA = Path(".springtide/data")
 
 
@@ -78,7 +77,6 @@ def run_loop(dataset: Dataset, minutes: float) -> Outcome:
                 ports=Ports.free(),
                 # Both labels of a moment arrive together; else the order of arrival gives the label away.
                 join={"labels": "aligned"},
-                learner={"max_batch": LARGEST_BATCH},
             )
             loop = Loop(pipeline, home, home / "logs")
             loop.create_topics()
@@ -113,7 +111,7 @@ def main() -> int:
     dataset: Dataset = MovieLens.load(DATA) if options.mind is None else Mind.load(options.mind)
     outcome = run_loop(dataset, options.minutes)
     Console().print("behind p50 {:.1f} s, p99 {:.1f} s".format(*outcome.behind))
-    load = f"progressive, {outcome.per_second:.0f} impressions/s, batch <= {LARGEST_BATCH}, {os.cpu_count()} cores"
+    load = f"progressive, {outcome.per_second:.0f} impressions/s, batch <= {MAX_BATCH}, {os.cpu_count()} cores"
     if options.mind is not None:
         fifth = outcome.last(0.2)
         assert fifth.auc is not None
