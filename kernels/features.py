@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from kernels.arrow_columns import hash_text, ids_of, numbers_of
+from kernels.arrow_columns import MOST_IDS, hash_text, ids_of, numbers_of
 from kernels.batch import EncodedBatch
 from kernels.crossing import Keys, cross
 from kernels.feature_settings import BucketFeature, CrossFeature, Feature, IdFeature, KeyedFeature, NumberFeature
@@ -84,7 +84,8 @@ class FeatureEncoder:
 
         Raises:
             KeyError: A source is missing.
-            ValueError: A column's type does not fit its feature, or lengths differ.
+            ValueError: A column's type does not fit its feature, lengths differ, or a list that stands for all samples
+                is more ids than splits can count.
         """
         rows = self._rows(columns, rows)
         read = _Read(columns)
@@ -116,9 +117,10 @@ class FeatureEncoder:
                 ids, splits = read.ids(feature.name, feature.source)
                 known = self._vocabularies.get(feature.name)
                 keys = (ids if known is None else known.places(ids)), splits
+        if isinstance(feature, IdFeature) and feature.length > 0:
+            return _repeated(keys if _samples(keys) == rows else _cut(keys, feature), rows)
         # A single id may stand for all samples, but no sequence can.
-        sequence = isinstance(feature, IdFeature) and feature.length > 0
-        return keys if keys[1] is None and not sequence else _repeated(keys, rows)
+        return keys if keys[1] is None else _repeated(keys, rows)
 
     def _rows(self, columns: Mapping[str, Column], rows: int | None) -> int:
         try:
@@ -140,6 +142,15 @@ def _samples(keys: Keys) -> int:
     return len(keys[0]) if keys[1] is None else len(keys[1]) - 1
 
 
+def _cut(keys: Keys, feature: IdFeature) -> Keys:
+    """Of the keys of one sample those that its sequence takes, so that no others are repeated."""
+    ids, splits = keys
+    if splits is None or len(ids) <= feature.length:
+        return keys
+    kept = ids[-feature.length :] if feature.keep == "last" else ids[: feature.length]
+    return kept, np.array([0, len(kept)], np.int32)
+
+
 def _repeated(keys: Keys, rows: int) -> Keys:
     """Keys of one sample as those of ``rows`` equal ones; those of all samples as they are."""
     ids, splits = keys
@@ -147,6 +158,8 @@ def _repeated(keys: Keys, rows: int) -> Keys:
         return keys
     if splits is None:
         return np.repeat(ids, rows), None
+    if len(ids) * rows > MOST_IDS:
+        raise ValueError(f"{len(ids)} ids for each of {rows} rows; wanted at most {MOST_IDS} in all")
     return np.tile(ids, rows), np.arange(rows + 1, dtype=np.int32) * np.int32(len(ids))
 
 

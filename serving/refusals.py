@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 from infra.errors import Invalid
@@ -16,6 +17,14 @@ WRONG_MEDIA_TYPE = 415
 UNPROCESSABLE = 422
 TOO_MANY = 429
 NOT_READY = 503
+
+# Of a message's sixty characters, this many are the most that entries can fill.
+_ENTRIES = 30
+# Longer than any limit, so that what is cut is cut at the end.
+_TEXT = 1000
+_SHORT = reprlib.Repr()
+_SHORT.maxlist = _SHORT.maxdict = _SHORT.maxtuple = _ENTRIES
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = _TEXT
 
 
 class Refused(Invalid):
@@ -33,6 +42,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def shown(value: object, limit: int = 60) -> str:
-    """``value`` as it may stand in a message: short, on one line, printable."""
-    text = ascii(value)
+    """``value`` as it may stand in a message: short, on one line, printable; a deep or long one is not gone through."""
+    text = _SHORT.repr(value).encode("ascii", "backslashreplace").decode("ascii")
     return text if len(text) <= limit else text[: limit - 3] + "..."

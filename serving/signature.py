@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ import pyarrow as pa
 
 from infra.errors import Invalid
 from infra.spec import FieldType, Pipeline
-from serving.refusals import Refused, nearest, shown
+from serving.refusals import TOO_LARGE, Refused, nearest, shown
 from streaming.sample import ARROW_TYPES
 
 # JSON values are taken as they are: no number becomes an id by losing its fraction, no `true` becomes 1.
@@ -31,6 +32,8 @@ JSON_TYPES: dict[FieldType, frozenset[type]] = {
 }
 ROW_TYPES: frozenset[type] = frozenset({list, type(None)})
 LARGEST_NUMBER = float(np.finfo(np.float32).max)
+# A list that holds for all candidates is small in the request, and as many ids as this once each candidate has it.
+MOST_SHARED_IDS: Final = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,8 @@ class Signature:
             shared: Those of one row that holds for all others'; where all are shared there is one row.
 
         Raises:
-            Refused: A column is missing, lengths differ, there is no row, or there are too many.
+            Refused: A column is missing, lengths differ, there is no row, there are too many, or a shared list is too
+                long for so many.
         """
         missing = [column.name for column in self.columns if column.name not in columns]
         if missing:
@@ -137,7 +141,21 @@ class Signature:
             first = next(iter(lengths))
             raise Refused(f"input `{odd}` has {lengths[odd]} rows, but `{first}` has {rows}", wanted="equal lengths")
         self.check_rows(rows)
+        for name in shared:
+            self._check_shared(name, columns[name], rows)
         return rows
+
+    def _check_shared(self, name: str, values: pa.Array, rows: int) -> None:
+        if not self.column(name).is_list:
+            return
+        ids = len(values.flatten())
+        if ids * rows > MOST_SHARED_IDS:
+            raise Refused(
+                f"input `{name}` is shared and holds {ids} values, for {rows} candidates",
+                status=TOO_LARGE,
+                wanted=f"at most {MOST_SHARED_IDS // rows} values for so many candidates",
+                cure="send a shorter list, or the candidates in several requests",
+            )
 
     def check_rows(self, rows: int) -> None:
         """Refuses a request with no row, or with more rows than ``max_candidates``."""
@@ -146,7 +164,7 @@ class Signature:
         if rows > self.max_candidates:
             raise Refused(
                 f"the request holds {rows} candidates",
-                status=413,
+                status=TOO_LARGE,
                 wanted=f"at most {self.max_candidates}",
                 cure="send several requests, or raise serving.max_candidates",
             )

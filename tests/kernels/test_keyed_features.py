@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from kernels.crossing import MOST_COMBINATIONS, cross
 from kernels.features import BucketFeature, CrossFeature, FeatureEncoder, IdFeature, NumberFeature
+from kernels.settings import Keep
 from tests.kernels import reference_hash as reference
 from tests.kernels.test_features import as_lists, decoded, key_of, keys, texts
 
@@ -163,3 +164,21 @@ def test_a_column_of_one_value_stands_for_all_samples(
         )
     np.testing.assert_array_equal(found.numbers, wanted.numbers)
     np.testing.assert_array_equal(found.unscaled, wanted.unscaled)
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("first", [1, 2]), ("last", [4, 5])])
+def test_a_sequence_that_stands_for_all_samples_is_cut_before_it_is_repeated(keep: Keep, kept: list[int]) -> None:
+    encoder = FeatureEncoder([IdFeature("f", "s", "t", "none", length=2, keep=keep)])
+    batch = encoder.encode({"s": pa.array([[1, 2, 3, 4, 5]])}, rows=3)
+    assert batch.ids[0].tolist() == kept * 3
+    assert batch.splits[0] is not None
+    assert batch.splits[0].tolist() == [0, 2, 4, 6]
+    short = encoder.encode({"s": pa.array([[7]])}, rows=2)
+    assert short.ids[0].tolist() == [7, 7]
+
+
+def test_a_list_that_stands_for_all_samples_is_not_more_ids_than_can_be_counted() -> None:
+    encoder = FeatureEncoder([IdFeature("f", "s", "t")])
+    column = {"s": pa.array([list(range(1000))])}
+    with pytest.raises(ValueError, match="1000 ids for each of 4000000 rows; wanted at most 2147483647 in all"):
+        encoder.encode(column, rows=4_000_000)

@@ -139,6 +139,13 @@ def test_wrong_body(served: Served, path: str, content: bytes, headers: dict[str
     assert told in response.json()["error"]
 
 
+@pytest.mark.parametrize("path", [INFER, PREDICT])
+def test_what_is_nested_deeper_than_python_goes(served: Served, path: str) -> None:
+    response = served.client.post(path, content=b"[" * 1000 + b"]" * 1000)
+    assert response.status_code == 400, response.text
+    assert "the body is [[[[" in response.json()["error"]
+
+
 def test_too_large_without_a_length(served: Served) -> None:
     response = served.client.post(INFER, content=(b" " * 4096 for _ in range(20)))
     assert response.status_code == 413

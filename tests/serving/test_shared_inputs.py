@@ -10,11 +10,13 @@ from typing import Any
 import httpx
 import numpy as np
 import orjson
+import pyarrow as pa
 import pytest
 
 from infra.errors import Invalid
 from infra.object_store import open_store
-from serving.signature import Signature
+from serving.refusals import Refused
+from serving.signature import Column, Signature
 from tests.serving.conftest import Served, build_replica
 from tests.serving.model import Columns, Model, make_columns, make_pipeline
 
@@ -128,3 +130,14 @@ def test_a_user_field_that_no_feature_reads_is_refused(tmp_path: Path) -> None:
     pipeline = make_pipeline(tmp_path.as_uri(), serving={"user_fields": ["usr"]})
     with pytest.raises(Invalid, match=r"serving\.user_fields: no feature reads `usr`; nearest is `user`"):
         Signature.of(pipeline)
+
+
+def test_a_shared_list_is_not_longer_than_all_candidates_can_have() -> None:
+    signature = Signature("demo", (Column("item", "integer"), Column("tags", "list[integer]")), ("click",), 4096)
+    columns = {"item": pa.array(range(4096)), "tags": pa.array([[*range(1024), None]])}
+    with pytest.raises(Refused, match=r"`tags` is shared and holds 1025 values, for 4096 candidates") as raised:
+        signature.check(columns, frozenset({"tags"}))
+    assert raised.value.status == 413
+    assert "at most 1024 values for so many candidates" in str(raised.value)
+    assert signature.check(columns | {"tags": pa.array([list(range(1024))])}, frozenset({"tags"})) == 4096
+    assert signature.check(columns | {"tags": pa.array([None], pa.list_(pa.int64()))}, frozenset({"tags"})) == 4096
