@@ -110,8 +110,8 @@ class JobWatch:
         self._state: str | None = None
         # Where the job was submitted from; only said of a job of this process.
         self._from: str | None = None
-        # Whether the last job of this process began with the earliest offsets: then the next one may too.
-        self._began = False
+        # From when on the last job of this process emitted, if it began anew: the next one may begin there too.
+        self._began: int | None = None
         self._checkpoints: dict[str, int] = {}  # path -> when it was completed
         self._given_up: list[str] = []
 
@@ -139,7 +139,9 @@ class JobWatch:
         self._tell(job)
         newest = self._remember(job)
         watermark = self._cluster.watermark(job.id, _JOIN_VERTEX) if job.working else None
-        self._replace(job, watermark)
+        if newest is not None:
+            # Without a checkpoint a new job that is lost would have nothing to go on from, and the old one is gone.
+            self._replace(job, watermark)
         return JobView(
             id=job.id,
             state=job.state,
@@ -177,7 +179,7 @@ class JobWatch:
         _log.info("join_adopted", job_id=job.id, plan=self._plan.plan_hash)
         if self._replay:
             _log.warning("replay_not_begun", job_id=job.id, reason="the join is running already")
-        self._job_id, self._from, self._began, self._replay = job.id, None, False, False
+        self._job_id, self._from, self._began, self._replay = job.id, None, None, False
 
     def _remember(self, job: Job) -> Checkpoint | None:
         """Notes the job's checkpoints and returns the newest."""
@@ -190,7 +192,7 @@ class JobWatch:
         newest_first = sorted(self._checkpoints.items(), key=lambda item: item[1], reverse=True)
         self._checkpoints = dict(newest_first[:KEPT_CHECKPOINTS])
         if found and job.id == self._job_id:
-            self._from, self._began = None, False
+            self._from, self._began = None, None
         return next(iter(found), None)
 
     def _submit_again(self, ended: list[Job]) -> None:
@@ -211,9 +213,7 @@ class JobWatch:
             raise Unavailable(f"flink: the join {last.id} failed: {cause}", where=self._cluster.address)
         path = None if self._old else self._path()
         self._from = path
-        now, cutover = self._clock.now_ms(), cutover_of(path) if path is not None else self._cutover()
-        if self._old:
-            cutover = min(self._come_to(job) for job in self._old) - self._slack_ms
+        now, cutover = self._clock.now_ms(), self._since(path)
         seen = [self._plan.job_name, path, str(self._refused), *(job.id for job in ended), now if self._replay else ""]
         job_id = hashlib.sha256("\n".join(map(str, seen)).encode()).hexdigest()[:32]
         try:
@@ -226,9 +226,17 @@ class JobWatch:
             self._refused += 1
             raise
         self._refused = 0
-        self._replay, self._began = False, path is None
+        self._replay, self._began = False, cutover if path is None else None
         self._state = None
         _log.info("join_submitted", job_id=self._job_id, plan=self._plan.plan_hash, checkpoint=path)
+
+    def _since(self, path: str | None) -> int:
+        """From when on a job emits that begins there, ms since 1970."""
+        if path is not None:
+            return cutover_of(path)
+        if self._old:
+            return min(map(self._come_to, self._old)) - self._slack_ms
+        return self._cutover() if self._began is None else self._began
 
     def _come_to(self, job: Job) -> int:
         """How far event time has come in a job that is to be replaced."""
@@ -256,7 +264,7 @@ class JobWatch:
 
     def _path(self) -> str | None:
         """The checkpoint to start from; None for the earliest offsets."""
-        if self._replay or self._began:
+        if self._replay or self._began is not None:
             return None
         kept = self._folder.kept()
         paths = list(self._checkpoints) if kept is None else [each.path for each in kept]
