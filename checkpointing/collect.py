@@ -225,7 +225,7 @@ class Collector:
                 raise Corrupt(f"version {version} is missing", wanted=f"all from {first} on", where=self._store.url)
             if manifest.graph is not None:
                 self._graphs[version] = manifest.graph.key
-            if manifest.base_ref is not None:  # committed before reverts had marks, perhaps
+            if manifest.base_ref:  # committed before reverts had marks, perhaps
                 self._reverts.add((version, manifest.base_ref))
             if manifest.changes and manifest.gate.servable:
                 self._servable = version

@@ -50,7 +50,7 @@ class Content:
         kind: ``delta``, or ``heartbeat`` where nothing but positions and times can have changed, or ``revert`` to
             begin from ``base_ref`` instead of the last version.
         base_ref: Only for a revert: the version whose state the learner has restored, and from which the rest is a
-            delta.
+            delta; 0 where the rest is everything.
         obeyed: The newest decision that the state follows.
         quarantined: Only for a revert: the samples that it leaves unlearned, as runs of offsets.
     """

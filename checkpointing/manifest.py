@@ -88,7 +88,7 @@ class Manifest(Part):
     model: Annotated[str, Field(min_length=1)]
     version: Number
     parent: Number | None
-    base_ref: Number | None
+    base_ref: Count | None
     kind: Kind
     epoch: Number
     commit_uuid: Hex32
@@ -145,8 +145,8 @@ class Manifest(Part):
 
     @property
     def predecessor(self) -> int | None:
-        """The version whose fold this one starts from, FORMAT.md 4."""
-        return self.base_ref if self.kind == "revert" else self.parent
+        """The version whose fold this one starts from, FORMAT.md 4; None where that is nothing."""
+        return (self.base_ref or None) if self.kind == "revert" else self.parent
 
     @property
     def changes(self) -> bool:

@@ -52,7 +52,7 @@ class Pending:
         if graph_data is not None and content.graph is not None:
             self.to_upload[content.graph.key] = graph_data
         self.base_ref = content.base_ref
-        if self.base_ref is not None:  # before it is committed, and before anybody can know that it will be
+        if self.base_ref:  # before it is committed, and before anybody can know that it will be
             self.to_upload[paths.revert_key(last.version + 1, last.epoch, attempt, self.base_ref)] = b""
         self.manifest: Manifest | None = None
         self.data = b""

@@ -218,7 +218,7 @@ class Writer:
     def _finish(self, pending: Pending) -> Manifest:
         for key in ahead(lambda key: self._upload(key, pending), list(pending.to_upload)):
             del pending.to_upload[key]
-        if pending.manifest is None and pending.base_ref is not None:
+        if pending.manifest is None and pending.base_ref:
             self._refuse_collected(pending.base_ref)
         manifest = pending.seal(self._clock.now_ms())
         try:

@@ -65,7 +65,8 @@ class Watcher:
             if manifest.kind == "claim":
                 found.append(("claim", f"learner took over at version {manifest.version}, epoch {manifest.epoch}"))
             elif manifest.kind == "revert":
-                found.append(("revert", f"version {manifest.version} went back to version {manifest.base_ref}"))
+                back = f"went back to version {manifest.base_ref}" if manifest.base_ref else "began a new pipeline"
+                found.append(("revert", f"version {manifest.version} {back}"))
             if manifest.changes and not manifest.gate.servable:
                 reasons = "; ".join(manifest.gate.reasons) or "no reason given"
                 found.append(("refused", f"version {manifest.version} refused: {reasons}"))

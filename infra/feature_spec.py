@@ -1,6 +1,7 @@
-"""The digest that tells whether two processes mean the same features; knows the spec alone.
+"""What gives a model's state its shape and meaning, as a digest and as an outline; knows the spec alone.
 
-A learner writes it into every version, a restoring learner and a replica compare it with their own.
+A learner writes both into every version. A restoring learner and a replica compare the digest with their own; where it
+is another one, the outline tells a learner what became of the state (``learner/change.py``).
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -15,9 +16,27 @@ from infra.spec_table import CONSTANT_RATE
 
 
 def feature_spec_hash(pipeline: Pipeline) -> str:
-    """Digest of all that gives a state its shape and meaning; most rules' learning rates may change, this must not."""
+    """Digest of all that gives a state its shape and meaning; most rules' learning rates are no part of it."""
+    return _digest(_meaning(pipeline))
+
+
+def state_outline(pipeline: Pipeline) -> dict[str, Any]:
+    """The same as plain JSON, small enough for every manifest: digests stand for vocabularies and boundaries."""
+    outline = _meaning(pipeline)
+    for feature in outline["features"]:
+        for name in ("vocabulary", "boundaries"):
+            if feature.get(name):
+                feature[name] = _digest(feature[name])[:16]
+    return outline
+
+
+def _digest(meaning: Any) -> str:
+    return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
+
+
+def _meaning(pipeline: Pipeline) -> dict[str, Any]:
     sources = {source for feature in pipeline.features for source in feature.sources}
-    meaning: dict[str, Any] = {
+    return {
         # `7` and `"7"` are different ids.
         "fields": {field.name: field.type for field in pipeline.events.impressions.fields if field.name in sources},
         "features": [feature.model_dump(mode="json") for feature in pipeline.features],
@@ -39,7 +58,6 @@ def feature_spec_hash(pipeline: Pipeline) -> str:
         "labels": [feedback.name for feedback in pipeline.events.feedback],
         "seed": pipeline.learner.seed,
     }
-    return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
 
 def _rule(optimizer: Optimizer) -> dict[str, Any]:

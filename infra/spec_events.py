@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from infra.spec_checks import format_findings, join_findings
-from infra.spec_part import FieldName, FieldPath, FieldType, Part, ProtobufName, Span, TopicName, refuse
+from infra.spec_part import FieldName, FieldPath, FieldType, Name, Part, ProtobufName, Span, TopicName, refuse
 from infra.units import Duration
 
 
@@ -96,7 +96,12 @@ class Join(Part):
 
 
 class Samples(Part):
-    """The topics that Springtide owns."""
+    """The topics that Springtide owns.
+
+    ``of`` names another model whose join makes the samples, of the same events: several models learn from one topic.
+    """
+
+    of: Name | None = None
 
     partitions: int = Field(default=1, ge=1)
     replication: int = Field(default=1, ge=1)

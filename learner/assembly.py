@@ -12,7 +12,8 @@ from kernels.features import FeatureEncoder, RunningStatistics
 from kernels.sample_window import SampleIdWindow
 from kernels.tables import EmbeddingTables
 from learner.decode import SampleDecoder
-from learner.gate import QualityGate, Stream
+from learner.gate import QualityGate
+from learner.gate_stream import Stream
 from learner.models import IdBlock, Layout, build_model
 from learner.preparation import Timer
 from learner.progress import ProgressiveMetrics

@@ -81,12 +81,14 @@ class Constants:
         environment: What a bit-identical replay needs.
         graph: The dense program, for the run's first version; None where the store has it as the newest already.
         precision: How replicas get a table's values; float32 where a table is not named.
+        outline: What a later learner with another pipeline must know of this one.
     """
 
     feature_spec_hash: str
     environment: dict[str, Any]
     graph: Graph | None
     precision: Mapping[str, Precision] = field(default_factory=dict)
+    outline: NamedArrays = field(default_factory=dict)
 
 
 @dataclass
@@ -235,7 +237,7 @@ class Committer:
         return Content(
             tables=capture.tables,
             dense=capture.dense,
-            dense_optimizer=capture.dense_optimizer | self._gate.state(),
+            dense_optimizer=capture.dense_optimizer | self._gate.state() | self._constants.outline,
             statistics=capture.statistics,
             sample_ids=capture.sample_ids,
             positions=capture.positions,

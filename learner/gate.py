@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,40 +17,13 @@ from infra.logs import logger
 from kernels.rows import TableRows
 from learner import checks
 from learner.gate_memory import Memory, NamedArrays
+from learner.gate_scores import scores
+from learner.gate_stream import Stream, coverage, label_rates
+from learner.held import Held, Stretch
 from learner.reference import Reference
 from learner.witness import Chunk, Evidence, Seen
 
 _log = logger()
-
-
-@dataclass(frozen=True)
-class Stream:
-    """What the gate must know of the samples' making.
-
-    Args:
-        labels: The label columns.
-        columns: The features' columns.
-        bucket_ms: Width of a bucket of event time.
-        window_ms: How long feedback is waited for.
-        mode: When a label becomes a sample.
-    """
-
-    labels: tuple[str, ...] = ()
-    columns: tuple[str, ...] = ()
-    bucket_ms: int = 10_000
-    window_ms: int = 600_000
-    mode: Literal["after_window", "aligned", "immediate"] = "after_window"
-
-
-@dataclass
-class _Held:
-    """One version since the last servable one; replicas get it with the next that is."""
-
-    tables: Sequence[TableRows]
-    dense: Mapping[str, npt.NDArray[Any]]
-    seen: Seen
-    chunks: tuple[Chunk, ...] = ()
-    version: int = 0
 
 
 @dataclass
@@ -75,9 +48,10 @@ class QualityGate:
 
     def __post_init__(self) -> None:
         self._broken_rows: dict[str, set[int]] = {}
-        self._held: list[_Held] = []
+        self._held = Held()
         self._dense_square = 0.0
         self._restored_to = 0
+        self._restored_from: int | None = None
         self.memory = Memory(len(self.stream.labels), len(self.stream.columns))
 
     @property
@@ -92,19 +66,43 @@ class QualityGate:
         """A restore begins from nothing; ``servable`` is the newest servable version on its way, 0 without any."""
         self._broken_rows.clear()
         self._held.clear()
-        self._restored_to = servable
-        if self.reference is not None:
-            self.reference.empty()
+        self._restored_to, self._restored_from = servable, None
+        self.forget_reference()
 
     def restored(self, delta: Delta) -> None:
         """A restore passes each version's content, oldest first."""
         for rows in delta.tables:
             self.note(rows)
         if delta.source.version <= self._restored_to:
-            self._move_on(delta.tables, delta.dense)
+            self._move_on(self._of(delta))
         else:
-            nothing = Seen.nothing(self.memory.labels, self.memory.columns)
-            self._held.append(_Held(delta.tables, delta.dense, nothing, version=delta.source.version))
+            self._hold(self._of(delta))
+        if self._restored_from is None:
+            self._restored_from = delta.source.version
+
+    @property
+    def lacks(self) -> int | None:
+        """The servable version that the restore did not pass, since its base is newer; :meth:`refer` wants it."""
+        passed = self._restored_from is None or self._restored_from <= self._restored_to
+        return None if passed or self.reference is None or not self._restored_to else self._restored_to
+
+    def forget_reference(self) -> None:
+        """What replicas have is not known."""
+        if self.reference is not None:
+            self.reference.empty()
+
+    def refer(self, delta: Delta) -> None:
+        """Takes the next version on the way to :attr:`lacks` for what replicas have."""
+        self._move_on(Stretch(delta.tables, delta.dense, self._nothing()))
+
+    def migrated(self, dense: Mapping[str, npt.NDArray[Any]]) -> None:
+        """What was restored is another pipeline's, and these are the weights that it became."""
+        self._move_on(Stretch((), dense, self._nothing()))
+
+    @property
+    def of_taken_over(self) -> Gate:
+        """What is said of a version that holds just what was restored."""
+        return Gate(servable=False, reasons=("what was refused is in it",)) if len(self._held) else Gate(servable=True)
 
     def ended(self, state: Mapping[str, npt.NDArray[Any]], servable: int, by_promotion: bool = False) -> None:
         """A restore has ended.
@@ -158,13 +156,15 @@ class QualityGate:
         """
         self._accept_promoted(promoted)
         memory = self.memory
-        seen = Seen.nothing(memory.labels, memory.columns) if evidence is None else evidence.seen
-        held = _Held(tables, dense, seen, () if evidence is None else evidence.newest)
+        seen = self._nothing() if evidence is None else evidence.seen
+        held = Stretch(tables, dense, seen, () if evidence is None else evidence.newest)
         reasons = [*self._not_finite(tables, dense, log_loss_is_finite), *self._sizes(tables, dense)]
         if evidence is not None:
             self._count(evidence)
-            reasons += [*self._scores(evidence), *self._labels(), *self._coverage()]
-        self._held.append(held)
+            reasons += scores(self.settings, self.stream.labels, self.reference, evidence)
+            reasons += [*label_rates(self.settings, self.stream, memory)]
+            reasons += coverage(self.settings, self.stream, memory)
+        self._hold(held)
         if reasons:
             memory.refusals += bool(seen.samples)
         else:
@@ -175,8 +175,8 @@ class QualityGate:
         """The version judged last has its number."""
         if manifest.gate.servable:
             self.memory.servable = manifest.version
-        elif self._held:
-            self._held[-1].version = manifest.version
+        else:
+            self._held.number(manifest.version)
 
     def note(self, rows: TableRows) -> None:
         """Remembers which rows are not finite; a restore passes each version's rows, oldest first."""
@@ -189,39 +189,54 @@ class QualityGate:
 
     def _pass(self) -> None:
         """All that is held goes to the replicas; what comes is compared with it."""
-        for version in self._held:
-            self._move_on(version.tables, version.dense)
+        for stretch in self._held:
+            self._move_on(stretch)
         self.memory.accept(self.stream.bucket_ms, self.stream.window_ms)
         self._held.clear()
 
     def _accept_promoted(self, promoted: Collection[int]) -> None:
         """What a person let pass is the new normal."""
-        places = [place for place, version in enumerate(self._held) if version.version in promoted]
-        if not places:
+        accepted = self._held.take(promoted)
+        if not accepted:
             return
-        accepted, self._held = self._held[: places[-1] + 1], self._held[places[-1] + 1 :]
         memory = self.memory
-        memory.servable = accepted[-1].version
-        rest = Seen.nothing(memory.labels, memory.columns)
-        for version in self._held:
-            rest = rest.plus(version.seen)
-        for version in accepted:
-            self._move_on(version.tables, version.dense)
+        memory.servable = max(version for version in promoted if version <= accepted[-1].version)
+        rest = self._nothing()
+        for stretch in self._held:
+            rest = rest.plus(stretch.seen)
+        for stretch in accepted:
+            self._move_on(stretch)
         self._accept_as_normal()
         memory.since = rest
         _log.info("gate_overridden", version=memory.servable)
 
     def _accept_as_normal(self) -> None:
         memory = self.memory
-        memory.normal = Seen.nothing(memory.labels, memory.columns)
+        memory.normal = self._nothing()
         memory.closed[:] = 0
         memory.accept(self.stream.bucket_ms, self.stream.window_ms)
 
-    def _move_on(self, tables: Sequence[TableRows], dense: Mapping[str, npt.NDArray[Any]]) -> None:
-        if dense:
-            self._dense_square = self._square(dense)
+    def _nothing(self) -> Seen:
+        return Seen.nothing(self.memory.labels, self.memory.columns)
+
+    def _of(self, delta: Delta) -> Stretch:
+        begins = self._restored_from is None
+        return Stretch(delta.tables, delta.dense, self._nothing(), version=delta.source.version, begins=begins)
+
+    def _hold(self, stretch: Stretch) -> None:
+        self._held.add(stretch)
         if self.reference is not None:
-            self.reference.take(tables, dense)
+            self.reference.bound(self._held.memory_bytes())
+        if self.reference is None or self.reference.given_up:
+            self._held.drop_rows()  # nobody will ask for them
+
+    def _move_on(self, stretch: Stretch) -> None:
+        if stretch.dense:
+            self._dense_square = self._square(stretch.dense)
+        if self.reference is not None:
+            if stretch.begins:
+                self.reference.empty()
+            self.reference.take(stretch.tables, stretch.dense)
 
     def _count(self, evidence: Evidence) -> None:
         memory = self.memory
@@ -274,65 +289,3 @@ class QualityGate:
             if values and table in memory.row_squares:
                 found.append(checks.norm(f"table `{table}`", squares / values, memory.row_squares[table], factor))
         yield from filter(None, found)
-
-    def _scores(self, evidence: Evidence) -> Iterator[str]:
-        settings = self.settings
-        if self.reference is None or (settings.log_loss is None and settings.calibration is None):
-            return
-        scored = self.reference.score(evidence.chunks)
-        if scored is None or not evidence.chunks:
-            return
-        labels = np.concatenate([chunk.labels for chunk in evidence.chunks])
-        # What was predicted before learning stays as it was: of an earlier capture it would bar a learner that is well.
-        since = slice(sum(len(chunk.labels) for chunk in evidence.chunks[: evidence.earlier]), None)
-        losses, predictions = _joined(evidence.newest, "losses", "predictions")
-        by_then = {
-            "before learning": (since, losses, predictions),
-            "now": (slice(None), evidence.losses, evidence.predictions),
-        }
-        for when, (part, losses, predictions) in by_then.items():
-            for place, label in enumerate(self.stream.labels):
-                known = ~np.isnan(labels[part, place])
-                mine = (losses[known, place], scored[0][part][known, place])
-                what = f"{label} {when}"
-                if settings.log_loss is not None:
-                    yield from filter(None, [checks.log_loss(what, *mine, settings.log_loss)])
-                if settings.calibration is not None and np.isfinite(predictions[known, place]).all():
-                    pair = (predictions[known, place], scored[1][part][known, place])
-                    truth = labels[part][known, place]
-                    yield from filter(None, [checks.calibration(what, *pair, truth, settings.calibration)])
-
-    def _labels(self) -> Iterator[str]:
-        factor, memory, stream = self.settings.label_rate, self.memory, self.stream
-        if factor is None:
-            return
-        found = []
-        if stream.labels:
-            samples, positives = memory.closed_since(stream.bucket_ms, stream.window_ms)
-            pair = (float(samples), float(positives)), (float(memory.closed[0]), float(memory.closed[1]))
-            found.append(checks.label_rate(f"{stream.labels[0]}, closed buckets,", *pair, factor))
-        # Verdicts alone: how much feedback comes beside them tells of traffic, too. Where all labels wait for the
-        # window, verdicts are all there is; elsewhere clicks that are lost are missing among what is no verdict.
-        # There a few clicks may come in a clump without the verdicts around them: only what breaks by orders is told.
-        aligned, normal = stream.mode == "aligned", memory.normal
-        bound = factor if aligned else factor * factor
-        for recent in memory.recent():
-            for place, label in enumerate(stream.labels):
-                now = float(recent.known[place]), float(recent.positives[place])
-                before = float(normal.known[place]), float(normal.positives[place])
-                found.append(checks.label_rate(label, now, before, bound, falls=aligned))
-        yield from dict.fromkeys(filter(None, found))
-
-    def _coverage(self) -> Iterator[str]:
-        least, normal = self.settings.coverage, self.memory.normal
-        if least is None:
-            return
-        for place, column in enumerate(self.stream.columns):
-            before = normal.samples, float(normal.present[place])
-            now = [(recent.samples, float(recent.present[place])) for recent in self.memory.recent()]
-            found = [reason for each in now if (reason := checks.coverage(column, each, before, least))]
-            yield from found[:1]
-
-
-def _joined(chunks: Sequence[Chunk], *names: str) -> tuple[npt.NDArray[Any], ...]:
-    return tuple(np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in names)

@@ -104,6 +104,10 @@ class Learner:
         """Commits the state as it is, so that replicas of a new model have something to answer with."""
         self._capture()
 
+    def begin_anew(self) -> None:
+        """Commits all that was taken over from another pipeline's version, so that nothing before it is needed."""
+        self._capture(Reverted(0, (), None, self._gate.of_taken_over))
+
     def run(self) -> None:
         """Returns after ``stop`` is set and everything learned is committed.
 
@@ -233,12 +237,15 @@ class Learner:
         dense = trainer.step.dense()
         evidence = gather(trainer, self._gate, dense, metrics)
         rows = trainer.tables.capture()
+        window = trainer.window.capture()
+        if reverted is not None and not reverted.base:
+            window = trainer.window.export()
         capture = Capture(
             tables=rows,
             dense=dense,
             dense_optimizer=trainer.step.own_state() | table_state(trainer.tables),
             statistics=trainer.statistics.state(),
-            sample_ids={WINDOW: np.ascontiguousarray(trainer.window.capture()), **counts_to_arrays(rows)},
+            sample_ids={WINDOW: np.ascontiguousarray(window), **counts_to_arrays(rows)},
             positions=self._positions.current(),
             facts=self._facts.take(),
             metrics=metrics,

@@ -17,7 +17,7 @@ from learner.tensorflow_setup import tf
 # Keras is not used here: its Adagrad divides by √(n + ε), its Adam adds ε before the bias correction, so that the same
 # settings would mean one thing for a row and another for a dense weight.
 
-_STEP: Final = "step"
+STEP: Final = "step"
 
 Floats = npt.NDArray[np.float32]
 
@@ -49,7 +49,7 @@ class DenseOptimizer:
     def state(self) -> dict[str, npt.NDArray[np.generic]]:
         """A copy of every slot, by name, in a fixed order, and how many steps there were."""
         slots = {f"slots_{place}": np.array(slot) for place, slot in enumerate(self._slots)}
-        return {_STEP: np.array(self._step, np.int64), **slots}
+        return {STEP: np.array(self._step, np.int64), **slots}
 
     def load(self, state: dict[str, npt.NDArray[np.generic]]) -> None:
         """Takes over what :meth:`state` gave.
@@ -63,7 +63,7 @@ class DenseOptimizer:
         for name, slot in wanted.items():
             if state[name].shape != slot.shape:
                 raise ValueError(f"optimizer slot `{name}` has shape {state[name].shape}; wanted {slot.shape}")
-        self._step = int(np.asarray(state[_STEP]))
+        self._step = int(np.asarray(state[STEP]))
         self._slots = [np.array(state[f"slots_{place}"], np.float32) for place in range(len(self._slots))]
 
 

@@ -10,6 +10,9 @@ from checkpointing.manifest import Position
 from infra.clock import Clock
 from infra.errors import Bug, Invalid, Unavailable
 from infra.kafka import Batch, KafkaAdmin, PartitionReader
+from infra.logs import logger
+
+_log = logger()
 
 # How often to look for new partitions, and how long the loop may stand still for the answer.
 LOOK_EVERY_S: Final = 30.0
@@ -34,20 +37,26 @@ class Positions:
         self._cluster_id: str | None = None
         self._looked = 0.0
 
-    def start(self, restored: Sequence[Position]) -> None:
+    def start(self, restored: Sequence[Position], from_ms: int | None = None) -> None:
         """Assigns the reader: where the restored version ends, and the beginning of partitions that it did not know.
+
+        Args:
+            restored: The version's.
+            from_ms: Where it knows no partition at all: the first sample that Kafka took in at or after this moment.
 
         Raises:
             Invalid: The topic is another one than the version was trained on.
             Unavailable: Kafka does not answer, or the topic does not exist yet.
         """
         topic = self._reader.topic
-        beginnings = self._reader.positions_at("beginning")
+        known = {position.partition: position for position in restored if position.topic == topic}
+        if known and from_ms is not None:
+            _log.info("from_timestamp_passed_over", topic=topic, why="the newest version says where to go on")
+        beginnings = self._reader.positions_at("beginning" if known or from_ms is None else from_ms)
         description = self._admin.topics([topic]).get(topic)
         if description is None:
             raise Unavailable(f"topic `{topic}` does not exist yet", cure="start the join")
         self._topic_id, self._cluster_id = description.topic_id, self._admin.describe().cluster_id
-        known = {position.partition: position for position in restored if position.topic == topic}
         for position in known.values():
             for what, had, has in (
                 ("topic", position.topic_id, self._topic_id),

@@ -63,8 +63,15 @@ class Reference:
             return
         for block in rows:
             self._tables.import_rows(block)
-        if self._tables.memory_bytes() > self._most_bytes:
-            _log.warning("gate_reference_given_up", bytes=self._tables.memory_bytes(), most=self._most_bytes)
+        self.bound(0)
+
+    def bound(self, waiting: int) -> None:
+        """Gives the rows up where they and ``waiting`` bytes of others, which are to come, are too many."""
+        if self._tables is None:
+            return
+        needed = self._tables.memory_bytes() + waiting
+        if needed > self._most_bytes:
+            _log.warning("gate_reference_given_up", bytes=needed, most=self._most_bytes)
             self._tables = None
 
     def score(self, chunks: Sequence[Chunk]) -> tuple[Floats, Floats] | None:

@@ -192,6 +192,12 @@ def _way(store: ObjectStore, model: str, version: int, after: int) -> tuple[list
     first: dict[int, int] = {}
     reached: int | None = version
     for manifest in ancestors(store, model, version, down_to=after + 1):
+        if manifest.base_ref == 0:
+            raise Invalid(
+                f"version {manifest.version} begins with what a changed pipeline took over, which no samples lead to",
+                wanted=f"a replay from version {manifest.version} on",
+                cure="list the versions with `springtide versions`",
+            )
         numbers.append(manifest.version)
         reached = manifest.predecessor
         for batch in reversed(manifest.batches):

@@ -20,8 +20,10 @@ from infra.logs import logger
 from infra.object_store import ObjectStore
 from learner.export import digest, export_graph
 from learner.gate import QualityGate
+from learner.migration import Migration
+from learner.outline import Outline
 from learner.positions import by_partition
-from learner.restore import restore_trainer
+from learner.restore import migrated, restore_trainer
 from learner.trainer import Trainer
 
 _log = logger()
@@ -34,7 +36,7 @@ class Reverted:
     """What the version that begins anew says about that.
 
     Args:
-        base: The version whose state was restored.
+        base: The version whose state was restored; 0 where it is another pipeline's, and everything is written anew.
         quarantined: The samples since then, which stay unlearned, as runs of offsets.
         graph: The dense program, where the base has another one.
         gate: The base's.
@@ -57,6 +59,7 @@ class Reversion:
         store: The model's store.
         model: Its name.
         spec_hash: Of the pipeline.
+        migrate: Says what becomes of the state of another pipeline.
         labels: The label columns, in the order of the model's outputs.
         clock: Time.
         stop: Ends waits for the store, with ``Stopped``.
@@ -68,6 +71,7 @@ class Reversion:
     store: ObjectStore
     model: str
     spec_hash: str
+    migrate: Callable[[Outline], Migration]
     labels: Sequence[str]
     clock: Clock
     stop: Event
@@ -109,7 +113,9 @@ class Reversion:
             if position.next_offset > begin:
                 runs.append((position.partition, begin, position.next_offset))
         gate = Gate(servable=True) if base.version in promoted else base.gate
-        return Reverted(base.version, tuple(runs), dense_graph(self.trainer, self.writer, state, self.labels), gate)
+        anew = migrated(state, self.spec_hash)
+        graph = dense_graph(self.trainer, self.writer, state, self.labels, always=anew)
+        return Reverted(0 if anew else base.version, tuple(runs), graph, gate)
 
     def _restore(self, version: int) -> LearnerState:
         trainer = self.trainer
@@ -123,7 +129,7 @@ class Reversion:
 
             return self._tries(
                 lambda: restore_trainer(
-                    trainer, self.gate, self.store, self.model, version, self.spec_hash, progress=progress
+                    trainer, self.gate, self.store, self.model, version, self.spec_hash, progress, self.migrate
                 )
             )
 
@@ -131,9 +137,14 @@ class Reversion:
         return retry(action, "revert", clock=self.clock, stop=self.stop)
 
 
-def dense_graph(trainer: Trainer, writer: Writer, state: LearnerState, labels: Sequence[str]) -> Graph | None:
-    """The dense program's reference for a version that follows ``state``; None where that has the same program."""
+def dense_graph(
+    trainer: Trainer, writer: Writer, state: LearnerState, labels: Sequence[str], *, always: bool = False
+) -> Graph | None:
+    """The dense program's reference for a version that follows ``state``; None where that has the same program.
+
+    With ``always`` also then: the version begins from nothing.
+    """
     graph = export_graph(trainer.step.model, trainer.tables.stride, trainer.step.loss.serve)
-    if state.graph is not None and state.graph.sha256 == digest(graph):
+    if not always and state.graph is not None and state.graph.sha256 == digest(graph):
         return None
     return writer.put_graph(graph, weights=list(trainer.step.dense()), labels=labels)

@@ -7,6 +7,8 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Final
 
 from checkpointing.alive import KeptAlive
 from checkpointing.writer import QUIET_S, Writer
@@ -14,7 +16,7 @@ from infra import spec
 from infra.backoff import Backoff, Stopped, retry
 from infra.clock import Clock
 from infra.errors import Unavailable
-from infra.feature_spec import feature_spec_hash
+from infra.feature_spec import feature_spec_hash, state_outline
 from infra.kafka import KafkaAdmin, PartitionReader
 from infra.logs import logger
 from infra.metrics import Metrics
@@ -27,13 +29,32 @@ from learner.commit import Committer, Constants
 from learner.decisions import DecisionWatch, Orders
 from learner.facts import FactsRecorder
 from learner.loop import Learner
+from learner.migration import migrations
+from learner.outline import outline_to_arrays
 from learner.positions import Positions
 from learner.reporting import Report
-from learner.restore import restore_trainer
+from learner.restore import migrated, restore_trainer
 from learner.revert import Reversion, dense_graph
+from learner.warm_start import WarmStart, warm_start
 from streaming import topics
 
 _log = logger()
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """How a model begins that has no version yet.
+
+    Args:
+        from_ms: With the first sample that Kafka took in at or after this moment; None: with the oldest.
+        warm: With what another model has learned; None: with nothing.
+    """
+
+    from_ms: int | None = None
+    warm: WarmStart | None = None
+
+
+_BEGINNING: Final = Beginning()
 
 
 def run_learner(
@@ -46,6 +67,7 @@ def run_learner(
     stop: threading.Event,
     identity: str = "",
     takeover: bool = False,
+    beginning: Beginning = _BEGINNING,
     quiet_s: float = QUIET_S,
     on_listening: Callable[[str], None] | None = None,
 ) -> None:
@@ -60,6 +82,7 @@ def run_learner(
         stop: Set to end it.
         identity: Who this learner is across restarts; the host's name if empty.
         takeover: Whether to claim at once even from another identity that may be alive.
+        beginning: How a model begins that has no version yet; passed over where there is one.
         quiet_s: How long another identity must have been silent.
         on_listening: Told the address of the status server.
 
@@ -86,7 +109,7 @@ def run_learner(
         _log.info("learner_started", address=server.url)
         try:
             learner = _start(
-                pipeline, encoder, tables, store, clock, stop, identity, takeover, quiet_s, report, cleanup
+                pipeline, encoder, tables, store, clock, stop, identity, takeover, beginning, quiet_s, report, cleanup
             )
         except Stopped:
             return
@@ -103,6 +126,7 @@ def _start(
     stop: threading.Event,
     identity: str,
     takeover: bool,
+    beginning: Beginning,
     quiet_s: float,
     report: Report,
     cleanup: ExitStack,
@@ -113,6 +137,7 @@ def _start(
     report.epoch, report.version = writer.epoch, writer.version
     gate = build_gate(pipeline, trainer)
     spec_hash = feature_spec_hash(pipeline)
+    migrate = migrations(pipeline, trainer, store.url)
 
     claimed = writer.version
     with KeptAlive(writer, clock) as alive:
@@ -123,43 +148,51 @@ def _start(
 
         progress(0, claimed)
         state = retry(
-            lambda: restore_trainer(trainer, gate, store, pipeline.name, claimed, spec_hash, progress),
+            lambda: restore_trainer(trainer, gate, store, pipeline.name, claimed, spec_hash, progress, migrate),
             "restore",
             clock=clock,
             stop=stop,
         )
         _log.info("restored", version=state.version, epoch=state.epoch)
+        warm = beginning.warm
+        if warm is not None and not state.dense:
+            report.enter("restoring", f"starting warm from model {warm.model}")
+            retry(lambda: warm_start(pipeline, trainer, warm), "start warm", clock=clock, stop=stop)
 
         report.enter("connecting", "waiting for Kafka")
-        topic = topics.samples(pipeline.name)
+        topic = topics.samples(topics.joined_by(pipeline))
         reader = PartitionReader(pipeline.kafka, topic, group=f"springtide.{pipeline.name}.learner", clock=clock)
         cleanup.callback(reader.close)
         positions = Positions(reader, KafkaAdmin(pipeline.kafka, clock=clock), clock)
 
         def connect() -> None:
             alive.check()
-            positions.start(state.positions)
+            positions.start(state.positions, beginning.from_ms)
 
         retry(connect, f"find topic {topic}", clock=clock, stop=stop)
     report.version = writer.version
 
     labels = label_columns(pipeline)
-    graph = dense_graph(trainer, writer, state, labels)
+    anew = migrated(state, spec_hash)
+    graph = dense_graph(trainer, writer, state, labels, always=anew)
     asked = {table.name: table.serving_precision for table in pipeline.tables}
     precision = {stored: asked[space] for stored, space in trainer.tables.spaces.items()}
-    constants = Constants(spec_hash, training_environment(pipeline), graph, precision)
+    outline = outline_to_arrays(state_outline(pipeline))
+    constants = Constants(spec_hash, training_environment(pipeline), graph, precision, outline)
     committer = Committer(writer, gate, constants, clock)
     cleanup.callback(committer.close)
     manifest = state.manifest
     facts = FactsRecorder(clock, manifest.learned_through, manifest.newest_known_ts)
     watch = DecisionWatch(store, pipeline.name, clock)
     cleanup.callback(watch.close)
-    reversion = Reversion(trainer, gate, writer, store, pipeline.name, spec_hash, labels, clock, stop)
+    reversion = Reversion(trainer, gate, writer, store, pipeline.name, spec_hash, migrate, labels, clock, stop)
     orders = Orders(watch, manifest.obeyed)
     learner = Learner(
         pipeline.learner, reader, positions, trainer, facts, committer, gate, reversion, orders, report, clock, stop
     )
-    if not state.dense:
+    if anew:
+        learner.begin_anew()
+    elif not state.dense:
         learner.commit_first_state()
     return learner
 

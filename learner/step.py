@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float32]
 
 LARGEST_GRADIENT = 1e15
 # Begins the names of what the loss learns for itself, among what only a learner restores.
-_LOSS: Final = "loss/"
+LOSS: Final = "loss/"
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ class TrainingStep:
 
     def own_state(self) -> dict[str, npt.NDArray[np.generic]]:
         """A copy of what only a learner needs, by name: the optimizer's slots and what the loss learns for itself."""
-        loss = {f"{_LOSS}{name}": np.array(variable.numpy()) for name, variable in self.loss.variables.items()}
+        loss = {f"{LOSS}{name}": np.array(variable.numpy()) for name, variable in self.loss.variables.items()}
         return self.optimizer.state() | loss
 
     def load_own(self, state: dict[str, npt.NDArray[np.generic]]) -> None:
@@ -168,10 +168,10 @@ class TrainingStep:
         Raises:
             ValueError: Names or shapes are those of another model, rule or loss.
         """
-        loss = {name.removeprefix(_LOSS): value for name, value in state.items() if name.startswith(_LOSS)}
+        loss = {name.removeprefix(LOSS): value for name, value in state.items() if name.startswith(LOSS)}
         if list(loss) != list(self.loss.variables):
             raise ValueError(f"variables of the loss {list(loss)}; wanted {list(self.loss.variables)}")
-        self.optimizer.load({name: value for name, value in state.items() if not name.startswith(_LOSS)})
+        self.optimizer.load({name: value for name, value in state.items() if not name.startswith(LOSS)})
         for name, variable in self.loss.variables.items():
             if tuple(loss[name].shape) != tuple(variable.shape):
                 raise ValueError(f"`{name}` of the loss has shape {loss[name].shape}; wanted {tuple(variable.shape)}")

@@ -4,16 +4,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from springtide import version_commands
+from springtide import event_commands, version_commands
 from springtide.lifecycle import run, stop_on_signals
 from springtide.options import DEFAULT_FILE, Output, OutputOption, PipelineFile
-
-if TYPE_CHECKING:
-    from infra.units import Duration
 
 START, RUN, WATCH = "Start", "Run", "Watch"
 
@@ -23,20 +20,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-SinceOption = Annotated[str | None, typer.Option(help="Only what was written so long ago at most, such as 2h.")]
-
-
-def _span(text: str | None) -> Duration | None:
-    """A duration from the command line."""
-    from infra.errors import Invalid
-    from infra.units import Duration
-
-    try:
-        return Duration(text) if text is not None else None
-    except ValueError as error:
-        raise Invalid(f"--since: {error}") from None
 
 
 @app.command(rich_help_panel=START)
@@ -59,6 +42,24 @@ def doctor(pipeline: PipelineFile = DEFAULT_FILE, output: OutputOption = Output.
         from springtide.doctor import examine, print_findings
 
         code = print_findings(examine(pipeline), as_json=output is Output.json)
+        if code:
+            raise typer.Exit(code)
+
+    run(command)
+
+
+@app.command(rich_help_panel=START)
+def plan(
+    old: Annotated[Path, typer.Argument(help="The pipeline.yaml that a model was made by.")],
+    new: Annotated[Path, typer.Argument(help="The one that it is to go on by.")],
+    output: OutputOption = Output.text,
+) -> None:
+    """Say what a change does to a live model: exit 0 if all goes on, 1 if some of it begins anew, 2 if refused."""
+
+    def command() -> None:
+        from springtide.plan_command import run_plan
+
+        code = run_plan(old, new, as_json=output is Output.json)
         if code:
             raise typer.Exit(code)
 
@@ -103,13 +104,27 @@ def learn(
     pipeline: PipelineFile = DEFAULT_FILE,
     identity: Annotated[str, typer.Option(help="Who this learner is; the same name may take over at once.")] = "",
     takeover: Annotated[bool, typer.Option("--takeover", help="Take over from another learner at once.")] = False,
+    from_timestamp: Annotated[
+        str | None,
+        typer.Option(help="A model without versions begins with the samples of then, ISO-8601 or ms since 1970."),
+    ] = None,
+    warm_start: Annotated[
+        Path | None, typer.Option(help="A model without versions begins with what that pipeline.yaml's has learned.")
+    ] = None,
 ) -> None:
     """Train on the samples and commit versions, from the newest version on."""
 
     def command() -> None:
         from springtide.processes import learn as start
 
-        start(pipeline, identity=identity, takeover=takeover, stop=stop_on_signals())
+        start(
+            pipeline,
+            identity=identity,
+            takeover=takeover,
+            stop=stop_on_signals(),
+            from_timestamp=from_timestamp,
+            warm_start=warm_start,
+        )
 
     run(command)
 
@@ -193,67 +208,6 @@ def demo(
     run(command)
 
 
-late = typer.Typer(no_args_is_help=True, help="The events that became no sample.")
-app.add_typer(late, name="late", rich_help_panel=WATCH)
-
-
-@late.command("list")
-def late_list(
-    pipeline: PipelineFile = DEFAULT_FILE,
-    since: SinceOption = None,
-    reason: Annotated[str | None, typer.Option(help="Only this reason, such as orphan or malformed.")] = None,
-    limit: Annotated[int, typer.Option(min=0, help="How many of the newest are shown with their bytes.")] = 20,
-    output: OutputOption = Output.text,
-) -> None:
-    """List late, repeated and unreadable events, each with its place and bytes."""
-
-    def command() -> None:
-        from springtide.late_command import list_late
-
-        list_late(pipeline, since=_span(since), reason=reason, limit=limit, as_json=output is Output.json)
-
-    run(command)
-
-
-@late.command("replay")
-def late_replay(
-    pipeline: PipelineFile = DEFAULT_FILE,
-    since: SinceOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be joined again.")] = False,
-) -> None:
-    """Join late impressions and orphans again, as far as the topics still hold both sides."""
-
-    def command() -> None:
-        from springtide.late_command import replay_late
-
-        replay_late(pipeline, since=_span(since), dry_run=dry_run)
-
-    run(command)
-
-
-suggest = typer.Typer(no_args_is_help=True, help="Recommend settings from the data.")
-app.add_typer(suggest, name="suggest", rich_help_panel=WATCH)
-
-
-@suggest.command()
-def window(
-    pipeline: PipelineFile = DEFAULT_FILE,
-    since: SinceOption = "7d",
-    coverage: Annotated[float, typer.Option(min=0.01, max=1, help="Share of the feedback to be covered.")] = 0.95,
-    output: OutputOption = Output.text,
-) -> None:
-    """How late feedback comes, and which window would cover a share of it."""
-
-    def command() -> None:
-        from infra.units import Duration
-        from springtide.suggest_command import suggest_window
-
-        back = _span(since) or Duration("7d")
-        suggest_window(pipeline, since=back, coverage=coverage, as_json=output is Output.json)
-
-    run(command)
-
-
 @app.command(rich_help_panel=WATCH)
 def probe(
     pipeline: Annotated[
@@ -274,6 +228,7 @@ def probe(
     run(command)
 
 
+event_commands.add_to(app)
 version_commands.add_to(app)
 
 

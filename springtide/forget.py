@@ -103,7 +103,10 @@ def forget(
     learned = () if follows is None else follows.positions
     positions = {place.partition: place.next_offset for place in learned if place.topic == samples}
     try:
-        erasure.topics = _records(pipeline, text, positions, delete=delete_records, clock=clock)
+        if pipeline.samples.of is None:
+            erasure.topics = _records(pipeline, text, positions, delete=delete_records, clock=clock)
+        else:
+            erasure.topics = [f"topics are those of `{pipeline.samples.of}`: let it forget the id, too"]
     except Unavailable as error:
         erasure.topics = [f"Kafka was not looked at: {error}"]
     typer.echo(orjson.dumps(asdict(erasure)).decode() if as_json else _told(erasure))

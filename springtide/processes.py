@@ -6,9 +6,11 @@ from __future__ import annotations
 import socket
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 from infra.clock import SystemClock
+from infra.errors import Invalid
 from infra.logs import configure
 from infra.object_store import open_store
 from infra.pipeline_file import load_pipeline
@@ -24,14 +26,50 @@ def find_own_model(pipeline: Pipeline, path: Path) -> None:
         sys.path.append(str(path.resolve().parent))
 
 
-def learn(path: Path, *, identity: str, takeover: bool, stop: threading.Event) -> None:
-    """Runs the learner until ``stop`` is set; ``identity`` defaults to the host's name."""
+def moment(text: str) -> int:
+    """A moment from the command line, in ms since 1970: such a number, or ISO-8601, UTC where it names no zone.
+
+    Raises:
+        Invalid: It is neither.
+    """
+    if text.isdecimal():
+        return int(text)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        wanted = "ms since 1970, or a time such as 2026-11-27T06:00:00Z"
+        raise Invalid(f"--from-timestamp: got `{text}`", wanted=wanted) from None
+    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def learn(
+    path: Path,
+    *,
+    identity: str,
+    takeover: bool,
+    stop: threading.Event,
+    from_timestamp: str | None = None,
+    warm_start: Path | None = None,
+) -> None:
+    """Runs the learner until ``stop`` is set; ``identity`` defaults to the host's name.
+
+    Args:
+        path: The pipeline.yaml.
+        identity: Who this learner is.
+        takeover: Whether to take over at once.
+        stop: Ends it.
+        from_timestamp: Where a model without versions begins to read, ISO-8601 or ms since 1970.
+        warm_start: The pipeline.yaml of the model that it begins with.
+    """
     pipeline = load_pipeline(path)
+    other = None if warm_start is None else load_pipeline(warm_start)
+    from_ms = None if from_timestamp is None else moment(from_timestamp)
     configure("learner", pipeline.name)
     find_own_model(pipeline, path)
     clock, store = SystemClock(), open_store(pipeline.store)
     beforehand.require(store, pipeline.learner.host, pipeline.learner.port, clock, pipeline.kafka)
-    from learner.run import run_learner
+    from learner.run import Beginning, run_learner
+    from learner.warm_start import WarmStart
     from springtide.wiring import build_encoder, build_tables
 
     encoder = build_encoder(pipeline)
@@ -45,6 +83,7 @@ def learn(path: Path, *, identity: str, takeover: bool, stop: threading.Event) -
         stop=stop,
         identity=identity or socket.gethostname(),
         takeover=takeover,
+        beginning=Beginning(from_ms, None if other is None else WarmStart(open_store(other.store), other.name)),
     )
 
 

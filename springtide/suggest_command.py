@@ -28,8 +28,9 @@ def suggest_window(path: Path, *, since: Duration, coverage: float, as_json: boo
     """
     pipeline = load_pipeline(path)
     begin = SystemClock().now_ms() - since.ms
-    samples = _rows(pipeline, topics.samples(pipeline.name), begin)
-    late = _rows(pipeline, topics.late(pipeline.name), begin)
+    joined_by = topics.joined_by(pipeline)
+    samples = _rows(pipeline, topics.samples(joined_by), begin)
+    late = _rows(pipeline, topics.late(joined_by), begin)
     found = [each.suggest(coverage) for each in collect(pipeline, samples, late)]
     if as_json:
         typer.echo(orjson.dumps([each.as_row() for each in found]).decode())

@@ -43,7 +43,9 @@ def list_versions(path: Path, count: int, *, as_json: bool) -> None:
         state = "servable" if row["servable"] else ", ".join(row["reasons"])
         if row["promoted"]:
             state += "  promoted"
-        if row["base_ref"] is not None:
+        if row["base_ref"] == 0:
+            state += "  of a new pipeline"
+        elif row["base_ref"] is not None:
             state += f"  from {row['base_ref']}, {sum(end - begin for _, begin, end in row['quarantined'])} quarantined"
         typer.echo(
             f"{row['version']:>8}  {row['committed']}  {row['kind']:<9}  {row['rows']:>9,} rows"

@@ -28,6 +28,11 @@ def samples(model: str) -> str:
     return f"{_PREFIX}.{model}.samples"
 
 
+def joined_by(pipeline: spec.Pipeline) -> str:
+    """The model whose join makes the samples: this one's own, or the one that ``samples.of`` names."""
+    return pipeline.samples.of or pipeline.name
+
+
 def late(model: str) -> str:
     """Orphaned feedback and late impressions."""
     return f"{_PREFIX}.{model}.late"
@@ -61,7 +66,9 @@ def user_topics(pipeline: spec.Pipeline) -> tuple[str, ...]:
 
 
 def own_topics(pipeline: spec.Pipeline) -> tuple[TopicSettings, ...]:
-    """Every topic that Springtide creates for one model, with its settings."""
+    """Every topic that Springtide creates for one model, with its settings; none where another's join makes samples."""
+    if pipeline.samples.of is not None:
+        return ()
     name, wanted = pipeline.name, pipeline.samples
     return (
         _topic(samples(name), wanted.partitions, wanted),

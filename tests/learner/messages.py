@@ -55,6 +55,16 @@ def pipeline(**changes: Any) -> spec.Pipeline:
     return spec.Pipeline.model_validate(PIPELINE | changes)
 
 
+def tables(**changes: dict[str, Any]) -> list[dict[str, Any]]:
+    """Its tables, some of them changed by name."""
+    return [table | changes.get(table["name"], {}) for table in PIPELINE["tables"]]
+
+
+def features(**changes: dict[str, Any]) -> list[dict[str, Any]]:
+    """Its features, likewise."""
+    return [feature | changes.get(feature["name"], {}) for feature in PIPELINE["features"]]
+
+
 def sample(number: int, **changes: Any) -> dict[str, Any]:
     """Sample ``number`` of a stream in which even items are liked and odd ones are not."""
     item = number % 10

@@ -11,7 +11,8 @@ import numpy as np
 
 from checkpointing.manifest import Gate
 from infra import spec
-from learner.gate import QualityGate, Stream
+from learner.gate import QualityGate
+from learner.gate_stream import Stream
 from learner.witness import Evidence, Seen
 
 WINDOW_MS = 20_000

@@ -19,7 +19,9 @@ from infra import spec
 from infra.clock import SystemClock
 from infra.feature_spec import feature_spec_hash
 from infra.object_store import open_store
-from learner.gate import QualityGate, Stream
+from learner.gate import QualityGate
+from learner.gate_stream import Stream
+from learner.migration import migrations
 from learner.revert import Reversion
 from learner.witness import Evidence, Seen
 from tests.learner.messages import pipeline
@@ -40,13 +42,15 @@ class Line:
         self.writer = Writer.take_over(self.store, SETTINGS.name, "one", SystemClock())
         self.gate = QualityGate(spec.Gate(revert_after=REFUSALS), Stream(LABELS, COLUMNS))
         stop = threading.Event()
+        trainer = make_trainer(SETTINGS)
         self.reversion = Reversion(
-            make_trainer(SETTINGS),
+            trainer,
             self.gate,
             self.writer,
             self.store,
             SETTINGS.name,
             DIGEST,
+            migrations(SETTINGS, trainer, self.store.url),
             LABELS,
             SystemClock(),
             stop,
