@@ -157,7 +157,10 @@ def test_smaller_dims_begin_anew(store: ObjectStore) -> None:
     assert len(after.window)  # what was learned is known, and no sample counts twice
 
 
-@pytest.mark.parametrize("kind", ["sgd", "adam", "ftrl", "rowwise_adagrad", "group_adam", "adagrad_decay"])
+LONG = ("sgd", "rowwise_adagrad", "group_adam", "adagrad_decay")
+
+
+@pytest.mark.parametrize("kind", ["adam", "ftrl", *(pytest.param(kind, marks=pytest.mark.long) for kind in LONG)])
 def test_another_optimizer_keeps_the_values(store: ObjectStore, before: Trainer, kind: str) -> None:
     model = PIPELINE["model"] | {"optimizer": {"kind": kind}}
     new = changed(tables=tables(item={"optimizer": {"kind": kind}}), model=model)
@@ -239,10 +242,10 @@ def test_another_model_begins_with_the_rows(store: ObjectStore, before: Trainer,
 @pytest.mark.parametrize(
     "model",
     [
-        {"name": "wdl", "hidden": [8]},
+        pytest.param({"name": "wdl", "hidden": [8]}, marks=pytest.mark.long),
         {"name": "dcnv2", "hidden": [8]},
-        {"name": "dcnv2", "hidden": [8], "cross_rank": 3},
-        {"name": "mmoe", "hidden": [8], "tower": [4], "experts": 2},
+        pytest.param({"name": "dcnv2", "hidden": [8], "cross_rank": 3}, marks=pytest.mark.long),
+        pytest.param({"name": "mmoe", "hidden": [8], "tower": [4], "experts": 2}, marks=pytest.mark.long),
         {"name": "deepfm", "hidden": [8], "loss": {"kind": "es_dfm"}},
     ],
 )
