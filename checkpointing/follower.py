@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Final
 
 from checkpointing import lease
@@ -16,6 +15,7 @@ from checkpointing.lease import Lease, plan_held
 from checkpointing.manifest import Manifest
 from checkpointing.servable import newest_servable
 from checkpointing.switching import Broken, Loader
+from checkpointing.update import Update
 from infra.clock import Clock
 from infra.errors import Corrupt, Invalid, Unavailable
 from infra.object_store import ObjectStore
@@ -26,22 +26,6 @@ RETRY_AFTER_S: Final = 1.0
 MOST_STEPS: Final = 256
 # Refused versions that wait for a servable one; beyond this it is cheaper to begin with a base.
 MOST_AHEAD: Final = 1024
-
-
-@dataclass(frozen=True)
-class Update:
-    """What one poll found.
-
-    Attributes:
-        manifests: Every manifest read since the last update, in order, claims and heartbeats too: they carry freshness.
-            After a start, those from the first switch's on, the newest 256 of them.
-        switch: Apply this and publish it; None where no newer servable version can be had.
-        problem: What keeps the follower on its version, once per change; None where there is no news of that kind.
-    """
-
-    manifests: tuple[Manifest, ...] = ()
-    switch: ServingContent | None = None
-    problem: Corrupt | Invalid | None = None
 
 
 class Follower:
@@ -77,6 +61,18 @@ class Follower:
         self._loader = Loader(store)
         self._problem: Corrupt | Invalid | None = None
         self._not_before = 0.0
+        self._refused: set[int] = set()
+
+    @property
+    def passed_over(self) -> int:
+        """The newest version of which :meth:`refused` told; 0 where there is none."""
+        return max(self._refused, default=0)
+
+    def refused(self, version: int) -> None:
+        """Who has nothing cannot use ``version``, just handed out: an older one is looked for, unless it is pinned."""
+        if not self._detached:
+            self._refused.add(version)
+            self._version, self._goal = 0, version
 
     @property
     def version(self) -> int:
@@ -180,7 +176,7 @@ class Follower:
                 self._reattach()
         except (Corrupt, Invalid) as error:
             return None, error
-        servable = [manifest for manifest in self._ahead if self._servable(manifest)]
+        servable = [one for one in self._ahead if self._servable(one) and one.version not in self._refused]
         if self._version > 0 and self._covered <= self._version and len(self._ahead) <= MOST_AHEAD:
             return self._extend(servable)
         self._goal = servable[-1].version if servable else self._goal
@@ -226,6 +222,14 @@ class Follower:
                     chain = plan_held(self._store, self._model, target, held, without=without)
                 except (Corrupt, Invalid) as error:
                     return None, problem or error
+                promoted = self._control.decisions.promoted
+                if target in self._refused:
+                    before = chain.servable_before(target, promoted)
+                    if before > 0 or chain.base is None:
+                        target = self._goal = before
+                    else:
+                        without.add(chain.base.version)  # the way from an older base shows older versions
+                    continue
                 try:
                     switch = self._loader.load(chain.manifest, chain.links, full=True, step=held.renew)
                 except Broken as error:
@@ -233,7 +237,6 @@ class Follower:
                     if chain.base is not None and error.version == chain.base.version:
                         without.add(chain.base.version)
                     else:
-                        promoted = self._control.decisions.promoted
                         target = 0 if exactly else chain.servable_before(error.version, promoted)
                     continue
                 return switch, problem or self._arrive(target)

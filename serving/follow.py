@@ -15,11 +15,11 @@ from checkpointing.control import Decision
 from checkpointing.follower import Follower
 from infra.backoff import Backoff, Stopped
 from infra.clock import Clock
-from infra.errors import Bug, Corrupt, SpringtideError, Unavailable
+from infra.errors import Bug, Corrupt, Invalid, SpringtideError, Unavailable
 from infra.logs import logger
 from infra.metrics import Metrics
 from serving.acceptance import Acceptance
-from serving.snapshot import Switch
+from serving.snapshot import Switch, Version
 
 # Events of this room, and what each means; the operator's reference is made from it.
 EVENTS: Final[dict[str, str]] = {
@@ -99,6 +99,8 @@ class Following:
         # Set while a switch was refused: what follows it extends a state that this replica does not have.
         self._gap: SpringtideError | None = None
         self._start_over_at: float | None = None
+        # Why an older version than the newest was taken where there was none at all.
+        self._passed_over: SpringtideError | None = None
 
     @property
     def applied(self) -> list[Applied]:
@@ -123,7 +125,7 @@ class Following:
                 self.step()
             except Unavailable as error:
                 self._metrics.inc("springtide_unavailable_total", dependency="store")
-                self._note(error)
+                self._note(error, silent=True)
                 try:
                     backoff.failed(error)
                 except Stopped:
@@ -131,6 +133,8 @@ class Following:
                 continue
             except Exception as error:  # noqa: BLE001 - the replica must go on answering, and this thread following
                 self._refuse(Bug(f"following failed: {type(error).__name__}: {error}"), trace=error)
+                self._clock.wait(stop, LONGEST_WAIT_S)
+                continue
             backoff.succeeded()
             self._clock.wait(stop, self._poll_interval_s)
 
@@ -146,7 +150,7 @@ class Following:
         self._metrics.set("springtide_replica_polled_timestamp_seconds", self._clock.now_ms() / 1000)
         if update.switch is not None:
             self._take(update.switch)
-        self._note(self._gap or self._follower.problem)
+        self._note(self._gap or self._passed_over or self._follower.problem)
 
     def _take(self, content: ServingContent) -> None:
         try:
@@ -155,34 +159,46 @@ class Following:
                 # This version is good, but extends one that was refused: read all of it, at the next step.
                 self._start_over()
                 return
-            self._switch.publish(version, content.tables, replaces_all=content.full)
+            self._publish(version, content)
         except MemoryError as error:
             self._refuse(Unavailable(f"no memory for version {content.version}", cure="give the replica more"), error)
             return
-        except (KeyError, ValueError) as error:
-            self._refuse(Corrupt(f"the rows of version {content.version} do not fit their tables: {error}"))
-            return
         except SpringtideError as error:
             self._refuse(error)
+            if self._switch.version is None and isinstance(error, Corrupt | Invalid):
+                # An older version is better than none.
+                self._passed_over = error
+                self._follower.refused(content.version)
             return
         self._gap = None
+        if self._follower.passed_over < version.number:
+            self._passed_over = None
         self._start_over_at = None
         self._record(Applied(version.number, version.committed_ts, self._clock.now_ms()), content)
         with contextlib.suppress(MemoryError):  # what is not compacted is only slower; the next version tries again
             self._switch.settle()
+            self._metrics.set("springtide_replica_memory_bytes", self._switch.memory_bytes())
+
+    def _publish(self, version: Version, content: ServingContent) -> None:
+        try:
+            self._switch.publish(version, content.tables, replaces_all=content.full)
+        except (KeyError, ValueError) as error:
+            raise Corrupt(f"the rows of version {content.version} do not fit their tables: {error}") from error
 
     def _start_over(self) -> None:
         self._follower = self._make_follower()
+        self._passed_over = None
         self._start_over_at = None
 
     def _refuse(self, error: SpringtideError, trace: BaseException | None = None) -> None:
         """Keeps the version before; what cannot be the version's own fault is tried again."""
         self._gap = error
-        if isinstance(error, Bug | Unavailable):
+        # Once set it stays: what fails at every step would put it off for ever.
+        if isinstance(error, Bug | Unavailable) and self._start_over_at is None:
             self._start_over_at = self._clock.monotonic() + START_OVER_AFTER_S
         self._note(error, trace)
 
-    def _note(self, error: SpringtideError | None, trace: BaseException | None = None) -> None:
+    def _note(self, error: SpringtideError | None, trace: BaseException | None = None, *, silent: bool = False) -> None:
         before = self._trouble
         if error is None:
             if before is not None:
@@ -198,7 +214,7 @@ class Following:
         self._metrics.set("springtide_replica_stuck_since_timestamp_seconds", since / 1000)
         if isinstance(error, Corrupt):
             self._metrics.inc("springtide_replica_corrupt_total")
-        if self._gap is not None or not isinstance(error, Unavailable):  # a silent store is told by the backoff
+        if not silent:  # a silent store is told by the backoff
             _log.error("version_refused", error=trace or error, reason=str(error), serving_version=self._number())
 
     def _number(self) -> int | None:
