@@ -60,6 +60,9 @@ bench-%:  ## run benchmarks/NAME.py, as in `make bench-freshness`; ARGS are pass
 	$(SETUP)
 	@$(PY) -m benchmarks.$(subst -,_,$*) $(ARGS)
 
+reference:  ## rewrite the alerts, the Grafana dashboard and docs/metrics.md from the metrics table
+	@$(PY) -m dashboard.monitoring.generated
+
 tree:  ## rewrite the tree of the README from the files' first lines
 	@$(PYTHON) docs/tree.py
 

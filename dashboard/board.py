@@ -15,6 +15,7 @@ from dashboard.feed import News
 from dashboard.flow import Flow
 from dashboard.history import History, quantile
 from dashboard.quality import QualityByTime
+from dashboard.storage import BaseSize, Storage
 from dashboard.strip import Happening, Watcher
 from dashboard.targets import Answer
 from dashboard.verdict import Facts, judge
@@ -28,6 +29,8 @@ MINUTE_TICKS: Final = 60
 HEARTBEATS_MISSED: Final = 3
 # A tick stays small: more changed buckets than this come with the next reading of the past.
 MOST_BUCKETS: Final = 8
+# Without these nothing can be said; what else cannot be read is an event.
+NEEDED: Final = frozenset({"kafka", "store"})
 
 Section = Mapping[str, Any] | Sequence[Any] | int | None
 
@@ -56,6 +59,7 @@ class Board:
         self._happenings: list[Happening] = [("page", "page started")]
         self._left = 0
         self.log = VersionLog()
+        self.storage = Storage(pipeline.dashboard.prices, gets_per_hour(pipeline), now_ms)
         self.quality = self._kept_quality()
 
     def begin_line(self, line: str) -> None:
@@ -83,6 +87,7 @@ class Board:
         for manifest in manifests:
             self.log.add(manifest)
             self._tracker.version(manifest.version, sample_positions(manifest, topic))
+        self.storage.add(manifests)
         through = self.quality.through
         self.quality.add(manifests)
         fresh = [manifest for manifest in manifests if manifest.version > through]
@@ -91,6 +96,11 @@ class Board:
             self._happenings += self._watcher.versions(fresh)
         self._left = left
         self._trouble("store", "")
+
+    def take_base(self, base: BaseSize | None) -> None:
+        """Takes the newest base."""
+        self.storage.base(base)
+        self._trouble("bases", "")
 
     def take_trouble(self, source: str, why: str) -> None:
         """Notes that ``source`` could not be read."""
@@ -131,6 +141,7 @@ class Board:
             "join": self._process("join", ("job_state", "watermark_ms")),
             "rates": rates,
             "minute": self._flow.minute(now_ms),
+            "storage": self.storage.section(now_ms),
             "quality": self._quality(),
             "versions": [row(manifest, self._served().get(manifest.version, [])) for manifest in self._new_manifests],
             "events": self._events(now_ms),
@@ -189,7 +200,7 @@ class Board:
                 behind_ms=headline["behind_ms"],
                 slo_ms=self._pipeline.slo.behind.ms,
                 idle=measured.idle,
-                unreadable=" ".join(f"{name}: {why}" for name, why in self._troubles.items()),
+                unreadable=" ".join(f"{name}: {why}" for name, why in self._troubles.items() if name in NEEDED),
                 waiting=self._waiting(replicas),
                 down=[a.name if a.role == "replica" else a.role for a in self._answers.values() if not a.up],
                 replicas=len(replicas),
@@ -303,6 +314,12 @@ class Board:
 
 def _number(said: object) -> int:
     return said if isinstance(said, int) else 0
+
+
+def gets_per_hour(pipeline: Pipeline) -> float:
+    """How often the replicas and this page ask the store for the next version."""
+    replicas = len(pipeline.dashboard.targets.replicas)
+    return replicas * 3_600_000 / pipeline.store.poll_interval.ms + 3600
 
 
 def committed_ms_after(manifests: Sequence[Manifest], start_ms: int) -> bool:

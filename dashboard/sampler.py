@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Final
 
 from dashboard import targets
+from dashboard.bases import BaseReader
 from dashboard.board import Board, Section
-from dashboard.feed import Feed
+from dashboard.feed import Feed, News
 from dashboard.history import History
 from dashboard.quality import Point
 from dashboard.targets import Answer, Target
@@ -21,6 +23,7 @@ from infra.logs import logger
 from infra.metrics import Metrics
 from infra.object_store import ObjectStore
 from infra.spec import Pipeline
+from streaming import sample, topics
 
 _log = logger()
 
@@ -36,6 +39,9 @@ PERIOD_S: Final = 1.0
 GATHER_SHARE: Final = 0.9
 MOST_THREADS: Final = 32
 VERSION_ROWS: Final = 100
+COUNTED: Final = frozenset(
+    {"feedback", "dead", sample.CLICK, sample.TIMEOUT, sample.CORRECTED, sample.IMPRESSION, *topics.LATE_REASONS}
+)
 
 Publish = Callable[[Mapping[str, Section]], None]
 
@@ -70,12 +76,15 @@ class Sampler:
         self._client = targets.client()
         self._feed = Feed(pipeline, clock)
         self._manifests = ManifestReader(store, pipeline.name)
+        self._bases = BaseReader(store, pipeline.name, clock)
+        self._replicas: set[str] = set()
+        self._written = (0, 0)
         self._through: int | None = None  # until the line of versions is known
         self._board = Board(pipeline, history, clock.now_ms())
         wanted = pipeline.dashboard.targets
         listed = [("join", wanted.join), ("learner", wanted.learner), *(("replica", url) for url in wanted.replicas)]
         self._targets = [Target(role, url, clock, self._client) for role, url in listed if url]  # type: ignore[arg-type]
-        self._pool = ThreadPoolExecutor(min(MOST_THREADS, len(self._targets) + 2), thread_name_prefix="page")
+        self._pool = ThreadPoolExecutor(min(MOST_THREADS, len(self._targets) + 3), thread_name_prefix="page")
         self._flying: dict[object, Future[Any]] = {}
         self._lost: dict[str, str] = {}
         self.ticks = 0
@@ -104,13 +113,15 @@ class Sampler:
         """Asks everything once, waits a bounded time, and says what is known now."""
         started: list[Future[Any]] = [self._start(self._feed, self._feed.poll)]
         started += [self._start(self._manifests, self._next_manifests)]
+        started += [self._start(self._bases, self._bases.poll)]
         started += [self._start(target, target.poll) for target in self._targets]
         wait(started, timeout=GATHER_SHARE * self._period_s)
         now = self._clock.now_ms()
         with self._lock:
             # Versions before samples: what a version holds is settled as soon as its sample is seen.
             self._take(self._manifests, "store", self._take_chunk)
-            self._take(self._feed, "kafka", self._board.take_news)
+            self._take(self._bases, "bases", self._board.take_base)
+            self._take(self._feed, "kafka", self._take_news)
             answers: list[Answer] = []
             for target in self._targets:
                 self._take(target, "target", answers.append)
@@ -169,12 +180,32 @@ class Sampler:
             self._through = self._board.quality.through
         self._board.take_manifests(chunk.manifests, chunk.left)
 
+    def _take_news(self, news: News) -> None:
+        for kind, count in Counter(kind for kind, _ in news.counted).items():
+            # Anything else would let a message make up metric series.
+            if kind in COUNTED:
+                self._metrics.inc("springtide_page_records_total", count, kind=kind)
+        self._board.take_news(news)
+
     def _export(self, sections: Mapping[str, Section], answers: list[Answer]) -> None:
-        replicas = sections["replicas"]
-        assert isinstance(replicas, list)
+        replicas, kept = sections["replicas"], sections["storage"]
+        assert isinstance(replicas, list) and isinstance(kept, dict)
+        names = set()
         for replica in replicas:
             since = (replica["oldest_received_ts"] or 0) / 1000
+            names.add(replica["name"])
             self._metrics.set("springtide_not_learned_since_timestamp_seconds", since, replica=replica["name"])
+        for name in self._replicas - names:  # what has gone for good would age for ever
+            self._metrics.forget("springtide_not_learned_since_timestamp_seconds", replica=name)
+        self._replicas = names
+        storage = self._board.storage
+        size, puts = self._written
+        self._metrics.inc("springtide_store_written_bytes_total", storage.written_bytes - size)
+        self._metrics.inc("springtide_store_puts_total", storage.put_objects - puts)
+        self._written = (storage.written_bytes, storage.put_objects)
+        self._metrics.set("springtide_store_base_bytes", kept["base_bytes"])
+        self._metrics.set("springtide_store_chain_bytes", kept["chain_bytes"])
+        self._metrics.set("springtide_store_chain_versions", kept["chain_versions"])
         for answer in answers:
             outcome = "failed" if answer.why else "read"
             self._metrics.inc("springtide_page_scrapes_total", target=answer.role, outcome=outcome)

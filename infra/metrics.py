@@ -8,7 +8,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import shutil
 from typing import Any, Literal
 
 import prometheus_client
@@ -39,6 +41,9 @@ class Metrics:
         PlatformCollector(registry=self.registry)
         self.set("springtide_build_info", 1, version=_version(), room=room)
         self.set("springtide_started_timestamp_seconds", (clock or SystemClock()).now_ms() / 1000)
+        # Asked at each scrape: a disk fills while a process does nothing.
+        self._child("springtide_disk_free_bytes", "gauge", {}).set_function(lambda: shutil.disk_usage(".").free)
+        self._child("springtide_disk_size_bytes", "gauge", {}).set_function(lambda: shutil.disk_usage(".").total)
 
     def inc(self, name: str, amount: float = 1, /, **labels: str) -> None:
         """Adds ``amount`` (not negative) to a counter."""
@@ -51,6 +56,12 @@ class Metrics:
     def observe(self, name: str, value: float, /, **labels: str) -> None:
         """Adds one value to a histogram."""
         self._child(name, "histogram", labels).observe(value)
+
+    def forget(self, name: str, /, **labels: str) -> None:
+        """Exports one series no longer, as when what it is about has gone for good."""
+        self._row(name, labels)
+        with contextlib.suppress(KeyError):
+            self._metrics[name].remove(*(labels[label] for label in self._rows[name].labels))
 
     def value(self, name: str, /, **labels: str) -> float:
         """A counter's or gauge's value, 0 before the first use; a histogram's count."""

@@ -48,6 +48,10 @@ TABLE: Final[tuple[Metric, ...]] = (
         "Calls to something outside that did not answer.",
         ("dependency",),
     ),
+    Metric(
+        "every", "springtide_disk_free_bytes", "gauge", "bytes", "Free space of the disk where the process was started."
+    ),
+    Metric("every", "springtide_disk_size_bytes", "gauge", "bytes", "Size of that disk."),
     # join
     Metric("join", "springtide_join_job_running", "gauge", "1", "1 while Flink reports the job as RUNNING."),
     Metric(
@@ -177,6 +181,22 @@ TABLE: Final[tuple[Metric, ...]] = (
     Metric("learner", "springtide_table_memory_bytes", "gauge", "bytes", "Memory of a table.", ("table",)),
     Metric(
         "learner",
+        "springtide_table_admitted_total",
+        "counter",
+        "1",
+        "Rows made since this process started.",
+        ("table",),
+    ),
+    Metric(
+        "learner",
+        "springtide_table_evicted_total",
+        "counter",
+        "1",
+        "Rows evicted or forgotten since this process started.",
+        ("table",),
+    ),
+    Metric(
+        "learner",
         "springtide_event_to_sample_seconds",
         "histogram",
         "seconds",
@@ -275,6 +295,31 @@ TABLE: Final[tuple[Metric, ...]] = (
         "Receipt of the oldest feedback not in the replica's version; 0 when caught up. `behind` is now minus this.",
         ("replica",),
     ),
+    Metric(
+        "dashboard",
+        "springtide_page_records_total",
+        "counter",
+        "1",
+        "Records that the page has read from Kafka: feedback, samples by kind, late rows by reason, dead letters.",
+        ("kind",),
+    ),
+    Metric(
+        "dashboard",
+        "springtide_store_written_bytes_total",
+        "counter",
+        "bytes",
+        "Bytes of the versions committed since the page began to look.",
+    ),
+    Metric(
+        "dashboard",
+        "springtide_store_puts_total",
+        "counter",
+        "1",
+        "Objects put for the versions committed since the page began to look.",
+    ),
+    Metric("dashboard", "springtide_store_base_bytes", "gauge", "bytes", "Size of the newest base; 0 without any."),
+    Metric("dashboard", "springtide_store_chain_bytes", "gauge", "bytes", "Size of the versions after that base."),
+    Metric("dashboard", "springtide_store_chain_versions", "gauge", "1", "Versions after the newest base."),
     Metric("dashboard", "springtide_page_viewers", "gauge", "1", "Pages connected by server-sent events."),
     Metric(
         "dashboard",

@@ -20,6 +20,7 @@ from infra.spec_checks import (
     store_findings,
     window_findings,
 )
+from infra.spec_dashboard import Dashboard, Prices, Targets
 from infra.spec_events import Condition, EventField, Events, Feedback, Impressions, Join, Samples, Topic
 from infra.spec_feature import (
     BucketFeature,
@@ -52,6 +53,7 @@ __all__ = [
     "BucketFeature",
     "Condition",
     "CrossFeature",
+    "Dashboard",
     "DenseOptimizer",
     "EventField",
     "Events",
@@ -71,11 +73,13 @@ __all__ = [
     "NumberFeature",
     "Optimizer",
     "Part",
+    "Prices",
     "Rung",
     "Samples",
     "Schedule",
     "Secret",
     "Table",
+    "Targets",
     "Topic",
 ]
 
@@ -210,21 +214,6 @@ class Serving(Part):
     kept_versions: int = Field(default=3, ge=1, le=100)
     grpc_port: int | None = Field(default=None, ge=0, le=65535)
     max_body: ByteSize = ByteSize("16MiB")
-
-
-class Targets(Part):
-    """Base addresses whose /metrics and /status the page reads."""
-
-    join: str | None = None
-    learner: str | None = None
-    replicas: tuple[str, ...] = ()
-
-
-class Dashboard(Part):
-    host: str = "127.0.0.1"
-    port: int = Field(default=8080, ge=0, le=65535)
-    targets: Targets = Targets()
-    history: str = ".springtide/history.sqlite"
 
 
 class JoinControl(Part):

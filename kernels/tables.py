@@ -340,6 +340,14 @@ class EmbeddingTables:
         """
         return self._group.row_count(self._table(name))
 
+    def table_bytes(self, name: str) -> int:
+        """Bytes behind one table's rows, index and admission.
+
+        Raises:
+            KeyError: An unknown table.
+        """
+        return self._group.table_bytes(self._table(name))
+
     def memory_bytes(self) -> int:
         """Bytes behind rows, indices and the buffer; scratch space of a batch is not counted."""
         return self._group.memory_bytes()

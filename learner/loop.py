@@ -24,7 +24,7 @@ from learner.gate import QualityGate
 from learner.look_ahead import LookAhead
 from learner.positions import Positions
 from learner.preparation import Ready
-from learner.reporting import Report
+from learner.reporting import Report, TableFigures
 from learner.restore import WINDOW
 from learner.revert import Reversion, Reverted
 from learner.table_state import counts_to_arrays, table_state
@@ -262,7 +262,15 @@ class Learner:
         self._report.captured(
             self._captured - began,
             metrics,
-            {table.name: trainer.tables.row_count(table.name) for table in trainer.tables.tables},
+            [
+                TableFigures(
+                    table.table,
+                    trainer.tables.row_count(table.table),
+                    trainer.tables.table_bytes(table.table),
+                    len(table.tombstones),
+                )
+                for table in rows
+            ],
             trainer.tables.memory_bytes() + trainer.window.memory_bytes(),
         )
 

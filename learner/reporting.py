@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +19,23 @@ from learner.trainer import Learned
 
 # How many event-time buckets are kept for the gauges; older ones are in the manifests.
 _BUCKETS_KEPT: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class TableFigures:
+    """One table at a capture.
+
+    Args:
+        name: The stored table's.
+        rows: How many it holds.
+        memory_bytes: Behind rows, index and admission.
+        gone: Rows evicted or forgotten since the capture before.
+    """
+
+    name: str
+    rows: int
+    memory_bytes: int
+    gone: int
 
 
 class Report:
@@ -53,6 +71,7 @@ class Report:
         self.duplicates_total = 0
         self.rejected_total = 0
         self.memory_bytes = 0
+        self._tables: dict[str, dict[str, int]] = {}
         self.held: str | None = None
 
     def hold(self, why: str | None) -> None:
@@ -83,6 +102,7 @@ class Report:
             "duplicates_total": self.duplicates_total,
             "rejected_total": self.rejected_total,
             "memory_bytes": self.memory_bytes,
+            "tables": dict(self._tables),
         }
 
     @contextmanager
@@ -116,13 +136,15 @@ class Report:
             metrics.observe("springtide_event_to_sample_seconds", max(0, waited) / 1000)
             metrics.observe("springtide_sample_to_train_seconds", max(0, now - int(learned.sampled_ms.min())) / 1000)
 
-    def captured(self, seconds: float, increments: dict[str, Any], rows: dict[str, int], memory_bytes: int) -> None:
-        """Notes the pause of a capture, and the quality of the newest closed bucket."""
+    def captured(
+        self, seconds: float, increments: dict[str, Any], tables: Sequence[TableFigures], memory_bytes: int
+    ) -> None:
+        """Notes the pause of a capture, the tables, and the quality of the newest closed bucket."""
         metrics = self._metrics
         metrics.observe("springtide_learner_pause_seconds", seconds)
         self.memory_bytes = memory_bytes
-        for table, count in rows.items():
-            metrics.set("springtide_table_rows", count, table=table)
+        for table in tables:
+            self._holds(table)
         for start, bucket in increments.items():
             for of, sums in self._parts(bucket):
                 buckets = self._quality.setdefault(of, {})
@@ -137,6 +159,23 @@ class Report:
                     value = getattr(quality, name)
                     if value is not None:
                         metrics.set(f"springtide_learner_{name}", value, label=label, slice=part)
+
+    def _holds(self, table: TableFigures) -> None:
+        before = self._tables.get(table.name)
+        # Rows that were restored are none that were made; a learner that went back may hold fewer than before.
+        made = 0 if before is None else max(0, table.rows - before["rows"] + table.gone)
+        counted = before or {"admitted": 0, "evicted": 0}
+        self._tables[table.name] = {
+            "rows": table.rows,
+            "memory_bytes": table.memory_bytes,
+            "admitted": counted["admitted"] + made,
+            "evicted": counted["evicted"] + table.gone,
+        }
+        metrics = self._metrics
+        metrics.set("springtide_table_rows", table.rows, table=table.name)
+        metrics.set("springtide_table_memory_bytes", table.memory_bytes, table=table.name)
+        metrics.inc("springtide_table_admitted_total", made, table=table.name)
+        metrics.inc("springtide_table_evicted_total", table.gone, table=table.name)
 
     def _parts(self, bucket: dict[str, Any]) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
         """The sums in one bucket of a version's metrics, each with its label and slice."""

@@ -209,6 +209,23 @@ def demo(
 
 
 @app.command(rich_help_panel=WATCH)
+def alerts(
+    pipeline: PipelineFile = DEFAULT_FILE,
+    puts_per_hour: Annotated[float, typer.Option(help="More objects put an hour than this are told.")] = 20_000,
+    bytes_per_hour: Annotated[float, typer.Option(help="More bytes put an hour than this are told.")] = 50e9,
+    grafana: Annotated[bool, typer.Option("--grafana", help="Print the Grafana dashboard instead, as JSON.")] = False,
+) -> None:
+    """Print Prometheus rules for a pipeline's freshness objective, one alert per runbook."""
+
+    def command() -> None:
+        from springtide.alerts_command import print_alerts
+
+        print_alerts(pipeline, puts_per_hour=puts_per_hour, bytes_per_hour=bytes_per_hour, grafana=grafana)
+
+    run(command)
+
+
+@app.command(rich_help_panel=WATCH)
 def probe(
     pipeline: Annotated[
         Path | None, typer.Argument(help="The pipeline.yaml; without it ./pipeline.yaml or the running demo's.")

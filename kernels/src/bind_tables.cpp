@@ -201,6 +201,7 @@ void bind_group(nb::module_& module) {
            nb::arg("tombstones").noconvert(), nb::arg("count_keys").noconvert(), nb::arg("counters").noconvert(),
            nb::arg("occurrences").noconvert(), nb::arg("counts_last_seen").noconvert())
       .def("row_count", &Group::row_count, nb::arg("table"), nb::call_guard<nb::gil_scoped_release>())
+      .def("table_bytes", &Group::table_bytes, nb::arg("table"), nb::call_guard<nb::gil_scoped_release>())
       .def("memory_bytes", &Group::bytes, nb::call_guard<nb::gil_scoped_release>());
 }
 

@@ -279,6 +279,11 @@ std::size_t Group::row_count(std::size_t table) {
   return tables_[table]->size();
 }
 
+std::size_t Group::table_bytes(std::size_t table) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return tables_[table]->bytes();
+}
+
 std::size_t Group::bytes() {
   const std::lock_guard<std::mutex> lock(mutex_);
   std::size_t total = buffer_ == nullptr ? 0 : buffer_->bytes();

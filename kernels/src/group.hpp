@@ -84,6 +84,7 @@ class Group {
   Array<std::int64_t> state();
   void restore(const std::int64_t* state, std::size_t count);
   std::size_t row_count(std::size_t table);
+  std::size_t table_bytes(std::size_t table);
   std::size_t bytes();
 
  private:
