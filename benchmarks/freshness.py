@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import os
 import statistics
 import sys
@@ -19,6 +20,7 @@ from rich.console import Console
 from benchmarks.figures import Figure, report
 from checkpointing.history import manifests, newest_version
 from infra.clock import SystemClock
+from infra.errors import Unavailable
 from infra.kafka import Producer
 from infra.local.stack import LocalStack
 from infra.object_store import open_store
@@ -92,7 +94,10 @@ def main() -> int:
     found: list[Figure] = []
     for scenario in SCENARIOS:
         if only in (None, scenario.events_per_second):
-            found += figures(scenario, run(scenario))
+            try:
+                found += figures(scenario, run(scenario))
+            except Unavailable as error:  # a miss of its own, which takes no other figure with it
+                found += missed(scenario, error)
     return report("freshness", found)
 
 
@@ -168,6 +173,14 @@ def figures(scenario: Scenario, outcome: Outcome) -> list[Figure]:
         Figure(
             f"puts_per_hour{ending}", outcome.puts_per_hour, "puts/h", None, "<=", "packs and manifests of versions"
         ),
+    ]
+
+
+def missed(scenario: Scenario, error: Unavailable) -> list[Figure]:
+    """The targets of a scenario that came to no end."""
+    targets = {"probe_p50_s": scenario.p50, "probe_p99_s": scenario.p99}
+    return [
+        Figure(f"{name}{scenario.ending}", math.inf, "s", target, "<=", error.what) for name, target in targets.items()
     ]
 
 
