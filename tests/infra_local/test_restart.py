@@ -16,6 +16,9 @@ from infra.local.s3_server import S3Server
 from infra.object_store import ObjectStore, open_store
 from infra.spec import Kafka, Secret, Store
 
+# In `make test` the servers are killed under a running loop (tests/loop/test_server_outages.py).
+pytestmark = pytest.mark.long
+
 CLOCK = SystemClock()
 ANSWER_SECONDS = 30.0
 

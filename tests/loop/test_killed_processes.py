@@ -12,7 +12,7 @@ from checkpointing.history import newest_version
 from tests.learner.stream import assert_replay_equals
 from tests.loop.conftest import ITEMS, RunningLoop
 
-KILLS = 2
+KILLS = 3
 SEED = 20_260
 
 
@@ -20,6 +20,7 @@ def version_at(address: str) -> int:
     return int(httpx.get(f"{address}/status").json()["version"])
 
 
+@pytest.mark.long  # tests/learner/test_crash.py kills learners in `make test`
 @pytest.mark.timeout(420)
 def test_a_learner_killed_at_random_points_learns_every_sample_once(running: RunningLoop) -> None:
     chance = random.Random(SEED)
