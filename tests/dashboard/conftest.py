@@ -22,7 +22,7 @@ def loop(local_kafka: KafkaServer, unique: Callable[[str], str], tmp_path: Path)
 
 @pytest.fixture(scope="package")
 def browser(chromium: str) -> Iterator[Browser]:
-    """Goes with the last test of this folder: as long as it is there, no other test can have an event loop of its own."""
+    """Goes with the last test of this folder: while it is there, no other test can have an event loop of its own."""
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(
