@@ -47,7 +47,8 @@ def test_a_click_changes_the_prediction_of_its_item(running: RunningLoop) -> Non
         higher = partial(scores_higher, running, address, item, before[address][0])
         running.until(higher, 20, f"a higher score at {address}")
         assert predict(running, address, item)[1] > before[address][1]
-    assert len({predict(running, address, item)[0] for address in replicas}) == 1
+    # One of them may be a version ahead for a moment.
+    running.until(lambda: len({predict(running, address, item) for address in replicas}) == 1, 20, "one answer of all")
     running.assert_nothing_lost()
 
 
