@@ -148,10 +148,9 @@ def require_port(host: str, port: int) -> None:
     """
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            # As every server sets it: connections in TIME_WAIT do not count, a listener does.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
-            # Not only bound: beside one that listens, this is what fails.
-            probe.listen(1)
     except OSError as error:
         raise listen_error(host, port, error) from None
 

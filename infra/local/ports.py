@@ -3,12 +3,11 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import socket
-
 import psutil  # type: ignore[import-untyped]
 
 from infra.clock import new_uuid
-from infra.errors import Unavailable
+from infra.errors import SpringtideError, Unavailable
+from infra.status_server import require_port
 
 HOST = "127.0.0.1"
 # Below the range from which the kernel takes ports for outgoing connections (32768 and up on Linux): a port that is
@@ -18,14 +17,11 @@ FIRST, LAST = 20_000, 32_000
 
 def is_free(port: int, host: str = HOST) -> bool:
     """Whether a server could listen on ``port`` now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As every server sets it: connections in TIME_WAIT do not count, a listener does.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-        return True
+    try:
+        require_port(host, port)
+    except SpringtideError:
+        return False
+    return True
 
 
 def free_ports(count: int) -> list[int]:
