@@ -16,6 +16,8 @@ from infra.errors import Bug, Unavailable
 
 LEASH = Path(__file__).with_name("leash.py")
 POLL_SECONDS = 0.05
+# How long a server of the local stack may take to start: seconds alone, minutes where others work beside it.
+READY_SECONDS = 180.0
 LAST_LINES = 10
 TAIL_BYTES = 32 * 1024
 
