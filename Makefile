@@ -9,7 +9,7 @@ ARGS ?=
 SIDE_BY_SIDE := -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check format sanitize tree clean
+.PHONY: help setup demo test test-all check format sanitize reference tree clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z%-]*\):.*  ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -61,6 +61,7 @@ bench-%:  ## run benchmarks/NAME.py, as in `make bench-freshness`; ARGS are pass
 	@$(PY) -m benchmarks.$(subst -,_,$*) $(ARGS)
 
 reference:  ## rewrite the alerts, the Grafana dashboard and docs/metrics.md from the metrics table
+	$(SETUP)
 	@$(PY) -m dashboard.monitoring.generated
 
 tree:  ## rewrite the tree of the README from the files' first lines

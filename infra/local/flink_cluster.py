@@ -17,9 +17,8 @@ from infra.local import flink_settings
 from infra.local.jars import flink_kafka_connector, flink_s3_plugin
 from infra.local.java import java_executable
 from infra.local.ports import HOST, free_ports, require_free
-from infra.local.process import Process
+from infra.local.process import READY_SECONDS, Process
 
-READY_SECONDS = 180.0  # on a busy machine
 REQUEST_SECONDS = 5.0
 GRACE_SECONDS = 10.0
 CURE = "read the log above; a second start takes other ports"
@@ -100,7 +99,7 @@ class FlinkCluster:
         """Returns when the JobManager answers and counts the slots of every TaskManager.
 
         Raises:
-            Unavailable: A process ended, or the cluster was not complete within 90 s.
+            Unavailable: A process ended, or the cluster was not complete within three minutes.
         """
         self.job_manager.wait_until_ready(lambda: self.registered() is not None, READY_SECONDS)
         for process in self.task_managers:

@@ -15,11 +15,11 @@ from infra.kafka import KafkaAdmin
 from infra.local.jars import kafka_classpath
 from infra.local.java import java_executable
 from infra.local.ports import HOST, free_ports, is_free, require_free
+from infra.local.process import READY_SECONDS
 from infra.local.server_process import ServerProcess
 from infra.spec import Kafka
 
 HEAP = "512m"
-READY_SECONDS = 180.0  # on a busy machine
 PROBE_SECONDS = 1.0
 FORMAT_SECONDS = 60.0
 GRACE_SECONDS = 10.0
@@ -129,7 +129,7 @@ class KafkaServer(ServerProcess):
         """Returns when the broker answers a metadata request.
 
         Raises:
-            Unavailable: It ended, or did not answer within a minute.
+            Unavailable: It ended, or did not answer within three minutes.
         """
         admin = KafkaAdmin(Kafka(bootstrap=self.bootstrap))
         # Not asked before somebody listens: the client would report what is expected here as trouble.

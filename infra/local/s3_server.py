@@ -12,6 +12,7 @@ from pathlib import Path
 from infra.clock import new_secret, new_uuid
 from infra.errors import Invalid
 from infra.local.ports import HOST, free_ports, require_free
+from infra.local.process import READY_SECONDS
 from infra.local.server_process import ServerProcess
 from infra.object_store import open_store, provision_bucket
 from infra.spec import Secret, Store
@@ -19,7 +20,6 @@ from infra.spec import Secret, Store
 ACCESS_KEY = "springtide"
 BUCKET = "springtide"
 REGION = "us-east-1"
-READY_SECONDS = 180.0  # on a busy machine
 # It would take ten to twenty seconds to leave, waiting for its own connections; killed, it loses nothing that it has
 # acknowledged (only a crash of the machine could do that).
 GRACE_SECONDS = 2.0
@@ -108,7 +108,7 @@ class S3Server(ServerProcess):
         """Returns when signed requests are answered: the bucket exists and an object can be written and read.
 
         Raises:
-            Unavailable: The server ended, or did not answer within a minute.
+            Unavailable: The server ended, or did not answer within three minutes.
         """
         self.process.wait_until_ready(self._bucket_works, READY_SECONDS)
 

@@ -50,7 +50,7 @@ class ServerProcess(ABC):
         """Returns when the server does real work.
 
         Raises:
-            Unavailable: It ended, or did not answer within a minute.
+            Unavailable: It ended, or did not answer within three minutes.
         """
 
     def start(self) -> None:
