@@ -9,7 +9,7 @@ ARGS ?=
 SIDE_BY_SIDE := -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check format sanitize reference tree clean
+.PHONY: help setup demo test test-all check format sanitize reference chart tree clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z%-]*\):.*  ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -63,6 +63,10 @@ bench-%:  ## run benchmarks/NAME.py, as in `make bench-freshness`; ARGS are pass
 reference:  ## rewrite the alerts, the Grafana dashboard and docs/metrics.md from the metrics table
 	$(SETUP)
 	@$(PY) -m dashboard.monitoring.generated
+
+chart:  ## rewrite the schema and the defaults of the chart's values from their models
+	$(SETUP)
+	@$(PY) -m springtide.chart_schema
 
 tree:  ## rewrite the tree of the README from the files' first lines
 	@$(PYTHON) docs/tree.py

@@ -1,0 +1,48 @@
+{{/* What both kinds of Flink's pods share. */}}
+
+{{- define "springtide.flinkContainer" -}}
+image: {{ include "springtide.image" . }}
+imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+{{ include "springtide.securityContext" . }}
+env:
+  - name: POD_NAME
+    valueFrom:
+      fieldRef:
+        fieldPath: metadata.name
+  - name: POD_IP
+    valueFrom:
+      fieldRef:
+        fieldPath: status.podIP
+  - name: FLINK_CONF_DIR
+    value: /etc/flink
+  - name: FLINK_PLUGINS_DIR
+    value: /opt/flink/plugins
+  - name: FLINK_LOG_DIR
+    value: /tmp/log
+  - name: FLINK_PID_DIR
+    value: /tmp/pid
+  {{- include "springtide.storeEnv" .root | nindent 2 }}
+  {{- with .values.extraEnv }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+resources:
+  requests:
+    cpu: {{ .values.cpu | quote }}
+    memory: {{ .values.memoryMiB }}Mi
+  limits:
+    memory: {{ .values.memoryMiB }}Mi
+volumeMounts:
+  - name: config
+    mountPath: /etc/flink
+    readOnly: true
+  - name: tmp
+    mountPath: /tmp
+{{- end }}
+
+{{- define "springtide.flinkVolumes" -}}
+- name: config
+  configMap:
+    name: {{ include "springtide.fullname" .root }}-flink
+- name: tmp
+  emptyDir: {}
+{{- end }}

@@ -1,0 +1,229 @@
+"""What the chart's values may say around a pipeline, with their defaults; knows no template and no cluster."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+# Passed on to Kubernetes as they are; the API server judges them.
+KubernetesObject = dict[str, Any]
+Labels = dict[str, str]
+FolderName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,251}$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Part(BaseModel):
+    """A part of the values; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Image(Part):
+    repository: str = ""
+    """Required. The images are `<repository>-<role>:<tag>`, of the roles join, flink, learner, serving and page."""
+    tag: str = ""
+    """Empty: the chart's appVersion."""
+    pullPolicy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    pullSecrets: list[str] = []
+    """Names of Secrets of the registry."""
+
+
+class ServiceAccount(Part):
+    create: bool = True
+    """False: `name` is there already, or the namespace's default is taken."""
+    name: str = ""
+    """Empty: named after the release and the role."""
+    annotations: Labels = {}
+    """Where a cloud binds a workload identity to the account. Without one its token is in no pod."""
+
+
+class Role(Part):
+    """What every role's pods may be told."""
+
+    serviceAccount: ServiceAccount = ServiceAccount()
+    podLabels: Labels = {}
+    podAnnotations: Labels = {}
+    extraEnv: list[KubernetesObject] = []
+    """Further environment variables of the container, such as one that a secret of the pipeline names."""
+    nodeSelector: Labels = {}
+    tolerations: list[KubernetesObject] = []
+    affinity: KubernetesObject = {}
+    priorityClassName: str = ""
+    terminationGracePeriodSeconds: Annotated[int, Field(ge=1)] = 30
+
+
+def _resources(cpu: str, memory: str) -> KubernetesObject:
+    return {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": memory}}
+
+
+class Join(Role):
+    resources: KubernetesObject = _resources("250m", "1536Mi")
+    """The JVM that plans the join takes most of it, for some seconds."""
+    extraArgs: list[str] = []
+    """Behind `springtide join pipeline.yaml`, such as `--upgrade`."""
+
+
+class Ports(Part):
+    rest: Port = 8081
+    rpc: Port = 6123
+    blob: Port = 6124
+
+
+class JobManager(Role):
+    memoryMiB: Annotated[int, Field(ge=1024)] = 1600
+    """Of the whole process; requested and allowed."""
+    cpu: str = "250m"
+    ports: Ports = Ports()
+
+
+class TaskManager(Role):
+    replicas: Annotated[int, Field(ge=1)] = 1
+    slots: Annotated[int, Field(ge=1)] = 4
+    """Of each. `springtide join --upgrade` runs two joins for a while, which take twice `flink.parallelism`."""
+    memoryMiB: Annotated[int, Field(ge=1024)] = 2048
+    """Of the whole process; requested and allowed."""
+    cpu: str = "500m"
+    rpcPort: Port = 6122
+
+
+class Flink(Part):
+    mode: Literal["standalone", "existing"] = "standalone"
+    """standalone: a cluster of this release. existing: the session cluster at `pipeline.flink.rest`."""
+    settings: dict[str, str | int | float | bool] = {}
+    """Go over those in the cluster's config.yaml, such as `state.backend.type: rocksdb`."""
+    jobManager: JobManager = JobManager()
+    taskManager: TaskManager = TaskManager()
+
+
+class Learner(Role):
+    terminationGracePeriodSeconds: Annotated[int, Field(ge=1)] = 60
+    """SIGTERM lets the learner commit what it has learned; it takes a second or two while the store answers."""
+    resources: KubernetesObject = _resources("1", "4Gi")
+
+
+class Compactor(Role):
+    enabled: bool = True
+    collect: bool = True
+    """Whether it also deletes what no replica, pin or lease can want any more."""
+    keep: Annotated[int, Field(ge=1)] = 1000
+    """The newest so many versions are kept, each of them."""
+    keepHours: Annotated[float, Field(ge=0)] = 6
+    """All versions younger than this are kept."""
+    resources: KubernetesObject = _resources("100m", "2Gi")
+
+
+class Autoscaling(Part):
+    enabled: bool = False
+    minReplicas: Annotated[int, Field(ge=1)] = 2
+    maxReplicas: Annotated[int, Field(ge=1)] = 10
+    targetCPUUtilizationPercentage: Annotated[int, Field(ge=1, le=100)] = 70
+    behavior: KubernetesObject = {}
+
+
+class DisruptionBudget(Part):
+    enabled: bool = True
+    maxUnavailable: int | str = 1
+
+
+class Service(Part):
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
+    annotations: Labels = {}
+
+
+class IngressHost(Part):
+    host: str
+    path: str = "/"
+    pathType: Literal["Exact", "Prefix", "ImplementationSpecific"] = "Prefix"
+
+
+class Ingress(Part):
+    enabled: bool = False
+    className: str = ""
+    annotations: Labels = {}
+    hosts: list[IngressHost] = []
+    tls: list[KubernetesObject] = []
+
+
+class Replicas(Role):
+    count: Annotated[int, Field(ge=1)] = 2
+    """Without autoscaling."""
+    autoscaling: Autoscaling = Autoscaling()
+    podDisruptionBudget: DisruptionBudget = DisruptionBudget()
+    spread: Literal["none", "soft", "hard"] = "soft"
+    """Over zones and nodes; hard: a pod without such a place waits."""
+    service: Service = Service()
+    ingress: Ingress = Ingress()
+    resources: KubernetesObject = _resources("1", "3Gi")
+
+
+class Persistence(Part):
+    enabled: bool = True
+    """False: the page's history ends with its pod."""
+    existingClaim: str = ""
+    size: str = "1Gi"
+    storageClassName: str = ""
+    """Empty: the cluster's default."""
+    accessModes: list[str] = ["ReadWriteOnce"]
+    annotations: Labels = {}
+
+
+class Page(Role):
+    enabled: bool = True
+    persistence: Persistence = Persistence()
+    service: Service = Service()
+    ingress: Ingress = Ingress()
+    resources: KubernetesObject = _resources("100m", "512Mi")
+
+
+class PodMonitor(Part):
+    enabled: bool = False
+    """Needs the Prometheus operator's CRDs."""
+    labels: Labels = {}
+    """Those that your Prometheus selects monitors by, often `release: <its release>`."""
+    interval: str = "15s"
+
+
+class NetworkPolicy(Part):
+    enabled: bool = False
+    """Lets in only what a role is asked by: of this release, and the peers below. What goes out is not limited."""
+    clients: list[KubernetesObject] = [{"namespaceSelector": {}}]
+    """Peers that may ask replicas and the page."""
+    monitoring: list[KubernetesObject] = []
+    """Peers that may read metrics."""
+
+
+class Tests(Part):
+    probe: bool = False
+    """Whether `helm test` also sends a probe through the loop; wants `pipeline.probe.enabled`."""
+    probeTimeoutSeconds: Annotated[int, Field(ge=1)] = 60
+
+
+class Values(Part):
+    """Everything but the pipeline."""
+
+    nameOverride: str = ""
+    fullnameOverride: str = ""
+    """What every object's name begins with; without it the release's name and `springtide`."""
+    commonLabels: Labels = {}
+    image: Image = Image()
+    secrets: dict[FolderName, str] = {}
+    """Folder -> name of a Secret that is there. Its keys become files `/etc/springtide/secrets/<folder>/<key>`, which
+    the pipeline names, as in `password: {file: /etc/springtide/secrets/kafka/password}`."""
+    files: dict[FileName, str] = {}
+    """Name -> text of files beside the pipeline in `/etc/springtide/config`: a model of your own, a .proto."""
+    extraEnv: list[KubernetesObject] = []
+    """Environment variables of all of Springtide's containers."""
+    join: Join = Join()
+    flink: Flink = Flink()
+    learner: Learner = Learner()
+    compactor: Compactor = Compactor()
+    replicas: Replicas = Replicas()
+    page: Page = Page()
+    podMonitor: PodMonitor = PodMonitor()
+    networkPolicy: NetworkPolicy = NetworkPolicy()
+    tests: Tests = Tests()
+    global_: dict[str, JsonValue] = Field(default={}, alias="global")
+    """Shared with other charts where this one is a part of theirs; not read."""
