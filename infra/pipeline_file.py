@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from ruamel.yaml import YAML
+from ruamel.yaml import YAML, ScalarNode
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from infra.errors import Invalid
 from infra.spec import EventField, Events, Feature, Model, Pipeline, Table
@@ -84,6 +85,7 @@ def dump_pipeline(pipeline: Pipeline) -> str:
     yaml.default_flow_style = False
     yaml.width = 4096
     yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.Representer = _Representer
     stream = io.StringIO()
     plain = pipeline.model_dump(mode="json", exclude_defaults=True)
     # A feature's kind is what tells its other keys, default or not.
@@ -97,6 +99,19 @@ def pipeline_schema() -> dict[str, Any]:
     """JSON Schema of pipeline.yaml, for editors and the chart."""
     schema = Pipeline.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Springtide pipeline"}
+
+
+class _Representer(RoundTripRepresenter):
+    """Floats as readers of YAML 1.1 take them for such, too: to them ``1e+16`` without a point is text."""
+
+    def represent_float(self, data: float) -> ScalarNode:
+        node: ScalarNode = super().represent_float(data)
+        if "." not in node.value:
+            node.value = node.value.replace("e", ".0e")
+        return node
+
+
+_Representer.add_representer(float, _Representer.represent_float)
 
 
 def _safe(value: Any) -> Any:

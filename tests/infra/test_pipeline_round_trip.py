@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -71,6 +72,14 @@ def pipelines(draw: st.DrawFn) -> spec.Pipeline:
 @given(pipelines())
 def test_what_is_written_is_read_back_equal(pipeline: spec.Pipeline) -> None:
     assert parse_pipeline(dump_pipeline(pipeline)) == pipeline
+
+
+@pytest.mark.parametrize("weight", [1e16, 1e-7, 0.5, 1e300])
+def test_readers_of_yaml_1_1_take_a_float_for_one(weight: float) -> None:
+    """Helm and Kubernetes read that; there 1e+16 without a point would be text."""
+    pipeline = parse_pipeline(GOOD).model_copy(update={"probe": spec.Probe(weight=weight)})
+    read = yaml.load(dump_pipeline(pipeline), yaml.CSafeLoader)
+    assert read["probe"]["weight"] == weight
 
 
 def test_defaults_are_left_out_and_the_rest_reads_like_a_hand_wrote_it() -> None:
