@@ -16,11 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.figures import Figure, report
+from benchmarks.serving_http import process_figures
 from benchmarks.serving_rows import row_figures
 from benchmarks.serving_workload import (
     LOAD,
     NAMES,
     USER_FEATURES,
+    Trained,
     columns_of,
     replica,
     requests,
@@ -34,9 +36,8 @@ ROUNDS = 15
 REQUESTS = 60
 
 
-def in_process_figures(folder: Path) -> Iterator[Figure]:
+def in_process_figures(model: Trained, folder: Path) -> Iterator[Figure]:
     """in_process_vs_stock_stacked, in_process_vs_stock_named."""
-    model = trained(folder / "store")
     predictor, _, _ = replica(model.pipeline)
     stock = saved_stock(folder / "stock")
     stacked, named = stock.signatures["stacked"], stock.signatures["named"]
@@ -83,7 +84,10 @@ def main() -> int:
     set_threads(1)
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="springtide-bench-") as folder:
-        figures += in_process_figures(Path(folder))
+        home = Path(folder)
+        model = trained(home / "store")
+        figures += in_process_figures(model, home)
+        figures += process_figures(model, home / "store", home / "stock", home)
     figures += row_figures()
     return report("serving", figures)
 

@@ -26,7 +26,7 @@ from serving.acceptance import Acceptance
 from serving.follow import Following
 from serving.predictor import Predictor
 from serving.signature import Signature
-from serving.snapshot import Switch
+from serving.snapshot import Readers, Switch
 from serving.tensorflow_runtime import tf
 from springtide.wiring import build_encoder, build_tables
 
@@ -139,10 +139,8 @@ def replica(pipeline: Pipeline) -> tuple[Predictor, Following, Switch]:
     """The parts of a replica that answer, in this process, on the newest version."""
     encoder = build_encoder(pipeline)
     metrics = Metrics("replica", clock=SystemClock())
-    switch = Switch(
-        lambda: build_tables(pipeline, encoder, max_batch=pipeline.serving.max_candidates, trainable=False),
-        pipeline.serving.kept_versions,
-    )
+    tables = build_tables(pipeline, encoder, max_batch=pipeline.serving.max_candidates, trainable=False)
+    switch = Switch(tables, pipeline.serving.kept_versions)
     signature = Signature.of(pipeline)
     following = Following(
         follower=lambda: Follower(open_store(pipeline.store), pipeline.name, SystemClock()),
@@ -153,7 +151,7 @@ def replica(pipeline: Pipeline) -> tuple[Predictor, Following, Switch]:
         poll_interval_s=0.02,
     )
     following.step()
-    return Predictor(signature, encoder, switch, metrics), following, switch
+    return Predictor(signature, encoder, switch, Readers(tables), metrics), following, switch
 
 
 def requests(count: int) -> list[NDArray[np.int64]]:

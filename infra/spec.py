@@ -205,6 +205,7 @@ class Serving(Part):
             is then computed once, too.
         kept_versions: How many of the newest versions answer when they are asked for by number.
         grpc_port: Where gRPC is served; nowhere unless it is given. 0 takes a free port.
+        predictors: Processes that answer, each with cores of its own where there are several; they share one model.
     """
 
     host: str = "127.0.0.1"
@@ -213,6 +214,7 @@ class Serving(Part):
     user_fields: tuple[str, ...] = ()
     kept_versions: int = Field(default=3, ge=1, le=100)
     grpc_port: int | None = Field(default=None, ge=0, le=65535)
+    predictors: int = Field(default=1, ge=1, le=256)
     max_body: ByteSize = ByteSize("16MiB")
 
 

@@ -18,9 +18,11 @@ from infra.errors import Bug, Invalid, SpringtideError, Unavailable
 from infra.logs import logger
 from infra.metrics import Metrics
 from serving.body import JSON_TYPE, check_headers, read_body
-from serving.refusals import BAD_REQUEST, NOT_READY, TOO_MANY, Refused
+from serving.refusals import BAD_REQUEST, DEADLINE_PASSED, NOT_READY, TOO_MANY, Refused, shown
 
 VERSION_HEADER: Final = "X-Springtide-Version"
+TIMEOUT_HEADER: Final = "X-Springtide-Timeout-Ms"
+LONGEST_TIMEOUT_MS: Final = 3_600_000
 # Threads that parse, look up and predict, so that health checks are answered meanwhile.
 WORKERS: Final = 2
 # Requests that may wait for those threads; more would only grow old.
@@ -69,11 +71,15 @@ class Answering:
                 "the body did not arrive", status=REQUEST_TIMEOUT, wanted=f"all of it within {BODY_WITHIN_S:g} s"
             ) from error
 
-    async def compute(self, work: Callable[[], Answer]) -> Answer:
+    async def compute(self, work: Callable[[], Answer], within_s: float | None = None) -> Answer:
         """Runs ``work`` on a thread of its own.
 
+        Args:
+            work: What to do.
+            within_s: How long the asker waits; what has not had its turn by then is not begun.
+
         Raises:
-            Refused: Too many requests wait already.
+            Refused: Too many requests wait already, or the asker has stopped waiting.
         """
         if self._in_flight >= WORKERS + MOST_WAITING:
             raise Refused(
@@ -81,7 +87,12 @@ class Answering:
             )
         self._in_flight += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+            async with asyncio.timeout(within_s):
+                return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        except TimeoutError as error:
+            raise Refused(
+                f"there is no answer within {within_s:g} s", status=DEADLINE_PASSED, cure="wait longer, or add replicas"
+            ) from error
         finally:
             self._in_flight -= 1
 
@@ -111,6 +122,20 @@ class Answering:
     def close(self) -> None:
         """Ends the threads once their work is done."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def timeout_asked(request: Request) -> float | None:
+    """Seconds that the asker waits, by its header; None where it does not say.
+
+    Raises:
+        Refused: The header is no number of milliseconds.
+    """
+    text = request.headers.get(TIMEOUT_HEADER)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 9 and 0 < int(text) <= LONGEST_TIMEOUT_MS):
+        raise Refused(f"{TIMEOUT_HEADER} is {shown(text)}", wanted=f"1 to {LONGEST_TIMEOUT_MS} milliseconds")
+    return int(text) / 1000
 
 
 def json_response(body: object, status: int = 200, version: int | None = None) -> Response:

@@ -6,14 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from infra.metrics import Metrics
 from serving.answering import error_response, json_response, raw_response
 from serving.endpoints import Endpoints
 from serving.refusals import NOT_FOUND, NOT_READY
@@ -24,7 +23,7 @@ PATHS: Final = "/v1/models/…, /v2/models/…, /v2/health/…, /healthz, /ready
 def build_app(
     endpoints: Endpoints,
     *,
-    metrics: Metrics,
+    metrics: Callable[[], bytes],
     status: Callable[[], Mapping[str, Any]],
     not_ready: Callable[[], str | None],
 ) -> Starlette:
@@ -32,7 +31,7 @@ def build_app(
 
     Args:
         endpoints: Of both protocols.
-        metrics: What ``/metrics`` shows.
+        metrics: Gives what ``/metrics`` shows, in Prometheus' text form.
         status: Gives what ``/status`` shows.
         not_ready: Why the replica is not ready; None while it is.
     """
@@ -48,7 +47,7 @@ def build_app(
         return json_response(status())
 
     async def metrics_page(_: Request) -> Response:
-        return raw_response(generate_latest(metrics.registry), None, CONTENT_TYPE_LATEST)
+        return raw_response(metrics(), None, CONTENT_TYPE_LATEST)
 
     async def http_error(request: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +21,7 @@ from infra.logs import logger
 from serving.dense_graph import INPUT, OUTPUT, read_graph, weight_names
 from serving.lite_program import LiteProgram, RecentSizes
 from serving.lite_template import LiteTemplate, convert
+from serving.program import Halves, LitePair, PortableProgram
 from serving.shared_rows import Split
 from serving.tensorflow_runtime import tf
 
@@ -32,37 +34,24 @@ PROBE_ROWS: Final = 4
 Rows = npt.NDArray[np.float32]
 Columns = npt.NDArray[np.int64]
 
-# How the first layers are split, what meets the shared columns there, and the program of the rest.
-Halves = tuple[Split, list[Rows], LiteProgram]
-
 _log = logger()
 
 
 class DenseProgram:
     """A graph with the weights of one version; may be called from many threads."""
 
-    def __init__(self, function: Any, weights: list[Any], stride: int, labels: int) -> None:
-        self._function = function
-        self._weights = weights
-        self._lite: LiteProgram | None = None
-        self._split: Halves | None = None
-        self.stride = stride
-        self.labels = labels
+    def __init__(self, graph: DenseGraph, weights: Mapping[str, Rows]) -> None:
+        self._graph = graph
+        self._weights = [tf.constant(array) for array in weights.values()]
+        self._lite: LitePair | None = None
+        self.weights = weights
+        self.stride = graph.stride
+        self.labels = graph.labels
 
     def predict(self, rows: Rows, *, shared: bool = False) -> Rows:
-        """Predictions of gathered rows.
-
-        Args:
-            rows: ``[candidates, stride]`` float32, contiguous; read without a copy where it is 64-byte aligned.
-            shared: Whether the columns that the graph was told to be shared are the same in all rows.
-
-        Returns:
-            ``[candidates, labels]`` float32.
-        """
-        if shared and self._split is not None and len(rows):
-            return _halves(self._split, rows)
+        """See :class:`serving.program.Program`; rows are read without a copy where they are 64-byte aligned."""
         if self._lite is not None:
-            return self._lite.predict(rows)
+            return self._lite.predict(rows, shared=shared)
         return self.predict_by_tensorflow(rows)
 
     def predict_by_tensorflow(self, rows: Rows) -> Rows:
@@ -71,39 +60,43 @@ class DenseProgram:
             tensor = tf.experimental.dlpack.from_dlpack(rows.__dlpack__())
         else:
             tensor = tf.constant(rows)
-        return np.asarray(self._function(tensor, *self._weights))
+        return np.asarray(self._graph.function(tensor, *self._weights))
 
     @property
     def runs_by(self) -> str:
         """What runs it: ``litert`` or ``tensorflow``."""
         return "tensorflow" if self._lite is None else "litert"
 
-    def use(self, lite: LiteProgram, split: Halves | None) -> None:
-        """Takes over what was converted, unless it answers otherwise than TensorFlow does.
+    def portable(self) -> PortableProgram | PortableGraph:
+        """The same for another process."""
+        if self._lite is not None:
+            return self._lite.portable(self._graph.sha256)
+        return PortableGraph(self._graph.content, self._graph.sha256, self.weights)
 
-        Args:
-            lite: The whole program.
-            split: The same in halves; None where it is not split.
-        """
+    def use(self, lite: LitePair) -> None:
+        """Takes over what was converted, unless it answers otherwise than TensorFlow does."""
         probe = np.random.default_rng(3).normal(0, 0.3, (PROBE_ROWS, self.stride)).astype(np.float32)
         try:
             same = _equal(lite.predict(probe), self.predict_by_tensorflow(probe))
-            if split is not None:
-                probe[:, split[0].shared] = probe[0, split[0].shared]
-                same = same and _equal(_halves(split, probe), self.predict_by_tensorflow(probe))
+            if lite.halves is not None:
+                probe[:, lite.halves.split.shared] = probe[0, lite.halves.split.shared]
+                same = same and _equal(lite.predict(probe, shared=True), self.predict_by_tensorflow(probe))
         except (RuntimeError, ValueError) as error:
             _log.warning("dense_program_differs", reason=str(error))
             return
         if not same:
             _log.warning("dense_program_differs", reason=f"by more than {TOLERANCE}")
             return
-        self._lite, self._split = lite, split
+        self._lite = lite
 
 
-def _halves(by: Halves, rows: Rows) -> Rows:
-    split, weights, program = by
-    row = rows[:1, split.shared]
-    return program.predict(rows, [row @ weight for weight in weights])
+@dataclass(frozen=True, eq=False)
+class PortableGraph:
+    """A program that TensorFlow runs, as it travels: graph, hash and weights by name."""
+
+    content: bytes
+    sha256: str
+    weights: Mapping[str, Rows]
 
 
 def _equal(found: Rows, wanted: Rows) -> bool:
@@ -113,18 +106,21 @@ def _equal(found: Rows, wanted: Rows) -> bool:
 class DenseGraph:
     """An imported graph, ready to take the weights of any version that names it."""
 
-    def __init__(self, content: bytes, sha256: str, shared: Columns | None = None) -> None:
+    def __init__(self, content: bytes, sha256: str, shared: Columns | None = None, *, convertible: bool = True) -> None:
         """Imports a graph, and converts it where LiteRT can take it.
 
         Args:
             content: A serialised GraphDef with the placeholders `input` and `weight_<i>` and the output `prediction`.
             sha256: Its hash, as the manifest names it.
             shared: Columns of the input that requests may have in common for all their rows, int64 [s].
+            convertible: Whether to try; False where it is known that LiteRT cannot.
 
         Raises:
             Corrupt: The graph is not the stored one, not allowed, or not of that form.
         """
         self.where = f"graphs/{sha256}"
+        self.content = content
+        self.sha256 = sha256
         definition = read_graph(content, sha256)
         names = [INPUT, *weight_names(definition, self.where)]
 
@@ -137,15 +133,15 @@ class DenseGraph:
             placeholders = self._placeholders(definition, names)
             # Not wrap_function and prune: a function pruned from an imported graph ran seven times slower.
             function = tf.function(imported, autograph=False)
-            self._function = function.get_concrete_function(*placeholders)
+            self.function = function.get_concrete_function(*placeholders)
         except (ValueError, KeyError, TypeError, tf.errors.OpError) as error:
             raise Corrupt(f"the graph cannot be imported: {error}", where=self.where) from error
         self._inputs = placeholders[1:]
         self.stride = self._width(INPUT, placeholders[0])
-        self.labels = self._width(OUTPUT, self._function.outputs[0])
+        self.labels = self._width(OUTPUT, self.function.outputs[0])
         self._split = None if shared is None else Split.of(definition, self.stride, shared)
         self._sizes, self._split_sizes = RecentSizes(), RecentSizes()
-        self._template, self._split_template = self._convert(imported)
+        self._template, self._split_template = self._convert(imported) if convertible else (None, None)
 
     def bind(self, weights: Mapping[str, npt.NDArray[np.float32]]) -> DenseProgram:
         """The program of one version, run once so that no request pays for its start.
@@ -167,9 +163,7 @@ class DenseGraph:
                     wanted=f"{entry.dtype.name} {entry.shape} for {entry.name}",
                     where=self.where,
                 )
-        program = DenseProgram(
-            self._function, [tf.constant(array) for array in weights.values()], self.stride, self.labels
-        )
+        program = DenseProgram(self, weights)
         try:
             answer = program.predict(np.zeros((1, self.stride), np.float32))
         except (ValueError, TypeError, tf.errors.OpError) as error:
@@ -183,15 +177,15 @@ class DenseGraph:
         if self._template is None:
             return
         try:
-            lite = LiteProgram(self._template, weights, self._sizes)
-            split = None
+            lite = LiteProgram(self._template.with_weights(weights), self._sizes)
+            halves = None
             if self._split is not None and self._split_template is not None:
-                own = LiteProgram(self._split_template, self._split.weights(weights), self._split_sizes)
-                split = (self._split, self._split.once(weights), own)
+                own = self._split_template.with_weights(self._split.weights(weights))
+                halves = Halves(self._split, self._split.once(weights), LiteProgram(own, self._split_sizes))
         except (RuntimeError, ValueError) as error:
             _log.warning("dense_program_differs", reason=str(error))
             return
-        program.use(lite, split)
+        program.use(LitePair(lite, halves))
 
     def _convert(self, imported: Callable[..., Any]) -> tuple[LiteTemplate | None, LiteTemplate | None]:
         """Templates of the whole program and of the split one; None for what LiteRT cannot take."""
@@ -240,14 +234,16 @@ class DenseGraphs:
     def __init__(self) -> None:
         self._graphs: OrderedDict[str, DenseGraph] = OrderedDict()
 
-    def get(self, content: bytes, sha256: str, shared: Columns | None = None) -> DenseGraph:
-        """The graph with this hash, imported on first use; ``shared`` as for :class:`DenseGraph`.
+    def get(
+        self, content: bytes, sha256: str, shared: Columns | None = None, *, convertible: bool = True
+    ) -> DenseGraph:
+        """The graph with this hash, imported on first use; arguments as for :class:`DenseGraph`.
 
         Raises:
             Corrupt: See :class:`DenseGraph`.
         """
         if sha256 not in self._graphs:
-            self._graphs[sha256] = DenseGraph(content, sha256, shared)
+            self._graphs[sha256] = DenseGraph(content, sha256, shared, convertible=convertible)
             if len(self._graphs) > KEPT_GRAPHS:
                 self._graphs.popitem(last=False)
         self._graphs.move_to_end(sha256)

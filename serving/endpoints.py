@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from serving import protocol_v1, protocol_v2
-from serving.answering import Answering, Handler, json_response, raw_response
+from serving.answering import Answering, Handler, json_response, raw_response, timeout_asked
 from serving.body import BINARY_TYPE, JSON_TYPE
 from serving.predictor import Predictor, version_asked
 from serving.refusals import NOT_READY, Refused
@@ -98,6 +98,7 @@ class Endpoints:
 
     async def _v2_infer(self, request: Request) -> Response:
         version = self._version_asked(request)
+        within_s = timeout_asked(request)
         body = await self._answering.body(request)
         header_length = request.headers.get(HEADER_LENGTH)
         at_least = version_asked(request.headers.get(AT_LEAST))
@@ -111,7 +112,7 @@ class Endpoints:
                 return raw_response(content, prediction.version)
             return raw_response(content, prediction.version, BINARY_TYPE, headers={HEADER_LENGTH: str(json_length)})
 
-        return await self._answering.compute(work)
+        return await self._answering.compute(work, within_s)
 
     async def _v1_status(self, request: Request) -> Response:
         version = self._predictor.check_version(self._version_asked(request))
@@ -124,6 +125,7 @@ class Endpoints:
     async def _v1_predict(self, request: Request) -> Response:
         version = self._version_asked(request)
         at_least = version_asked(request.headers.get(AT_LEAST))
+        within_s = timeout_asked(request)
         body = await self._answering.body(request)
 
         def work() -> Response:
@@ -134,4 +136,4 @@ class Endpoints:
                 protocol_v1.write_predict(predict, prediction, signature), prediction.version, JSON_TYPE
             )
 
-        return await self._answering.compute(work)
+        return await self._answering.compute(work, within_s)

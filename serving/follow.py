@@ -27,6 +27,8 @@ EVENTS: Final[dict[str, str]] = {
     "replica_listening_grpc": "A replica answers gRPC on this address.",
     "dense_program_not_converted": "TensorFlow runs the dense program, since LiteRT cannot take it: slower.",
     "dense_program_differs": "TensorFlow runs a version's dense program, since LiteRT answered otherwise than it.",
+    "replica_process_ended": "A process of a replica ended by itself; the others go on, and it is started again.",
+    "predictor_left_behind": "A predictor did not take a version; it answers from the one before until it does.",
     "replica_ready": "A replica has applied its first version.",
     "replica_draining": "A replica was asked to stop: it is not ready any more and answers what it has begun.",
     "version_refused": "A version cannot be applied; the one before it goes on answering. Once per change of cause.",
@@ -76,6 +78,7 @@ class Following:
         metrics: Metrics,
         clock: Clock,
         poll_interval_s: float,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         """Sets up; :meth:`run` does the work.
 
@@ -86,6 +89,7 @@ class Following:
             metrics: Of this process.
             clock: Passes the time.
             poll_interval_s: Seconds between two looks for a newer version.
+            changed: Called when the version, or what keeps newer ones away, has changed.
         """
         self._make_follower = follower
         self._follower = follower()
@@ -94,6 +98,7 @@ class Following:
         self._metrics = metrics
         self._clock = clock
         self._poll_interval_s = poll_interval_s
+        self._changed = changed
         self._applied: deque[Applied] = deque(maxlen=KEPT_APPLIED)
         self._trouble: Trouble | None = None
         # Set while a switch was refused: what follows it extends a state that this replica does not have.
@@ -153,6 +158,7 @@ class Following:
         self._note(self._gap or self._passed_over or self._follower.problem)
 
     def _take(self, content: ServingContent) -> None:
+        began = self._clock.monotonic()
         try:
             version = self._acceptance.accept(content, self._switch.tables)
             if self._gap is not None and not content.full:
@@ -174,6 +180,7 @@ class Following:
         if self._follower.passed_over < version.number:
             self._passed_over = None
         self._start_over_at = None
+        self._metrics.observe("springtide_replica_apply_seconds", self._clock.monotonic() - began)
         self._record(Applied(version.number, version.committed_ts, self._clock.now_ms()), content)
         with contextlib.suppress(MemoryError):  # what is not compacted is only slower; the next version tries again
             self._switch.settle()
@@ -206,6 +213,7 @@ class Following:
                 self._metrics.set("springtide_replica_stuck_since_timestamp_seconds", 0)
                 seconds = round((self._clock.now_ms() - before.since_ts) / 1000, 1)
                 _log.info("versions_accepted_again", after_seconds=seconds, version=self._number())
+                self._changed()
             return
         if before is not None and str(before.error) == str(error):
             return
@@ -216,6 +224,7 @@ class Following:
             self._metrics.inc("springtide_replica_corrupt_total")
         if not silent:  # a silent store is told by the backoff
             _log.error("version_refused", error=trace or error, reason=str(error), serving_version=self._number())
+        self._changed()
 
     def _number(self) -> int | None:
         version = self._switch.version
@@ -238,3 +247,4 @@ class Following:
         for table, rows in self._switch.row_counts().items():
             metrics.set("springtide_replica_rows", rows, table=table)
         metrics.set("springtide_replica_memory_bytes", self._switch.memory_bytes())
+        self._changed()

@@ -16,10 +16,10 @@ from infra.logs import logger
 from infra.metrics import Metrics
 from serving import protocol_grpc, protocol_v2
 from serving.answering import MOST_WAITING, WORKERS
+from serving.listening import listen
 from serving.open_inference import inference_pb2 as messages
 from serving.predictor import Predictor, version_asked
 from serving.refusals import NOT_FOUND, NOT_READY, TOO_MANY, UNPROCESSABLE, Refused, shown
-from serving.server import listen
 
 SERVICE: Final = "inference.GRPCInferenceService"
 HEALTH: Final = "grpc.health.v1.Health"
@@ -49,6 +49,7 @@ class GrpcServer:
         max_body: int,
         metrics: Metrics,
         clock: Clock,
+        port_shared: bool = False,
     ) -> None:
         """Sets up; :meth:`listen` and :meth:`start` follow.
 
@@ -59,7 +60,9 @@ class GrpcServer:
             max_body: Most bytes of a request's tensors.
             metrics: Of this process.
             clock: Times the requests.
+            port_shared: Whether other processes of the same replica listen on the same port.
         """
+        self._port_shared = port_shared
         self._predictor = predictor
         self._not_ready = not_ready
         self._release = release
@@ -71,7 +74,7 @@ class GrpcServer:
             maximum_concurrent_rpcs=WORKERS + MOST_WAITING,
             options=[
                 ("grpc.max_receive_message_length", max_body + MESSAGE_OVERHEAD),
-                ("grpc.so_reuseport", 0),
+                ("grpc.so_reuseport", int(port_shared)),
             ],
         )
         unary = {
@@ -98,7 +101,8 @@ class GrpcServer:
             Invalid: The port is in use, or the address is not this machine's.
         """
         # gRPC says of a port that it cannot take it, not why.
-        listen(host, port).close()
+        if not self._port_shared:
+            listen(host, port).close()
         where = f"[{host}]" if ":" in host else host
         try:
             return int(self._server.add_insecure_port(f"{where}:{port}"))

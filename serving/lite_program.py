@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from ai_edge_litert.interpreter import Interpreter
-
-from serving.lite_template import LiteTemplate, Weight
 
 Rows = npt.NDArray[np.float32]
 # An interpreter is made for one number of rows; requests of a model have a few sizes between them.
@@ -35,21 +34,32 @@ class RecentSizes:
         return list(self._sizes) or [1]
 
 
+@dataclass(frozen=True)
+class Converted:
+    """A converted program with a version's weights in it.
+
+    Attributes:
+        content: The flatbuffer.
+        inputs: Names of its inputs: the rows, then those of one row.
+    """
+
+    content: bytes
+    inputs: tuple[str, ...]
+
+
 class LiteProgram:
     """One version's program; may be called from many threads, each with an interpreter of its own."""
 
-    def __init__(self, template: LiteTemplate, weights: Sequence[Weight], sizes: RecentSizes) -> None:
+    def __init__(self, converted: Converted, sizes: RecentSizes) -> None:
         """Makes ready for the sizes asked for lately.
 
         Args:
-            template: The converted graph.
-            weights: Of the version, in the order of the conversion.
+            converted: The program.
             sizes: Shared by all versions of the graph.
         """
-        self._content = template.with_weights(weights)
-        self._inputs = template.inputs
+        self.converted = converted
         self._sizes = sizes
-        self._idle: deque[_Runner] = deque(_Runner(self._content, self._inputs, rows) for rows in sizes.all())
+        self._idle: deque[_Runner] = deque(_Runner(converted, rows) for rows in sizes.all())
 
     def predict(self, rows: Rows, once: Sequence[Rows] = ()) -> Rows:
         """Predictions ``[rows, labels]``.
@@ -76,15 +86,16 @@ class LiteProgram:
                 return runner
             self._idle.appendleft(runner)
         self._sizes.note(rows)
-        return _Runner(self._content, self._inputs, rows)
+        return _Runner(self.converted, rows)
 
 
 class _Runner:
     """An interpreter for one number of rows; for one thread at a time."""
 
-    def __init__(self, content: bytes, inputs: Sequence[str], rows: int) -> None:
+    def __init__(self, converted: Converted, rows: int) -> None:
         self.rows = rows
-        self._interpreter: Any = Interpreter(model_content=content, num_threads=1)
+        inputs = converted.inputs
+        self._interpreter: Any = Interpreter(model_content=converted.content, num_threads=1)
         details = self._interpreter.get_input_details()
         by_name = {detail["name"].removeprefix("serving_default_").partition(":")[0]: detail for detail in details}
         self._inputs = [by_name[name]["index"] for name in inputs]

@@ -18,6 +18,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from infra.logs import logger
 from infra.native_output import silenced
+from serving.lite_program import Converted
 from serving.tensorflow_runtime import tf
 
 Weight = npt.NDArray[np.float32]
@@ -49,13 +50,13 @@ class LiteTemplate:
     places: tuple[Place, ...]
     inputs: tuple[str, ...]
 
-    def with_weights(self, weights: Sequence[Weight]) -> bytes:
-        """The flatbuffer of one version, weights in the order of conversion."""
+    def with_weights(self, weights: Sequence[Weight]) -> Converted:
+        """The program of one version, weights in the order of conversion."""
         content = bytearray(self.content)
         for place, weight in zip(self.places, weights, strict=True):
             numbers = _stored(weight, transposed=place.transposed)
             content[place.offset : place.offset + len(numbers)] = numbers
-        return bytes(content)
+        return Converted(bytes(content), self.inputs)
 
 
 def convert(

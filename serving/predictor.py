@@ -6,15 +6,13 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import pyarrow as pa
 
-from infra.errors import Invalid
 from infra.metrics import Metrics
 from kernels.features import FeatureEncoder
 from serving.prediction import Prediction, Question
 from serving.refusals import NOT_FOUND, NOT_READY, UNPROCESSABLE, Refused, nearest, shown
-from serving.signature import Signature
-from serving.snapshot import Published, Switch
+from serving.signature import Signature, check_encoder
+from serving.snapshot import Published, Readers, Versions
 
 LARGEST_DIGITS: Final = 19
 
@@ -22,13 +20,16 @@ LARGEST_DIGITS: Final = 19
 class Predictor:
     """Answers questions, from many threads at once."""
 
-    def __init__(self, signature: Signature, encoder: FeatureEncoder, switch: Switch, metrics: Metrics) -> None:
+    def __init__(
+        self, signature: Signature, encoder: FeatureEncoder, versions: Versions, readers: Readers, metrics: Metrics
+    ) -> None:
         """Checks that the features can be made from the declared columns.
 
         Args:
             signature: What a question must hold.
             encoder: Turns columns into ids and numbers, as it does for the learner.
-            switch: Where the newest snapshot is found.
+            versions: Where the newest one is found.
+            readers: Of the tables that the versions are of.
             metrics: Of this process.
 
         Raises:
@@ -36,20 +37,15 @@ class Predictor:
         """
         self.signature = signature
         self._encoder = encoder
-        self._switch = switch
+        self._versions = versions
+        self._readers = readers
         self._metrics = metrics
-        try:
-            encoder.encode({column.name: pa.array([None], column.arrow_type) for column in signature.columns})
-        except (KeyError, ValueError) as error:
-            raise Invalid(
-                str(error), where="pipeline.yaml", cure="change the feature's kind or the type of its field"
-            ) from error
+        check_encoder(signature, encoder)
 
     @property
     def version(self) -> int | None:
         """Number of the version that answers; None before the first."""
-        version = self._switch.version
-        return None if version is None else version.number
+        return next(iter(self._versions.kept), None)
 
     def check_model(self, name: str) -> None:
         """Refuses any name but this model's."""
@@ -70,9 +66,9 @@ class Predictor:
         return self._find(version).version.number
 
     def _find(self, version: int | None, at_least: int | None = None) -> Published:
-        found = self._switch.read() if version is None else self._switch.find(version)
+        found = self._versions.read() if version is None else self._versions.find(version)
         if found is None:
-            kept = ", ".join(map(str, self._switch.kept))
+            kept = ", ".join(map(str, self._versions.kept))
             raise Refused(f"version {version} is not served", status=NOT_FOUND, wanted=f"version {kept}, or none")
         if at_least is not None and found.version.number < at_least:
             raise Refused(
@@ -100,7 +96,7 @@ class Predictor:
         current = self._find(version, at_least)
         number = current.version.number
         batch = current.version.statistics.scale(encoded)
-        with self._switch.reader() as reader:
+        with self._readers.reader() as reader:
             rows = reader.lookup(batch, current.rows)
             values = current.version.program.predict(rows, shared=self.signature.user_fields <= question.shared)
             absent = reader.absent

@@ -17,6 +17,7 @@ WRONG_MEDIA_TYPE = 415
 UNPROCESSABLE = 422
 TOO_MANY = 429
 NOT_READY = 503
+DEADLINE_PASSED = 504
 
 # Of a message's sixty characters, this many are the most that entries can fill.
 _ENTRIES = 30

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from infra.errors import Invalid
 from infra.spec import FieldType, Pipeline
+from kernels.features import FeatureEncoder
 from serving.refusals import TOO_LARGE, Refused, nearest, shown
 from streaming.sample import ARROW_TYPES
 
@@ -168,6 +169,20 @@ class Signature:
                 wanted=f"at most {self.max_candidates}",
                 cure="send several requests, or raise serving.max_candidates",
             )
+
+
+def check_encoder(signature: Signature, encoder: FeatureEncoder) -> None:
+    """Checks that the features can be made from columns of the declared types.
+
+    Raises:
+        Invalid: One cannot.
+    """
+    try:
+        encoder.encode({column.name: pa.array([None], column.arrow_type) for column in signature.columns})
+    except (KeyError, ValueError) as error:
+        raise Invalid(
+            str(error), where="pipeline.yaml", cure="change the feature's kind or the type of its field"
+        ) from error
 
 
 def arrow_column(column: Column, values: Sequence[object]) -> pa.Array:

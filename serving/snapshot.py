@@ -12,14 +12,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from infra.errors import Unavailable
 from kernels.rows import TableRows
 from kernels.running_statistics import RunningStatistics
 from kernels.tables import EmbeddingTables, Snapshot, TableReader
-from serving.dense_program import DenseProgram
-
-TablesFactory = Callable[[], EmbeddingTables]
+from serving.program import Program
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Version:
     """
 
     number: int
-    program: DenseProgram
+    program: Program
     statistics: RunningStatistics
     committed_ts: int
 
@@ -47,33 +46,82 @@ class Published:
     rows: Snapshot
 
 
+class Versions(Protocol):
+    """The versions that can answer, for any number of threads."""
+
+    @property
+    def kept(self) -> list[int]:
+        """Numbers of the versions that can be read, newest first."""
+
+    def read(self) -> Published:
+        """The version that answers, which stays as it is for as long as the caller keeps it; never waits.
+
+        Raises:
+            Unavailable: There is none yet.
+        """
+
+    def find(self, number: int) -> Published | None:
+        """The version of that number, or None where it is not kept.
+
+        Raises:
+            Unavailable: There is none at all yet.
+        """
+
+
+class Readers:
+    """Readers of any version's rows, one for each thread that looks up now."""
+
+    def __init__(self, tables: EmbeddingTables) -> None:
+        self._tables = tables
+        # Of threads that do not look up now; a reader's buffer is as large as the largest batch.
+        self._idle: deque[TableReader] = deque()
+
+    @contextmanager
+    def reader(self) -> Iterator[TableReader]:
+        """A reader for one thread at a time."""
+        try:
+            reader = self._idle.pop()
+        except IndexError:
+            reader = self._tables.reader()
+        try:
+            yield reader
+        finally:
+            self._idle.append(reader)
+
+
+def none_yet() -> Unavailable:
+    """Why nothing answers before the first version."""
+    return Unavailable("no version applied yet", cure="wait until the learner has committed its first one")
+
+
 class Switch:
     """The one place where the version that answers changes. Many threads read, one thread publishes."""
 
-    def __init__(self, tables_factory: TablesFactory, kept: int = 1) -> None:
+    def __init__(
+        self, tables: EmbeddingTables, kept: int = 1, announce: Callable[[Published], None] = lambda published: None
+    ) -> None:
         """Makes what all versions share: the layout.
 
         Args:
-            tables_factory: Makes empty tables that are not trainable.
+            tables: Without rows, for their layout.
             kept: How many of the newest versions can be read, the one that answers included.
+            announce: Told of each version before it answers here; returns once it answers everywhere else.
         """
-        self._tables = tables_factory()
-        # Of threads that do not look up now; a reader's buffer is as large as the largest batch.
-        self._idle_readers: deque[TableReader] = deque()
+        self.tables = tables
         self._current: Published | None = None
         self._kept = kept
+        self._announce = announce
         self._earlier: tuple[Published, ...] = ()
 
     @property
     def kept(self) -> list[int]:
         """Numbers of the versions that can be read, newest first."""
-        current = self._current
-        return [] if current is None else [current.version.number, *(one.version.number for one in self._earlier)]
+        return [one.version.number for one in self.all()]
 
-    @property
-    def tables(self) -> EmbeddingTables:
-        """Tables without rows, for their layout."""
-        return self._tables
+    def all(self) -> tuple[Published, ...]:
+        """The versions that can be read, newest first."""
+        current = self._current
+        return () if current is None else (current, *self._earlier)
 
     @property
     def version(self) -> Version | None:
@@ -82,37 +130,17 @@ class Switch:
         return None if current is None else current.version
 
     def read(self) -> Published:
-        """The newest version, which stays as it is for as long as the caller keeps it; never waits.
-
-        Raises:
-            Unavailable: No version was published yet.
-        """
+        """See :class:`Versions`."""
         current = self._current
         if current is None:
-            raise Unavailable("no version applied yet", cure="wait until the learner has committed its first one")
+            raise none_yet()
         return current
 
     def find(self, number: int) -> Published | None:
-        """The version of that number, or None where it is not kept.
-
-        Raises:
-            Unavailable: No version was published yet.
-        """
+        """See :class:`Versions`."""
         # In this order: what stops being the newest while this runs is among the earlier ones already.
         current, earlier = self.read(), self._earlier
         return next((one for one in (current, *earlier) if one.version.number == number), None)
-
-    @contextmanager
-    def reader(self) -> Iterator[TableReader]:
-        """A reader of any version's rows, for one thread at a time."""
-        try:
-            reader = self._idle_readers.pop()
-        except IndexError:
-            reader = self._tables.reader()
-        try:
-            yield reader
-        finally:
-            self._idle_readers.append(reader)
 
     def publish(self, version: Version, rows: Sequence[TableRows], *, replaces_all: bool) -> None:
         """Makes the rows of ``version`` and lets it answer from then on.
@@ -128,12 +156,14 @@ class Switch:
             MemoryError: There is no room.
         """
         if replaces_all or self._current is None:
-            made = self._tables.snapshot(rows)
+            made = self.tables.snapshot(rows)
         else:
             made = self._current.rows.extended(rows)
+        published = Published(version, made)
+        self._announce(published)
         if self._current is not None:
             self._earlier = (self._current, *self._earlier)[: self._kept - 1]
-        self._current = Published(version, made)
+        self._current = published
 
     def settle(self) -> None:
         """Compacts the rows of the version that answers where that is due, out of the next version's way.
@@ -143,13 +173,15 @@ class Switch:
         """
         current = self._current
         if current is not None and current.rows.compaction_due:
-            self._current = replace(current, rows=current.rows.compacted())
+            compacted = replace(current, rows=current.rows.compacted())
+            self._announce(compacted)
+            self._current = compacted
 
     def row_counts(self) -> dict[str, int]:
         """Rows per table of the version that answers."""
         current = self._current
         if current is None:
-            return {table.name: 0 for table in self._tables.tables}
+            return {table.name: 0 for table in self.tables.tables}
         return current.rows.row_counts()
 
     def memory_bytes(self) -> int:

@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from infra.clock import SystemClock
@@ -91,26 +92,22 @@ def serve(path: Path, *, name: str, port: int | None, stop: threading.Event) -> 
     """Runs one replica until ``stop`` is set."""
     pipeline = load_pipeline(path)
     configure("serving", pipeline.name)
-    clock, store = SystemClock(), open_store(pipeline.store)
+    store = open_store(pipeline.store)
     port = pipeline.serving.port if port is None else port
-    beforehand.require(store, pipeline.serving.host, port, clock)
+    beforehand.require(store, pipeline.serving.host, port, SystemClock())
+    from serving.parts import Parts
     from serving.run import run_replica
     from springtide.wiring import build_encoder, build_tables
 
-    encoder = build_encoder(pipeline)
-    run_replica(
+    parts = Parts(
         pipeline,
-        name=name,
-        encoder=encoder,
-        tables_factory=lambda: build_tables(
-            pipeline, encoder, max_batch=pipeline.serving.max_candidates, trainable=False
-        ),
-        store=store,
-        clock=clock,
-        host=pipeline.serving.host,
-        port=port,
-        stop=stop,
+        name,
+        encoder=partial(build_encoder, pipeline),
+        tables=partial(build_tables, pipeline, max_batch=pipeline.serving.max_candidates, trainable=False),
+        store=partial(open_store, pipeline.store),
+        clock=SystemClock(),
     )
+    run_replica(parts, pipeline.serving.host, port, stop)
 
 
 def dashboard(path: Path, *, port: int | None, stop: threading.Event) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client import generate_latest
 
 from checkpointing.follower import Follower
 from infra.clock import Clock, SystemClock
@@ -22,10 +23,11 @@ from serving.answering import Answering
 from serving.app import build_app
 from serving.endpoints import Endpoints
 from serving.follow import Following
+from serving.listening import listen
 from serving.predictor import Predictor
-from serving.server import Server, listen
+from serving.server import Server
 from serving.signature import Signature
-from serving.snapshot import Switch
+from serving.snapshot import Readers, Switch
 from springtide.wiring import build_encoder, build_tables
 from tests.serving.model import Model, make_pipeline
 
@@ -40,6 +42,7 @@ class Replica:
     store: ObjectStore
     metrics: Metrics
     switch: Switch
+    readers: Readers
     predictor: Predictor
     following: Following
     client: httpx.Client
@@ -55,9 +58,11 @@ class Replica:
 def build_replica(pipeline: Pipeline, store: ObjectStore, clock: Clock = CLOCK) -> Replica:
     encoder = build_encoder(pipeline)
     metrics = Metrics("replica", clock=CLOCK)
-    switch = Switch(lambda: build_tables(pipeline, encoder, max_batch=64, trainable=False))
+    tables = build_tables(pipeline, encoder, max_batch=64, trainable=False)
+    switch = Switch(tables)
+    readers = Readers(tables)
     signature = Signature.of(pipeline)
-    predictor = Predictor(signature, encoder, switch, metrics)
+    predictor = Predictor(signature, encoder, switch, readers, metrics)
     following = Following(
         follower=lambda: Follower(store, pipeline.name, clock),
         acceptance=Acceptance(signature, encoder.features, feature_spec_hash(pipeline)),
@@ -72,15 +77,18 @@ def build_replica(pipeline: Pipeline, store: ObjectStore, clock: Clock = CLOCK) 
 
     answering = Answering(max_body=pipeline.serving.max_body.bytes, metrics=metrics, clock=CLOCK)
     app = build_app(
-        Endpoints(predictor, answering, not_ready, "test"), metrics=metrics, status=dict, not_ready=not_ready
+        Endpoints(predictor, answering, not_ready, "test"),
+        metrics=lambda: generate_latest(metrics.registry),
+        status=dict,
+        not_ready=not_ready,
     )
     stop = threading.Event()
     listener = listen("127.0.0.1", 0)
-    server = Server(app, CLOCK, stop, metrics)
+    server = Server(app, CLOCK, stop)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     client = httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", trust_env=False)
-    return Replica(pipeline, store, metrics, switch, predictor, following, client, stop, thread)
+    return Replica(pipeline, store, metrics, switch, readers, predictor, following, client, stop, thread)
 
 
 @pytest.fixture

@@ -40,6 +40,39 @@ def test_more_requests_than_may_wait() -> None:
         shared.close()
 
 
+def test_who_waits_no_longer_is_told_and_what_had_no_turn_is_not_begun() -> None:
+    clock = SystemClock()
+    shared = Answering(max_body=100, metrics=Metrics("replica", clock=clock), clock=clock)
+    release = threading.Event()
+    begun: list[int] = []
+
+    async def crowd() -> None:
+        busy = [asyncio.create_task(shared.compute(release.wait)) for _ in range(WORKERS)]
+        await asyncio.sleep(0)
+        with pytest.raises(Refused, match=r"no answer within 0\.05 s") as raised:
+            await shared.compute(lambda: begun.append(1), 0.05)
+        assert raised.value.status == 504
+        release.set()
+        assert all(await asyncio.gather(*busy))
+        assert await shared.compute(lambda: 7, 10) == 7
+
+    try:
+        asyncio.run(crowd())
+    finally:
+        release.set()
+        shared.close()
+    assert begun == []
+
+
+@pytest.mark.parametrize("wrong", ["0", "soon", "-1", "1e3", "99999999999"])
+def test_a_deadline_that_is_none(served: Served, wrong: str) -> None:
+    answer = served.client.post(
+        "/v1/models/demo:predict", json={"instances": []}, headers={"X-Springtide-Timeout-Ms": wrong}
+    )
+    assert answer.status_code == 400
+    assert "X-Springtide-Timeout-Ms" in answer.json()["error"]
+
+
 def test_a_body_that_does_not_come(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answering, "BODY_WITHIN_S", 0.05)
     address = urlsplit(str(served.client.base_url))

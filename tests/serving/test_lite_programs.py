@@ -15,6 +15,7 @@ from learner.export import digest, export_graph
 from learner.models import BUILT_IN, IdBlock, Layout, build_model
 from learner.models.weights import weight_names
 from serving.dense_program import TOLERANCE, DenseGraph, DenseProgram
+from serving.lite_program import Converted
 from serving.lite_template import convert
 from serving.tensorflow_runtime import tf
 from tests.learner.test_model_conformance import OWN, SETTINGS
@@ -134,7 +135,7 @@ def test_a_program_that_answers_otherwise_is_not_used(monkeypatch: pytest.Monkey
     graph, shapes = graph_of("wdl")
     template = graph._template
     assert template is not None
-    monkeypatch.setattr(type(template), "with_weights", lambda self, _: self.content)
+    monkeypatch.setattr(type(template), "with_weights", lambda self, _: Converted(self.content, self.inputs))
     program = version_of(graph, shapes, 1)
     assert program.runs_by == "tensorflow"
     same(program.predict(rows_of(3)), program.predict_by_tensorflow(rows_of(3)))

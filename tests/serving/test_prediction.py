@@ -57,7 +57,7 @@ def test_never_seen_keys_read_as_the_learner_would_begin_them(served: Served) ->
     served.model.tables.prepare(batch)
     learners = served.model.tables.buffer[: served.model.tables.lookup()].copy()
     switch = served.replica.switch
-    with switch.reader() as reader:
+    with served.replica.readers.reader() as reader:
         assert reader.lookup(batch, switch.read().rows).tobytes() == learners.tobytes()
         assert reader.absent == 6
 

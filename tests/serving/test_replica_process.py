@@ -20,11 +20,10 @@ import pytest
 from infra.clock import SystemClock
 from infra.errors import Invalid
 from infra.local.s3_server import S3Server
-from infra.object_store import ObjectStore, open_store
 from infra.spec import Pipeline, Secret, Store
 from serving.run import run_replica
-from springtide.wiring import build_encoder, build_tables
 from tests.serving.model import Model, make_columns, make_pipeline
+from tests.serving.replica_process import make_parts
 
 CLOCK = SystemClock()
 WITHIN_S = 60.0
@@ -34,14 +33,13 @@ PREDICT = "/v1/models/demo:predict"
 class Process:
     """A replica and how a client reaches it."""
 
-    def __init__(self, pipeline: Pipeline, folder: Path, port: int = 0) -> None:
+    def __init__(self, pipeline: Pipeline, folder: Path, port: int = 0, ahead_s: float = 0) -> None:
         file = folder / "pipeline.json"
         file.write_text(pipeline.model_dump_json())
         self.log = folder / f"replica-{CLOCK.monotonic()}.log"
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.serving.replica_process", str(file), "replica-0", str(port)], stderr=log
-            )
+            words = ["--", str(file), "replica-0", str(port), str(ahead_s)]
+            self.process = subprocess.Popen([sys.executable, "-m", "tests.serving.replica_process", *words], stderr=log)
 
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
@@ -92,7 +90,7 @@ def check(client: httpx.Client, model: Model, seed: int) -> None:
     np.testing.assert_allclose(response.json()["outputs"], model.expected(columns)[:, 0], rtol=0, atol=2e-6)
 
 
-def test_life_of_a_replica(start: Callable[..., Process], model: Model, store: ObjectStore) -> None:
+def test_life_of_a_replica(start: Callable[..., Process], model: Model) -> None:
     first = start()
     with first.client() as client:
         # Alive, but not ready before the first version; the claim is none.
@@ -106,7 +104,8 @@ def test_life_of_a_replica(start: Callable[..., Process], model: Model, store: O
         manifest = model.commit(1)
         first.until(lambda: client.get("/readyz").status_code == 200)
         check(client, model, seed=5)
-        status = client.get("/status").json()
+        # What the follower has written down comes a moment after the answers.
+        status = first.until(lambda: found if (found := client.get("/status").json())["applied"] else None)
         (applied,) = status.pop("applied")
         assert status == {
             "role": "replica",
@@ -125,7 +124,7 @@ def test_life_of_a_replica(start: Callable[..., Process], model: Model, store: O
         assert client.base_url.port is not None
         port: int = client.base_url.port
 
-        refuse_a_second_one(model.pipeline, store, port)
+        refuse_a_second_one(model.pipeline, port)
         check(client, model, seed=6)
 
     first.process.kill()
@@ -138,25 +137,14 @@ def test_life_of_a_replica(start: Callable[..., Process], model: Model, store: O
         leave_in_the_middle_of_a_request(third, client, port)
 
 
-def run_here(pipeline: Pipeline, store: ObjectStore, port: int) -> None:
-    """A replica that is expected not to get as far as TensorFlow."""
-    encoder = build_encoder(pipeline)
-    run_replica(
-        pipeline,
-        name="replica-1",
-        encoder=encoder,
-        tables_factory=lambda: build_tables(pipeline, encoder, max_batch=64, trainable=False),
-        store=store,
-        clock=CLOCK,
-        host="127.0.0.1",
-        port=port,
-        stop=threading.Event(),
-    )
+def run_here(pipeline: Pipeline, port: int) -> None:
+    """A replica that is expected not to get as far as its processes."""
+    run_replica(make_parts(pipeline, "replica-1"), "127.0.0.1", port, threading.Event())
 
 
-def refuse_a_second_one(pipeline: Pipeline, store: ObjectStore, port: int) -> None:
+def refuse_a_second_one(pipeline: Pipeline, port: int) -> None:
     with pytest.raises(Invalid, match=f"port {port} is in use") as raised:
-        run_here(pipeline, store, port)
+        run_here(pipeline, port)
     assert raised.value.exit_code == 2
 
 
@@ -198,6 +186,6 @@ def test_a_wrong_secret_ends_the_replica(local_store: S3Server, unique: Callable
         secret_key=Secret(value="wrong"),
     )
     with pytest.raises(Invalid, match="secret key") as raised:
-        run_here(make_pipeline(store=store.url), open_store(store), port=0)
+        run_here(make_pipeline().model_copy(update={"store": store}), port=0)
     assert raised.value.exit_code == 2
     assert raised.value.cure

@@ -19,7 +19,7 @@ from kernels.rows import TableRows
 from kernels.running_statistics import COUNTS, MEANS, SQUARES
 from kernels.tables import EmbeddingTables, TableSettings
 from serving.dense_program import DenseGraph
-from serving.snapshot import Published, Switch, Version
+from serving.snapshot import Published, Readers, Switch, Version
 from serving.tensorflow_runtime import tf
 from tests.serving.model import arrow
 
@@ -36,9 +36,9 @@ ENCODER = FeatureEncoder(
 )
 
 
-def make_tables() -> EmbeddingTables:
+def make_tables(keys: int = KEYS) -> EmbeddingTables:
     settings = [TableSettings(name="first", dim=DIM, seed=1), TableSettings(name="second", dim=DIM, seed=1)]
-    return EmbeddingTables(settings, ENCODER.columns, ENCODER.numbers, max_batch=KEYS, trainable=False)
+    return EmbeddingTables(settings, ENCODER.columns, ENCODER.numbers, max_batch=keys, trainable=False)
 
 
 def make_graph() -> DenseGraph:
@@ -88,13 +88,14 @@ def publish(switch: Switch, graph: DenseGraph, number: int) -> None:
 
 
 def look_up(switch: Switch, of: Published, batch: EncodedBatch) -> NDArray[np.float32]:
-    with switch.reader() as reader:
+    with Readers(switch.tables).reader() as reader:
         return reader.lookup(of.version.statistics.scale(batch), of.rows).copy()
 
 
 def test_no_read_is_torn() -> None:
     graph = make_graph()
-    switch = Switch(make_tables)
+    switch = Switch(make_tables())
+    readers = Readers(switch.tables)
     publish(switch, graph, 1)
     batch = ENCODER.encode(arrow({"item": list(range(KEYS)), "price": [0.0] * KEYS}))
     done = threading.Event()
@@ -108,7 +109,7 @@ def test_no_read_is_torn() -> None:
             current = switch.read()
             number = current.version.number
             for _ in range(1 + thread % 2):  # some stay for two answers
-                with switch.reader() as reader:
+                with readers.reader() as reader:
                     rows = reader.lookup(current.version.statistics.scale(batch), current.rows)
                     values = current.version.program.predict(rows)
                 if not (values == number).all():
@@ -138,7 +139,7 @@ def test_no_read_is_torn() -> None:
 
 def test_every_delta_adds_to_those_before() -> None:
     graph = make_graph()
-    switch = Switch(make_tables)
+    switch = Switch(make_tables())
     publish(switch, graph, 1)
     keys = [range(number, number + 2) for number in range(2, 12)]
     for number, some in enumerate(keys, start=2):
@@ -155,7 +156,7 @@ def test_every_delta_adds_to_those_before() -> None:
 
 def test_a_version_that_replaces_all_forgets_the_rest() -> None:
     graph = make_graph()
-    switch = Switch(make_tables)
+    switch = Switch(make_tables())
     publish(switch, graph, 1)
     switch.publish(make_version(graph, 2), [make_rows("first", 2, range(3))], replaces_all=True)
     switch.settle()
@@ -165,14 +166,14 @@ def test_a_version_that_replaces_all_forgets_the_rest() -> None:
 
 
 def test_nothing_is_read_before_the_first_version() -> None:
-    switch = Switch(make_tables)
+    switch = Switch(make_tables())
     with pytest.raises(Unavailable, match="no version applied yet"):
         switch.read()
 
 
 def test_who_stays_keeps_his_version_and_its_memory_goes_with_him() -> None:
     graph = make_graph()
-    switch = Switch(make_tables)
+    switch = Switch(make_tables())
     publish(switch, graph, 2)
     batch = ENCODER.encode(arrow({"item": [1], "price": [0.0]}))
     mine = switch.read()
@@ -187,7 +188,7 @@ def test_who_stays_keeps_his_version_and_its_memory_goes_with_him() -> None:
 
 def test_rows_of_no_table_leave_the_version_before() -> None:
     graph = make_graph()
-    switch = Switch(make_tables)
+    switch = Switch(make_tables())
     publish(switch, graph, 1)
     with pytest.raises(KeyError, match="third"):
         switch.publish(make_version(graph, 2), [make_rows("third", 2, range(3))], replaces_all=False)

@@ -1,0 +1,119 @@
+"""Hands each version to every predictor and switches all of them by one number; must not know how versions arrive.
+
+A version is prepared by all predictors before the number says that it answers. One that does not manage, or has died,
+holds nobody up for longer than ``WITHIN_S``: its connection is closed, and it is greeted anew when it comes back. The
+memory of a version goes with the last process that has it, and a process that died has nothing.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from typing import Final
+
+from infra.clock import Clock
+from infra.logs import logger
+from serving import handover, told
+from serving.control_page import ControlPage
+from serving.snapshot import Published
+
+# To make a version ready; beyond it a predictor goes on with the version before, and the others do not wait.
+WITHIN_S: Final = 5.0
+LOOK_EVERY_S: Final = 0.5
+
+_log = logger()
+
+
+class Publishing:
+    """The follower's side. One thread announces, one greets."""
+
+    def __init__(self, listener: socket.socket, control: ControlPage, kept: int, clock: Clock) -> None:
+        """Sets up; :meth:`greet` takes predictors from then on.
+
+        Args:
+            listener: Where predictors connect.
+            control: The page with the number.
+            kept: How many versions can be asked for by number, the one that answers included.
+            clock: Says how long a predictor takes.
+        """
+        self._listener = listener
+        self._control = control
+        self._kept = kept
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._predictors: list[socket.socket] = []
+        # Newest first; a version that was only compacted stands once.
+        self._published: list[tuple[int, Published]] = []
+
+    @property
+    def predictors(self) -> int:
+        """How many have all versions."""
+        return len(self._predictors)
+
+    def announce(self, published: Published) -> None:
+        """Returns once all predictors answer from ``published``."""
+        with self._lock:
+            sequence = self._control.number + 1
+            self._tell(self._predictors, sequence, published)
+            self._control.publish(sequence)
+            others = [one for one in self._published if one[1].version.number != published.version.number]
+            self._published = [(sequence, published), *others][: self._kept]
+            self._tell_kept(self._predictors)
+
+    def greet(self, stop: threading.Event) -> None:
+        """Takes predictors until ``stop`` is set, and gives each all versions there are."""
+        self._listener.settimeout(LOOK_EVERY_S)
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                connection, _ = self._listener.accept()
+                connection.settimeout(WITHIN_S)
+                with self._lock:
+                    one = [connection]
+                    for sequence, published in reversed(self._published):
+                        self._tell(one, sequence, published)
+                    self._tell_kept(one)
+                    self._predictors += one
+
+    def close(self) -> None:
+        """Lets all predictors go; they answer from what they have."""
+        with self._lock:
+            for connection in self._predictors:
+                connection.close()
+            self._predictors.clear()
+
+    def _tell(self, predictors: list[socket.socket], sequence: int, published: Published) -> None:
+        """Gives a version to ``predictors`` side by side; those that cannot take it are dropped from the list."""
+        message, files = told.prepare(sequence, published), published.rows.files
+        for connection in list(predictors):
+            try:
+                handover.send(connection, message, files)
+            except OSError as error:
+                self._drop(predictors, connection, str(error))
+        deadline = self._clock.monotonic() + WITHIN_S
+        for connection in list(predictors):
+            try:
+                left = max(0.0, deadline - self._clock.monotonic())
+                if not handover.readable(connection, left):
+                    raise TimeoutError(f"no answer within {WITHIN_S:g} s")
+                answer, _ = handover.receive(connection)
+                if answer != told.READY:
+                    raise OSError(answer.decode())
+            except EOFError:
+                self._drop(predictors, connection, "it has gone")
+            except OSError as error:
+                self._drop(predictors, connection, str(error))
+
+    def _tell_kept(self, predictors: list[socket.socket]) -> None:
+        message = told.keep([sequence for sequence, _ in self._published])
+        for connection in list(predictors):
+            try:
+                handover.send(connection, message)
+            except OSError as error:
+                self._drop(predictors, connection, str(error))
+
+    def _drop(self, predictors: list[socket.socket], connection: socket.socket, reason: str) -> None:
+        predictors.remove(connection)
+        connection.close()
+        _log.warning("predictor_left_behind", reason=reason)
