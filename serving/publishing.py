@@ -69,12 +69,11 @@ class Publishing:
             with contextlib.suppress(TimeoutError):
                 connection, _ = self._listener.accept()
                 connection.settimeout(WITHIN_S)
-                with self._lock:
-                    one = [connection]
-                    for sequence, published in reversed(self._published):
-                        self._tell(one, sequence, published)
-                    self._tell_kept(one)
-                    self._predictors += one
+                try:
+                    self._take(connection)
+                except Exception as error:  # noqa: BLE001 - the next one may be luckier, and this one comes back
+                    connection.close()
+                    _log.warning("predictor_left_behind", reason=f"{type(error).__name__}: {error}")
 
     def close(self) -> None:
         """Lets all predictors go; they answer from what they have."""
@@ -82,6 +81,14 @@ class Publishing:
             for connection in self._predictors:
                 connection.close()
             self._predictors.clear()
+
+    def _take(self, connection: socket.socket) -> None:
+        with self._lock:
+            one = [connection]
+            for sequence, published in reversed(self._published):
+                self._tell(one, sequence, published)
+            self._tell_kept(one)
+            self._predictors += one
 
     def _tell(self, predictors: list[socket.socket], sequence: int, published: Published) -> None:
         """Gives a version to ``predictors`` side by side; those that cannot take it are dropped from the list."""
