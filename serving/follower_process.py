@@ -25,6 +25,8 @@ from serving.snapshot import Switch
 
 # Requests come first.
 NICENESS: Final = 10
+PREDICTORS_WITHIN_S: Final = 10.0
+LOOK_EVERY_S: Final = 0.01
 
 
 def follow(parts: Parts, listener: socket.socket, control: ControlPage, folder: Path) -> None:
@@ -66,6 +68,10 @@ def follow(parts: Parts, listener: socket.socket, control: ControlPage, folder: 
         ("post", lambda: keep_posting(post, "follower", metrics, clock, stop)),
     ):
         threading.Thread(target=work, name=name, daemon=True).start()
+    # The first version shall be everybody's first.
+    deadline = clock.monotonic() + PREDICTORS_WITHIN_S
+    while publishing.predictors < pipeline.serving.predictors and clock.monotonic() < deadline and not stop.is_set():
+        clock.wait(stop, LOOK_EVERY_S)
     following.run(stop)
     publishing.close()
 

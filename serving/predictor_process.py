@@ -10,8 +10,9 @@ import socket
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from infra.clock import Clock
 from infra.metrics import Metrics
 from serving.answering import Answering
 from serving.app import build_app
@@ -27,6 +28,9 @@ from serving.server import Server
 from serving.signature import Signature
 from serving.snapshot import Readers
 from serving.told import Arrivals
+
+VERSIONS_WITHIN_S: Final = 30.0
+LOOK_EVERY_S: Final = 0.01
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,16 @@ def predict(parts: Parts, place: Place, listener: socket.socket, control: Contro
 
     max_body = pipeline.serving.max_body.bytes
     answering = Answering(max_body=max_body, metrics=metrics, clock=clock)
+    app = build_app(
+        Endpoints(predictor, answering, not_ready, _release()), metrics=page, status=status, not_ready=not_ready
+    )
+    for thread, work in (
+        ("receive", lambda: versions.run(stop)),
+        ("post", lambda: keep_posting(lambda: board.post(metrics), name, metrics, clock, stop)),
+    ):
+        threading.Thread(target=work, name=thread, daemon=True).start()
+    settle_memory()
+    _await_versions(versions, control, clock, stop)
     grpc_server = None
     if place.grpc_port is not None:
         grpc_server = GrpcServer(
@@ -101,15 +115,6 @@ def predict(parts: Parts, place: Place, listener: socket.socket, control: Contro
         )
         grpc_server.listen(pipeline.serving.host, place.grpc_port)
         grpc_server.start()
-    app = build_app(
-        Endpoints(predictor, answering, not_ready, _release()), metrics=page, status=status, not_ready=not_ready
-    )
-    for thread, work in (
-        ("receive", lambda: versions.run(stop)),
-        ("post", lambda: keep_posting(lambda: board.post(metrics), name, metrics, clock, stop)),
-    ):
-        threading.Thread(target=work, name=thread, daemon=True).start()
-    settle_memory()
     try:
         Server(app, clock, stop).run(sockets=[listener])
     finally:
@@ -118,6 +123,13 @@ def predict(parts: Parts, place: Place, listener: socket.socket, control: Contro
             grpc_server.stop()
         answering.close()
         gc.unfreeze()
+
+
+def _await_versions(versions: Receiving, control: ControlPage, clock: Clock, stop: threading.Event) -> None:
+    """Where others may answer already, who comes later takes no request before it can, too; but not for ever."""
+    deadline = clock.monotonic() + VERSIONS_WITHIN_S
+    while control.number > 0 and not versions.kept and not stop.is_set() and clock.monotonic() < deadline:
+        clock.wait(stop, LOOK_EVERY_S)
 
 
 def _status(parts: Parts, version: int | None, board: Board, *, ready: bool) -> dict[str, Any]:

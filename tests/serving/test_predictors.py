@@ -47,7 +47,7 @@ class Asking:
 
     def __init__(self, replica: Process, model: Model) -> None:
         with replica.client() as client:
-            self.url = str(client.base_url)
+            self.url = f"{client.base_url}/"
         self.replica = replica
         self.model = model
         self.expected = {1: np.empty(0, np.float32)}
