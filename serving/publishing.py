@@ -87,7 +87,8 @@ class Publishing:
             one = [connection]
             for sequence, published in reversed(self._published):
                 self._tell(one, sequence, published)
-            self._tell_kept(one)
+            if self._published:  # else it keeps what another follower gave it
+                self._tell_kept(one)
             self._predictors += one
 
     def _tell(self, predictors: list[socket.socket], sequence: int, published: Published) -> None:
