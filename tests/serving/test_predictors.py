@@ -119,7 +119,7 @@ def test_what_ends_is_started_again_and_the_others_go_on(replica: Process, model
     assert asking.metric('springtide_replica_restarts_total{process="follower"}') == 2
     ended = [event["process"] for event in replica.events() if event["event"] == "replica_process_ended"]
     assert ended == ["predictor-0", "follower", "follower"]
-    assert asking.metric("springtide_replica_version") == newest
+    assert asking.metric("springtide_replica_version ") == newest
 
     # Told to leave, all leave; killed, nobody is left behind.
     left = descendants(replica.process.pid)
