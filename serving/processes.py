@@ -106,9 +106,15 @@ class Processes:
 
     def _start(self, one: Watched) -> None:
         target, arguments = self._work(one)
-        one.process = self._context.Process(target=target, args=arguments, name=one.name, daemon=True)
-        one.process.start()
+        process = self._context.Process(target=target, args=arguments, name=one.name, daemon=True)
         one.began = self._clock.monotonic()
+        try:
+            process.start()
+        except (OSError, EOFError) as error:
+            # Such as where the server that they are forked from has just ended; the next attempt starts another.
+            self._put_off(one, f"not started: {error}")
+            return
+        one.process = process
         if one.ended_ts is not None:
             one.ended_ts = None
             self._tell()
@@ -124,17 +130,22 @@ class Processes:
         process = one.process
         if process is None:
             return
+        if process.pid is not None:
+            self._board.fold(one.role, process.pid)
+        # A process that is not watched any more, as where only its parent died, leaves by itself.
+        code = process.exitcode
+        process.close()
+        one.process = None
+        self._put_off(one, f"exit code {code}")
+
+    def _put_off(self, one: Watched, reason: str) -> None:
+        """Notes that a process is not up, and when it is to be started again."""
         now = self._clock.monotonic()
         one.failures = 0 if now - one.began > SETTLED_S else one.failures + 1
         one.again_at = now + min(LONGEST_S, SHORTEST_S * 2.0**one.failures)
         one.ended_ts = self._clock.now_ms()
-        _log.error("replica_process_ended", process=one.name, exit_code=process.exitcode)
+        _log.error("replica_process_ended", process=one.name, reason=reason)
         self._metrics.inc("springtide_replica_restarts_total", process=one.role)
-        if process.pid is not None:
-            self._board.fold(one.role, process.pid)
-        # A process that is not watched any more, as where only its parent died, leaves by itself.
-        process.close()
-        one.process = None
         self._tell()
 
     def _tell(self) -> None:

@@ -66,6 +66,7 @@ class Publishing:
         """Takes predictors until ``stop`` is set, and gives each all versions there are."""
         self._listener.settimeout(LOOK_EVERY_S)
         while not stop.is_set():
+            self._drop_gone()
             with contextlib.suppress(TimeoutError):
                 connection, _ = self._listener.accept()
                 connection.settimeout(WITHIN_S)
@@ -81,6 +82,13 @@ class Publishing:
             for connection in self._predictors:
                 connection.close()
             self._predictors.clear()
+
+    def _drop_gone(self) -> None:
+        with self._lock:
+            for connection in list(self._predictors):
+                # It sends nothing unasked: what can be read now is its end.
+                if handover.readable(connection, 0):
+                    self._drop(self._predictors, connection, "it has gone")
 
     def _take(self, connection: socket.socket) -> None:
         with self._lock:

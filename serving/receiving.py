@@ -12,7 +12,6 @@ import threading
 from typing import Final
 
 from infra.clock import Clock
-from infra.errors import SpringtideError
 from infra.logs import logger
 from serving import handover, told
 from serving.control_page import ControlPage
@@ -82,14 +81,11 @@ class Receiving:
                     connection.connect(self._follower)
                     self._take(connection, stop)
                 except (OSError, EOFError):
-                    # It is started again by whoever watches over it.
-                    pass
+                    # It is started again by whoever watches over it; to what it had prepared it never switches now.
+                    self._forget_prepared()
             self._clock.wait(stop, AGAIN_AFTER_S)
 
     def _take(self, connection: socket.socket, stop: threading.Event) -> None:
-        # Prepared by a follower that ended before it switched: nobody may come to see that.
-        number = self._control.number
-        self._versions = tuple(one for one in self._versions if one[0] <= number)
         while not stop.is_set():
             if not handover.readable(connection, LOOK_EVERY_S):
                 continue
@@ -103,11 +99,15 @@ class Receiving:
             finally:
                 handover.close(files)
 
+    def _forget_prepared(self) -> None:
+        number = self._control.number
+        self._versions = tuple(one for one in self._versions if one[0] <= number)
+
     def _prepare(self, message: told.Prepare, files: list[int]) -> bytes:
         """Makes the version ready; returns what to answer."""
         try:
             published = self._arrivals.published(message, files, [one.rows for _, one in self._versions])
-        except (SpringtideError, ValueError, RuntimeError, MemoryError) as error:
+        except Exception as error:  # noqa: BLE001 - the follower tells it, and this goes on with what it has
             return f"{type(error).__name__}: {error}".encode()
         others = [one for one in self._versions if one[0] != message.sequence]
         self._versions = tuple(sorted([(message.sequence, published), *others], key=lambda one: -one[0]))

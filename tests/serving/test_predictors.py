@@ -109,7 +109,7 @@ def test_what_ends_is_started_again_and_the_others_go_on(replica: Process, model
 
     # The follower dies, again and again where it applies: the last version answers on, and then the newest does.
     for seed in (3, 4):
-        follower = descendants(replica.process.pid)["follower"]
+        follower = replica.until(lambda: descendants(replica.process.pid).get("follower"))
         newest = asking.commit(seed)
         CLOCK.sleep(0.01 * seed)  # somewhere between seeing the version and having switched to it
         os.kill(follower, signal.SIGKILL)
