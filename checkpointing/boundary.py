@@ -51,6 +51,13 @@ class BoundaryLog:
             self._newest = following
         return self._newest
 
+    def has_passed(self, version: int) -> bool:
+        """Whether ``version`` lies below the boundary; not where that is wrong, which whoever needs it is told."""
+        try:
+            return self.poll().version > version
+        except (Corrupt, Invalid):
+            return False
+
     def move(self, version: int, kept: tuple[int, ...], clock: Clock) -> Boundary:
         """Appends an entry, unless somebody has moved the boundary; returns the newest one in any case.
 
@@ -100,14 +107,6 @@ def read_entry(store: ObjectStore, number: int) -> Boundary:
 def first_version(store: ObjectStore) -> int:
     """The lowest number from which on the line has no gap; raises as :func:`read_boundary`."""
     return read_boundary(store).version
-
-
-def is_collected(store: ObjectStore, version: int) -> bool:
-    """Whether ``version`` lies below the boundary; not where that is wrong, which whoever needs it is told."""
-    try:
-        return read_boundary(store).version > version
-    except (Corrupt, Invalid):
-        return False
 
 
 def _read(store: ObjectStore, number: int) -> Boundary | None:

@@ -7,7 +7,7 @@ from collections import deque
 from typing import Final
 
 from checkpointing import lease
-from checkpointing.boundary import is_collected
+from checkpointing.boundary import BoundaryLog
 from checkpointing.content import ServingContent
 from checkpointing.control import ControlWatch, Decision
 from checkpointing.history import check_succession, manifests, newest_version, read_manifest
@@ -44,8 +44,8 @@ class Follower:
         self._model = model
         self._clock = clock
         self._control = ControlWatch(store, model, clock)
-        # By decision, when `_goal` was found.
-        self._promoted: frozenset[int] = frozenset()
+        self._boundaries = BoundaryLog(store)
+        self._promoted: frozenset[int] = frozenset()  # by decision, when `_goal` was found
         self._looked = False
         self._seen: Manifest | None = None
         self._heard = 0.0
@@ -55,8 +55,7 @@ class Follower:
         # What can change a replica since its version, for every version after `_covered`.
         self._ahead: list[Manifest] = []
         self._covered = 0
-        # While a version is pinned, what follows it is not collected in `_ahead`.
-        self._detached = False
+        self._detached = False  # while a version is pinned, what follows it is not kept in `_ahead`
         self._unreported: deque[Manifest] = deque()
         self._loader = Loader(store)
         self._problem: Corrupt | Invalid | None = None
@@ -158,13 +157,14 @@ class Follower:
                 self._ahead.append(self._seen)
 
     def _start_over_if_collected(self) -> None:
-        """A follower that was away for long may wait for a number that came and went."""
+        """One that was away for long may wait for a number that came and went; one with nothing asks at once."""
         now = self._clock.monotonic()
-        if self.seen and now - self._heard > lease.GRACE_S / 4:
+        if self.seen and (self._version == 0 or now - self._heard > lease.GRACE_S / 4):
             self._heard = now
-            if is_collected(self._store, self.seen + 1):
+            if self._boundaries.has_passed(self.seen + 1):
                 self._looked = False
                 self._ahead.clear()
+                self._start()
 
     def _switch(self) -> tuple[ServingContent | None, Corrupt | Invalid | None]:
         """The switch to the newest version that may answer and whose files are good, and what was wrong with newer."""
@@ -201,7 +201,7 @@ class Follower:
             try:
                 switch = self._loader.load(target, links, full=False)
             except Broken as error:
-                if is_collected(self._store, error.version):
+                if self._boundaries.has_passed(error.version):
                     return self._to(target.version)  # collected while nothing servable followed: begin with a base
                 broken.add(error.version)
                 problem = problem or error.problem
@@ -250,7 +250,7 @@ class Follower:
             return None
         problem = None
         try:
-            if self.seen - version <= MOST_AHEAD and not is_collected(self._store, version + 1):
+            if self.seen - version <= MOST_AHEAD and not self._boundaries.has_passed(version + 1):
                 line = manifests(self._store, self._model, version + 1, self.seen)
                 self._ahead = [manifest.for_folding() for manifest in line if manifest.changes]
                 self._covered = version

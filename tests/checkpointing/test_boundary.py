@@ -12,7 +12,7 @@ from checkpointing.collect import Collector
 from checkpointing.compact import compact
 from checkpointing.control import ControlLog
 from checkpointing.follower import Follower
-from checkpointing.history import newest_version
+from checkpointing.history import newest_version, read_manifest
 from checkpointing.lease import Lease, plan_held
 from checkpointing.manifest import Gate
 from checkpointing.packfile import Part
@@ -231,15 +231,31 @@ def test_bases_are_made_and_the_line_is_collected_while_nothing_is_servable(
     steps.append(content({99: 1}, offset=99))
     writer.commit(steps[-1])
     for each in (fresh, follower):
-        # One that waits for a collected number looks again before it starts over.
-        switch = next(found for _ in range(2) if (found := each.poll().switch) is not None)
-        assert switch.full and switch.version == writer.version and each.problem is None
+        switch = each.poll().switch
+        assert switch is not None and switch.full and switch.version == writer.version and each.problem is None
         replica.apply(switch)
         Reference.of(steps).assert_serves(replica)
     compact(aged, MODEL, writer.version, clock)
     writer.commit(content({98: 1}, offset=100))
     collected(aged, clock)
     assert not aged.exists(paths.base_key(11))
+
+
+def test_a_follower_with_nothing_asks_at_once_whether_its_number_came_and_went(
+    aged: AgedStore, clock: SteppingClock
+) -> None:
+    """It had seen a claim when it stood still for longer than the grace time."""
+    _, steps = line_of(aged, clock, 12)
+    stalled = Follower(aged, MODEL, clock)
+    stalled._looked, stalled._seen = True, read_manifest(aged, MODEL, 1)
+    compact(aged, MODEL, 13, clock)
+    collected(aged, clock)
+    assert read_boundary(aged).version == 13
+    stalled._heard = clock.monotonic()
+    switch, replica = stalled.poll().switch, Reference()
+    assert switch is not None and switch.version == 13
+    replica.apply(switch)
+    Reference.of(steps).assert_serves(replica)
 
 
 def test_a_pin_holds_its_version_though_the_boundary_passes_it(aged: AgedStore, clock: SteppingClock) -> None:

@@ -18,10 +18,17 @@ ALL_SCHEDULES = 100_000
 FIRST = {"boundary": 123, "attempt in key": 581, "lease": 1, "grace": 5, "the boundary is a log": 13}
 FIRST |= {"a revert looks at the boundary": 15, "read-back": 2, "tombstone in merge": 1}
 MOST = 300
+# A follower that had nothing and had stood still waited a quarter of the grace time longer for a number long gone.
+ONCE_VIOLATED = (26330, 26466)
 
 
 def test_schedules() -> None:
     check(0, SCHEDULES)
+
+
+@pytest.mark.parametrize("seed", ONCE_VIOLATED)
+def test_what_was_once_found_stays_mended(seed: int) -> None:
+    check(seed, 1)
 
 
 @pytest.mark.long

@@ -71,12 +71,19 @@ class _Silence:
 
 
 @contextlib.contextmanager
-def deterministic() -> Iterator[None]:
-    """Numbered identifiers, no jitter, no threads, no log."""
+def numbered() -> Iterator[None]:
+    """Identifiers that count from one: a run's own, whichever runs came before it."""
     numbers = itertools.count(1)
     with contextlib.ExitStack() as stack:
         for module in MODULES:
             stack.enter_context(patch.object(module, "new_uuid", lambda: f"{next(numbers):032x}"))
+        yield
+
+
+@contextlib.contextmanager
+def deterministic() -> Iterator[None]:
+    """No jitter, no threads, no log, nothing read twice; for any number of runs, each of them :func:`numbered`."""
+    with contextlib.ExitStack() as stack:
         stack.enter_context(patch.object(checkpointing.history, "THREADS", 1))
         stack.enter_context(patch.object(checkpointing.lease, "GRACE_S", GRACE_S))
         # Reading is a function of the bytes, and nine tenths of a run's time if everyone does it anew.

@@ -12,6 +12,7 @@ from checkpointing.follower import Follower
 from checkpointing.manifest import Manifest
 from checkpointing.retention import Retention
 from checkpointing.writer import Writer
+from tests.checkpointing.simulation.determinism import numbered
 from tests.checkpointing.simulation.store import LATEST_S
 from tests.checkpointing.simulation.weather import GRACE_S, Weather
 from tests.checkpointing.simulation.witness import Violation
@@ -114,9 +115,10 @@ def _nothing_leaks(world: World) -> None:
 
 def simulate(weather: Weather) -> World:
     """Runs one world to its end."""
-    world = World(weather)
-    world.run()
-    heal(world)
+    with numbered():
+        world = World(weather)
+        world.run()
+        heal(world)
     return world
 
 
