@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import fcntl
 import subprocess
 from pathlib import Path
 
@@ -23,10 +24,23 @@ def record(what: str, first_seed: int, cases: int, *, path: Path = RECORD) -> No
         cases: How many it tried.
         path: The record.
     """
-    runs = orjson.loads(path.read_bytes()) if path.exists() else {}
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"], cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout.strip()
-    blocks = runs.setdefault(what, {})
-    blocks[str(first_seed)] = {"cases": cases, "commit": commit or "unknown", "ended": iso(SystemClock().now_ms())}
-    path.write_bytes(orjson.dumps(runs, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE))
+    about = {"cases": cases, "commit": _commit(), "ended": iso(SystemClock().now_ms())}
+    # Several blocks may end at once, in processes of their own.
+    with path.open("a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        runs = orjson.loads(file.read() or b"{}")
+        runs.setdefault(what, {})[str(first_seed)] = about
+        file.truncate(0)
+        file.write(orjson.dumps(runs, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE))
+
+
+def _commit() -> str:
+    """The commit that ran, marked where the tree differs from it elsewhere than in the record itself."""
+    name = _git("rev-parse", "--short", "HEAD")
+    changed = _git("status", "--porcelain", "--", ".", f":(exclude){RECORD.relative_to(ROOT)}")
+    return f"{name or 'unknown'}{'-dirty' if changed else ''}"
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
