@@ -12,6 +12,7 @@ from infra.local.s3_server import S3Server
 from infra.object_store import ObjectStore, open_store
 from infra.spec import Secret, Store
 from tests.checkpointing.stepping_clock import SteppingClock
+from tests.elsewhere import URL, elsewhere
 
 
 @pytest.fixture
@@ -24,13 +25,18 @@ def memory(unique: Callable[[str], str]) -> ObjectStore:
     return open_store(Store(url=f"memory://{unique('versions')}"))
 
 
-@pytest.fixture(params=["memory", "disk", pytest.param("s3", marks=pytest.mark.stack)])
+STORES = ["memory", "disk", pytest.param("s3", marks=pytest.mark.stack), *(["elsewhere"] if URL else [])]
+
+
+@pytest.fixture(params=STORES)
 def store(request: pytest.FixtureRequest, tmp_path: Path, unique: Callable[[str], str]) -> ObjectStore:
     """An empty store of each sort."""
     if request.param == "memory":
         return open_store(Store(url=f"memory://{unique('versions')}"))
     if request.param == "disk":
         return open_store(Store(url=tmp_path.as_uri()))
+    if request.param == "elsewhere":
+        return open_store(elsewhere(unique("versions")))
     server: S3Server = request.getfixturevalue("local_store")
     return open_store(
         Store(

@@ -3,6 +3,10 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from unittest.mock import patch
+
 import pytest
 
 from tests.checkpointing.simulation.batch import check
@@ -10,6 +14,7 @@ from tests.checkpointing.simulation.determinism import deterministic
 from tests.checkpointing.simulation.healing import shrunk, simulate, violates
 from tests.checkpointing.simulation.mutations import RULES
 from tests.checkpointing.simulation.weather import Weather
+from tests.checkpointing.simulation.witness import Truth, Violation
 from tests.long_run import record
 
 SCHEDULES = 2_000
@@ -58,6 +63,26 @@ def test_with_all_rules_the_same_weather_does_no_harm(rule: str) -> None:
     for seed in range(first, first + 5):
         with deterministic():
             simulate(scene(seed))
+
+
+def test_where_claims_fail_the_attempt_keeps_a_zombie_off_committed_files() -> None:
+    """In a version's key it is a second barrier: only the owner of a version uploads for the next one."""
+
+    def overwritten(seed: int, *without: Callable[[], AbstractContextManager[None]]) -> bool:
+        with ExitStack() as stack:
+            stack.enter_context(deterministic())
+            stack.enter_context(patch.object(Truth, "_unnamed_overwritten", lambda *_: None))
+            for mutation in without:
+                stack.enter_context(mutation())
+            try:
+                simulate(RULES["claim"][1](seed))
+            except Violation as violation:
+                return "was overwritten, and ['manifests/" in str(violation)
+        return False
+
+    claim, attempt = RULES["claim"][0], RULES["attempt in key"][0]
+    assert any(overwritten(seed, claim, attempt) for seed in range(20))
+    assert not any(overwritten(seed, *one) for seed in range(20) for one in ((claim,), (attempt,)))
 
 
 def test_a_seed_is_a_run() -> None:

@@ -18,6 +18,7 @@ from infra.local.s3_server import S3Server
 from infra.object_store import AlreadyExists, NotFound, ObjectStore, open_store, prove_conditional_writes
 from infra.object_store.contract import Data
 from infra.spec import Secret, Store
+from tests.elsewhere import URL, elsewhere
 
 # Racers and races. SeaweedFS lets each contender for a key wait for a second.
 RACE = {"memory": (16, 20), "file": (16, 20), "s3": (5, 2)}
@@ -43,7 +44,20 @@ def s3_store(request: pytest.FixtureRequest) -> Store:
     )
 
 
-@pytest.fixture(params=[memory_store, disk_store, pytest.param(s3_store, marks=pytest.mark.stack)])
+def store_elsewhere(request: pytest.FixtureRequest) -> Store:
+    unique: Callable[[str], str] = request.getfixturevalue("unique")
+    return elsewhere(f"{unique('objects')}/below")
+
+
+STORES = [
+    memory_store,
+    disk_store,
+    pytest.param(s3_store, marks=pytest.mark.stack),
+    *([store_elsewhere] if URL else []),
+]
+
+
+@pytest.fixture(params=STORES)
 def settings_of_store(request: pytest.FixtureRequest) -> Store:
     made: Store = request.param(request)
     return made

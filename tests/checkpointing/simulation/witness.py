@@ -3,12 +3,14 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 
 from checkpointing import paths
 from checkpointing.base import Base
 from checkpointing.boundary import Boundary
-from checkpointing.manifest import Manifest
+from checkpointing.manifest import Graph, Manifest
+from checkpointing.packfile import File
 from checkpointing.signed import from_signed_json
 from tests.checkpointing.simulation.scheduler import Scheduler
 from tests.checkpointing.simulation.stream import State, Stream, after
@@ -32,15 +34,17 @@ class Truth:
         self.servable = 0
         self._writer_of: dict[int, tuple[str, int]] = {}
         self._named: dict[str, set[str]] = defaultdict(set)
+        self._content: dict[str, str] = {}
 
     def wrote(self, key: str, before: bytes | None, data: bytes) -> None:
         self.keys.add(key)
         if paths.boundary_number(key) is not None and before != data:
             self._move(from_signed_json(Boundary, data, what="boundary", where=key))
         elif before is not None:
-            if before != data and not key.startswith((paths.LEASES, paths.STORE_CLOCK)):
-                raise Violation(f"{key} was overwritten")
+            if before != data:
+                self._overwritten(key, data)
             return
+        self._content[key] = hashlib.sha256(data).hexdigest()
         version = paths.manifest_version(key)
         if version is not None:
             self._committed(key, Manifest.from_json(data))
@@ -88,7 +92,7 @@ class Truth:
             if manifest.version >= self.boundary.version:
                 raise Violation(f"{key} was committed twice")
             return  # a number of long ago: nobody reads it, and its writer must not be told
-        self._names(key, [file.key for file in manifest.files] + ([manifest.graph.key] if manifest.graph else []))
+        self._names(key, [*manifest.files, *([manifest.graph] if manifest.graph else [])])
         parent = self.line.get(manifest.version - 1)
         epoch = 0 if parent is None else parent.epoch
         if manifest.version > 1 and parent is None:
@@ -128,16 +132,30 @@ class Truth:
     def _based(self, key: str, base: Base) -> None:
         if base.version < self.boundary.version:
             return  # of a compaction that stood still: no reader begins there, and a collection deletes it
-        names = [file.key for files in base.parts for file in files]
-        self._names(key, names + ([base.graph.key] if base.graph else []))
+        files = [file for files in base.parts for file in files]
+        self._names(key, [*files, *([base.graph] if base.graph else [])])
         if base.manifest != self.line.get(base.version):
             raise Violation(f"{key} is the base of another version")
 
-    def _names(self, owner: str, keys: list[str]) -> None:
-        for key in keys:
-            if key not in self.keys:
-                raise Violation(f"{owner} names {key}, which is missing")
-            self._named[key].add(owner)
+    def _names(self, owner: str, files: list[File | Graph]) -> None:
+        for file in files:
+            if file.key not in self.keys:
+                raise Violation(f"{owner} names {file.key}, which is missing")
+            if self._content[file.key] != file.sha256:
+                raise Violation(f"{owner} names {file.key}, which was overwritten")
+            self._named[file.key].add(owner)
+
+    def _overwritten(self, key: str, data: bytes) -> None:
+        if key.startswith((paths.LEASES, paths.STORE_CLOCK)):
+            return
+        if self._named.get(key) or not key.startswith((paths.VERSIONS, paths.COMPACTED, paths.GRAPHS)):
+            raise Violation(f"{key} was overwritten, and {sorted(self._named.get(key, ()))} name it")
+        self._unnamed_overwritten(key)
+        self._content[key] = hashlib.sha256(data).hexdigest()
+
+    def _unnamed_overwritten(self, key: str) -> None:
+        """A promise of the format; whoever patches it out sees whether breaking it does harm."""
+        raise Violation(f"{key} was overwritten before anything named it")
 
     def _move(self, entry: Boundary) -> None:
         if entry.version < self.boundary.version:
