@@ -8,11 +8,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import versions_bytes, versions_quality, versions_speed
+from benchmarks import versions_bytes, versions_quality, versions_speed, versions_training
 from benchmarks.figures import Figure, report
 from infra.local.s3_server import S3Server
 from infra.object_store import open_store
 from infra.spec import Secret, Store
+
+PARTS = ["bytes", "training", "restore", "checkpoint", "quality", "simulation"]
 
 
 def main() -> int:
@@ -20,9 +22,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=10_000_000, help="rows of the table that is restored")
     parser.add_argument("--schedules", type=int, default=2_000, help="schedules of the protocol to simulate")
-    parser.add_argument("--seeds", type=int, default=10, help="trainings for the cost of int8; 0 leaves it out")
+    parser.add_argument("--seeds", type=int, default=10, help="trainings for the cost of int8")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="the others are left out")
     arguments = parser.parse_args()
-    figures: list[Figure] = [*versions_bytes.figures()]
+    parts = set(arguments.parts)
+    figures: list[Figure] = [*versions_bytes.figures()] if "bytes" in parts else []
     with tempfile.TemporaryDirectory(prefix="springtide-bench-") as folder:
         server = S3Server(Path(folder) / "s3", Path(folder) / "logs")
         server.start()
@@ -36,14 +40,18 @@ def main() -> int:
                     secret_key=Secret(value=server.secret_key),
                 )
             )
-            figures += versions_speed.training_during_commits(store)
-            figures += versions_speed.restore_against_download(store, arguments.rows)
+            if "training" in parts:
+                figures += versions_training.training_during_commits(store, server.process.pid)
+            if "restore" in parts:
+                figures += versions_speed.restore_against_download(store, arguments.rows)
         finally:
             server.stop()
-        figures += versions_speed.commit_against_checkpoint(Path(folder), arguments.rows)
-    if arguments.seeds:
+        if "checkpoint" in parts:
+            figures += versions_speed.commit_against_checkpoint(Path(folder), arguments.rows)
+    if "quality" in parts:
         figures += versions_quality.figures(arguments.seeds)
-    figures.append(versions_speed.simulation(arguments.schedules))
+    if "simulation" in parts:
+        figures.append(versions_speed.simulation(arguments.schedules))
     return report("versions", figures)
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import gc
 import os
 import statistics
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -26,75 +25,9 @@ from checkpointing.writer import Writer
 from infra.clock import SystemClock
 from infra.object_store import ObjectStore, open_store
 from infra.spec import Store
-from kernels.batch import EncodedBatch
-from kernels.tables import ColumnSettings, EmbeddingTables, TableSettings
 
-DIM, BATCH, COLUMNS = 16, 4096, 8
-ROUNDS = 5
-WINDOW_S = 3.0
+DIM = 16
 POSITIONS = [Position(topic="s", partition=0, next_offset=1)]
-
-
-def training_during_commits(store: ObjectStore) -> list[Figure]:
-    """Steps per second of the tables while a commit of a million rows runs, against those in between."""
-    clock = SystemClock()
-    random = np.random.default_rng(0)
-    tables = EmbeddingTables(
-        [TableSettings("item", DIM)], [ColumnSettings(f"c{i}", "item") for i in range(COLUMNS)], 0, BATCH, 1
-    )
-    batches = [
-        EncodedBatch(
-            BATCH,
-            tuple(random.integers(0, CHANGED, BATCH) for _ in range(COLUMNS)),
-            (None,) * COLUMNS,
-            np.empty((BATCH, 0), np.float32),
-        )
-        for _ in range(200)
-    ]
-    gradient = np.full((BATCH, tables.stride), 1e-3, np.float32)
-
-    def step(number: int) -> None:
-        tables.prepare(batches[number % len(batches)])
-        tables.lookup()
-        tables.apply(gradient, 1)
-
-    def rate(busy: threading.Event | None) -> float:
-        begin, steps = time.perf_counter(), 0
-        while (busy.is_set() if busy is not None else time.perf_counter() - begin < WINDOW_S) or steps == 0:
-            step(steps)
-            steps += 1
-        return steps / (time.perf_counter() - begin)
-
-    for number in range(400):
-        step(number)
-    writer = Writer.take_over(store, "bench", "bench", clock)
-    rows = delta(DIM)
-    ratios, seconds = [], []
-    for _ in range(ROUNDS):
-        alone = rate(None)
-        busy = threading.Event()
-        busy.set()
-        spent: list[float] = []
-
-        def commit(busy: threading.Event = busy, spent: list[float] = spent) -> None:
-            begin = time.perf_counter()
-            try:
-                writer.commit(Content(tables=[rows], positions=POSITIONS))
-            finally:
-                spent.append(time.perf_counter() - begin)
-                busy.clear()
-
-        thread = threading.Thread(target=commit)
-        thread.start()
-        beside = rate(busy)
-        thread.join()
-        ratios.append(beside / alone)
-        seconds += spent
-    load = f"{CHANGED:,} rows of dim {DIM} a commit to SeaweedFS here, {os.cpu_count()} cores, one training thread"
-    return [
-        Figure("training_speed_during_commit", statistics.median(ratios), "x", 0.80, ">=", load),
-        Figure("commit_seconds_1m_rows", statistics.median(seconds), "s", 3.0, "<=", load),
-    ]
 
 
 def restore_against_download(store: ObjectStore, rows: int) -> list[Figure]:
