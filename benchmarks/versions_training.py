@@ -1,8 +1,8 @@
 """How much training slows down while versions are committed beside it, on the same two cores; trains no model.
 
-The server stands on this machine in place of one that has processors of its own, and takes more of them than the commit
-does: twice the figure is taken with the server at a lower priority, so that it gets what training leaves, and with it at
-the same one. The commit's own thread has training's priority in both.
+The server stands on this machine in place of one that has processors of its own, and takes more of them than the
+commit does. So the figure is taken with the server at a lower priority, where it gets what training leaves, and beside
+it with the server at the same one. The commit's own thread has training's priority in both.
 """
 
 # SPDX-License-Identifier: Apache-2.0
