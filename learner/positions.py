@@ -9,7 +9,7 @@ from typing import Final
 from checkpointing.manifest import Position
 from infra.clock import Clock
 from infra.errors import Bug, Invalid, Unavailable
-from infra.kafka import Batch, KafkaAdmin, PartitionReader
+from infra.kafka import Batch, KafkaAdmin, PartitionReader, PositionOutOfRange
 from infra.logs import logger
 
 _log = logger()
@@ -26,12 +26,14 @@ class Positions:
         reader: Reads the topic; assigned here.
         admin: Knows the topic's and the cluster's ids.
         clock: For pauses between looks.
+        accept_gap: Whether a person has decided to go on without the samples that the topic has lost.
     """
 
-    def __init__(self, reader: PartitionReader, admin: KafkaAdmin, clock: Clock) -> None:
+    def __init__(self, reader: PartitionReader, admin: KafkaAdmin, clock: Clock, *, accept_gap: bool = False) -> None:
         self._reader = reader
         self._admin = admin
         self._clock = clock
+        self._accept_gap = accept_gap
         self._next: dict[int, int] = {}
         self._topic_id: str | None = None
         self._cluster_id: str | None = None
@@ -45,7 +47,8 @@ class Positions:
             from_ms: Where it knows no partition at all: the first sample that Kafka took in at or after this moment.
 
         Raises:
-            Invalid: The topic is another one than the version was trained on.
+            Invalid: The topic is another one than the version was trained on, or does not hold its positions any more;
+                unless the gap is accepted, and training goes on with the oldest sample that there is.
             Unavailable: Kafka does not answer, or the topic does not exist yet.
         """
         topic = self._reader.topic
@@ -57,24 +60,50 @@ class Positions:
         if description is None:
             raise Unavailable(f"topic `{topic}` does not exist yet", cure="start the join")
         self._topic_id, self._cluster_id = description.topic_id, self._admin.describe().cluster_id
-        for position in known.values():
+        another = self._another(list(known.values()))
+        if another is not None and not self._accept_gap:
+            raise another
+        gone = sorted(set(known) - set(beginnings))
+        if gone:
+            raise Invalid(f"topic `{topic}` has no partition {gone[0]} any more", cure="restore the topic")
+        if another is not None:
+            _log.warning("gap_accepted", topic=topic, why=another.what)
+            self._next = beginnings
+        else:
+            self._next = beginnings | self._held({each: position.next_offset for each, position in known.items()})
+        self._reader.assign(self._next)
+        self._looked = self._clock.monotonic()
+
+    def _another(self, known: Sequence[Position]) -> Invalid | None:
+        """What says that the topic or its cluster is not the one that these positions are of."""
+        for position in known:
             for what, had, has in (
                 ("topic", position.topic_id, self._topic_id),
                 ("cluster", position.cluster_id, self._cluster_id),
             ):
                 if had is not None and had != has:
-                    raise Invalid(
-                        f"the {what} behind `{topic}` is not the one that the newest version was trained on"
-                        f" (id {has}, was {had})",
+                    return Invalid(
+                        f"the {what} behind `{self._reader.topic}` is not the one that the newest version was trained"
+                        f" on (id {has}, was {had})",
                         wanted="the same topic, since its offsets are where training goes on",
-                        cure="restore the topic, or give the model a store prefix of its own and begin anew",
+                        cure="restore the topic; `springtide learn --accept-gap` begins with the oldest sample here",
                     )
-        gone = sorted(set(known) - set(beginnings))
-        if gone:
-            raise Invalid(f"topic `{topic}` has no partition {gone[0]} any more", cure="restore the topic")
-        self._next = beginnings | {partition: position.next_offset for partition, position in known.items()}
-        self._reader.assign(self._next)
-        self._looked = self._clock.monotonic()
+        return None
+
+    def _held(self, wanted: dict[int, int]) -> dict[int, int]:
+        """These positions, or where the gap is accepted those nearest to them that the topic holds."""
+        found = {}
+        for partition, marks in (self._reader.watermarks() if wanted else {}).items():
+            position = wanted.get(partition)
+            if position is None:
+                continue
+            found[partition] = min(max(position, marks.low), marks.high)
+            if found[partition] != position:
+                lost = PositionOutOfRange(self._reader.topic, partition, position, marks)
+                if not self._accept_gap:
+                    raise lost
+                _log.warning("gap_accepted", topic=self._reader.topic, partition=partition, why=lost.what)
+        return found
 
     def passed(self, batch: Batch) -> None:
         """Moves behind a batch that was learned.

@@ -43,15 +43,17 @@ _log = logger()
 
 @dataclass(frozen=True)
 class Beginning:
-    """How a model begins that has no version yet.
+    """How a model begins that has no version yet, and one whose samples were lost.
 
     Args:
         from_ms: With the first sample that Kafka took in at or after this moment; None: with the oldest.
         warm: With what another model has learned; None: with nothing.
+        accept_gap: With the oldest sample that there is, where the topic lacks those after the newest version.
     """
 
     from_ms: int | None = None
     warm: WarmStart | None = None
+    accept_gap: bool = False
 
 
 _BEGINNING: Final = Beginning()
@@ -163,7 +165,8 @@ def _start(
         topic = topics.samples(topics.joined_by(pipeline))
         reader = PartitionReader(pipeline.kafka, topic, group=f"springtide.{pipeline.name}.learner", clock=clock)
         cleanup.callback(reader.close)
-        positions = Positions(reader, KafkaAdmin(pipeline.kafka, clock=clock), clock)
+        admin = KafkaAdmin(pipeline.kafka, clock=clock)
+        positions = Positions(reader, admin, clock, accept_gap=beginning.accept_gap)
 
         def connect() -> None:
             alive.check()

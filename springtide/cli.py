@@ -111,6 +111,10 @@ def learn(
     warm_start: Annotated[
         Path | None, typer.Option(help="A model without versions begins with what that pipeline.yaml's has learned.")
     ] = None,
+    accept_gap: Annotated[
+        bool,
+        typer.Option("--accept-gap", help="Go on without the samples that Kafka has lost since the newest version."),
+    ] = False,
 ) -> None:
     """Train on the samples and commit versions, from the newest version on."""
 
@@ -124,6 +128,7 @@ def learn(
             stop=stop_on_signals(),
             from_timestamp=from_timestamp,
             warm_start=warm_start,
+            accept_gap=accept_gap,
         )
 
     run(command)

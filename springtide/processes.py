@@ -51,6 +51,7 @@ def learn(
     stop: threading.Event,
     from_timestamp: str | None = None,
     warm_start: Path | None = None,
+    accept_gap: bool = False,
 ) -> None:
     """Runs the learner until ``stop`` is set; ``identity`` defaults to the host's name.
 
@@ -61,6 +62,7 @@ def learn(
         stop: Ends it.
         from_timestamp: Where a model without versions begins to read, ISO-8601 or ms since 1970.
         warm_start: The pipeline.yaml of the model that it begins with.
+        accept_gap: Whether to go on without the samples that Kafka has lost.
     """
     pipeline = load_pipeline(path)
     other = None if warm_start is None else load_pipeline(warm_start)
@@ -84,7 +86,9 @@ def learn(
         stop=stop,
         identity=identity or socket.gethostname(),
         takeover=takeover,
-        beginning=Beginning(from_ms, None if other is None else WarmStart(open_store(other.store), other.name)),
+        beginning=Beginning(
+            from_ms, None if other is None else WarmStart(open_store(other.store), other.name), accept_gap
+        ),
     )
 
 

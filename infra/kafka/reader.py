@@ -58,7 +58,7 @@ class PositionOutOfRange(Invalid):
         super().__init__(
             f"position {position} is out of range",
             wanted=held,
-            cure="restore the topic, or begin a new line of versions under another prefix in `store.url`",
+            cure="restore the topic; `springtide learn --accept-gap` goes on without what is lost",
             where=f"{topic}[{partition}]",
         )
         self.topic = topic
