@@ -24,7 +24,7 @@ from infra.object_store import ObjectStore
 from tests.checkpointing.faulty_store import FaultyStore
 from tests.checkpointing.reference import Reference, content, table
 from tests.checkpointing.stepping_clock import SteppingClock
-from tests.checkpointing.test_follower import revert
+from tests.checkpointing.test_follower_reverts import revert
 
 MODEL = "model"
 

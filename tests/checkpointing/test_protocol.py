@@ -13,13 +13,13 @@ from checkpointing import paths
 from checkpointing.content import Content
 from checkpointing.follower import Follower
 from checkpointing.history import manifests, newest_version, read_manifest
-from checkpointing.manifest import Manifest, Position
+from checkpointing.manifest import Position
 from checkpointing.restore import restore
 from checkpointing.writer import Writer
 from infra.backoff import Stopped
 from infra.clock import SystemClock
 from infra.errors import Fenced, Invalid, Unavailable
-from infra.object_store import NotFound, ObjectStore
+from infra.object_store import ObjectStore
 from tests.checkpointing.faulty_store import FaultyStore
 from tests.checkpointing.reference import TOPIC, Reference, content, table
 from tests.checkpointing.stepping_clock import SteppingClock
@@ -282,23 +282,3 @@ def test_one_prefix_holds_one_model(store: ObjectStore, clock: SteppingClock) ->
     assert "own prefix" in caught.value.cure
     with pytest.raises(Invalid):
         Writer.take_over(store, "other", "learner-0", clock)
-
-
-def test_absent_versions_are_told_from_missing_ones(store: ObjectStore, clock: SteppingClock) -> None:
-    writer_of(store, clock)
-    with pytest.raises(Invalid, match="no version 7"):
-        restore(store, MODEL, 7)
-    assert read_manifest(store, MODEL, 7) is None
-    with pytest.raises(NotFound):
-        store.get(paths.manifest_key(7))
-
-
-def test_history_lists_a_range(store: ObjectStore, clock: SteppingClock) -> None:
-    writer = writer_of(store, clock)
-    for offset in range(20):
-        writer.commit(content({1: offset}, offset=offset))
-    assert [m.version for m in manifests(store, MODEL, 5, 9)] == [5, 6, 7, 8, 9]
-    assert [m.version for m in manifests(store, MODEL, 18)] == [18, 19, 20, 21]
-    assert list(manifests(store, MODEL, 30)) == []
-    line: list[Manifest] = list(itertools.islice(manifests(store, MODEL), 3))
-    assert [m.kind for m in line] == ["claim", "delta", "delta"]
