@@ -132,13 +132,13 @@ class Learner:
         if back is not None and not self._committer.busy:
             self._go_back(back)
         elif back is not None or hold is not None:
-            self._clock.wait(self._stop, POLL_TIMEOUT_S)
+            self._reader.hold(POLL_TIMEOUT_S)
         elif self._facts.runs < MOST_UNCOMMITTED_RUNS:
             ready = self._ahead.next()
             if ready is not None:
                 self._learn(ready)
         else:
-            self._clock.wait(self._stop, POLL_TIMEOUT_S)
+            self._reader.hold(POLL_TIMEOUT_S)
         self._collect()
         added = self._positions.look_for_new_partitions()
         if added:

@@ -38,6 +38,8 @@ SETTINGS: Final[dict[str, Any]] = {
 }
 # A broker that restarts is back sooner; a longer silence is told to the caller.
 SILENCE_S: Final = 3.0
+# Whoever does not poll for so long hears the client all the same: what it has to tell waits in memory.
+UNHEARD_S: Final = 1.0
 MIRROR_FAILURES: Final = 3
 
 Start = Literal["beginning", "end"]
@@ -82,6 +84,8 @@ class PartitionReader:
         self._kafka = kafka
         self._clock = clock or SystemClock()
         self._positions: dict[int, int] = {}
+        self._polled = self._clock.monotonic()
+        self._held = False
         self._trouble = Trouble(kafka, f"reader of {topic}")
         self._heard = self._clock.monotonic()
         self._present = True
@@ -153,6 +157,9 @@ class PartitionReader:
             if at < 0:
                 # Negative offsets mean "end" and the like to the client.
                 raise ValueError(f"position {at} of {self.topic}[{partition}]")
+        if self._held:
+            self._client.resume(self._assigned())
+            self._held = False
         self._positions = dict(positions)
         self._failed = None
         self._client.assign([TopicPartition(self.topic, partition, at) for partition, at in positions.items()])
@@ -165,6 +172,26 @@ class PartitionReader:
     def resume(self, partition: int) -> None:
         """Goes on with a paused partition at its position."""
         self._client.resume([TopicPartition(self.topic, partition)])
+
+    def hold(self, timeout: float) -> None:
+        """Waits without reading: for whoever has no use for messages now, instead of :meth:`poll_batch`.
+
+        Nothing is lost. Where it lasts, nothing more is fetched either until the next :meth:`poll_batch`.
+
+        Args:
+            timeout: Seconds.
+        """
+        if self._clock.monotonic() - self._polled < UNHEARD_S:
+            self._clock.sleep(timeout)
+            return
+        if not self._held:
+            self._client.pause(self._assigned())
+            self._held = True
+        # What may come of it all the same comes again: the next poll begins at the positions.
+        self._client.consume(1, timeout)
+
+    def _assigned(self) -> list[TopicPartition]:
+        return [TopicPartition(self.topic, partition) for partition in self._positions]
 
     def positions(self) -> dict[int, int]:
         """Per assigned partition the offset of the next message that :meth:`poll_batch` would return."""
@@ -183,6 +210,9 @@ class PartitionReader:
             Unavailable: No broker has answered for :data:`SILENCE_S`, or the topic is gone; reading resumes by itself.
             Invalid: Login, TLS or rights are refused.
         """
+        if self._held:
+            self.assign(self._positions)
+        self._polled = self._clock.monotonic()
         if self._failed is not None:
             failed, self._failed = self._failed, None
             raise self._failure(failed)

@@ -81,6 +81,25 @@ def test_everything_is_read_once_in_order_with_its_places(kafka: Kafka, topic: s
     assert [stamps[place] for place in places] == batches[0].timestamps_ms.tolist()
 
 
+def test_while_it_is_held_the_client_is_heard_and_nothing_is_lost(
+    kafka: Kafka, topic: str, reader: PartitionReader
+) -> None:
+    fill(kafka, topic, 20)
+    reader.assign({0: 0, 1: 0})
+    first = [value for batch in read(reader, 3, at_a_time=3) for value in batch.values]
+    heard = reader._heard
+    clock = SystemClock()
+    end = clock.monotonic() + PATIENCE_S
+    while reader._heard == heard and clock.monotonic() < end:
+        reader.hold(0.05)
+    assert reader._held and reader._heard > heard  # the statistics of meanwhile
+    positions = reader.positions()
+    reader.hold(0.2)
+    assert reader.positions() == positions
+    rest = [value for batch in read(reader, 20 - len(first)) for value in batch.values]
+    assert sorted(first + rest, key=str) == sorted((f"v{number}".encode() for number in range(20)), key=str)
+
+
 def test_a_reader_resumes_where_it_is_told_and_reads_no_other_partition(
     kafka: Kafka, topic: str, reader: PartitionReader
 ) -> None:
