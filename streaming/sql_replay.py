@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from infra import spec
 from infra.units import Duration
 from streaming import kafka_options, sample, sql, sql_inputs, sql_join, sql_sources, topics
-from streaming.sql_text import identifier, literal
+from streaming.sql_text import JSON_FUNCTION, identifier, literal
 
 # Longer than any topic is kept: event time stands still until everything is read, and then ends.
 _NEVER_LATE = Duration("900d")
@@ -51,7 +51,7 @@ def replay_plan(pipeline: spec.Pipeline, wanted: Mapping[str, Wanted]) -> sql.Jo
     reading = {**connection, "scan.startup.mode": "earliest-offset", "scan.bounded.mode": "latest-offset"}
     every = frozenset[str]().union(*(each.keys for each in wanted.values()))
     impressions = sql.impressions_source(bounded, keys=every)
-    definitions = sql_sources.statements(impressions, bounded, reading, reveal=True)
+    definitions = [JSON_FUNCTION, *sql_sources.statements(impressions, bounded, reading, reveal=True)]
     definitions += sql_inputs.number_impressions(impressions)
     branches = []
     for kind in pipeline.events.feedback:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from infra import spec
 from infra.units import Duration
 from streaming import sample, topics
-from streaming.sql_text import identifier, interval, json_object, literal, wire_time
+from streaming.sql_text import identifier, interval, json_object, literal
 
 NO_TIME = "CAST(NULL AS TIMESTAMP_LTZ(3))"
 
@@ -44,9 +44,9 @@ def sample_object(
         "kind": literal(kind),
         **{sample.label(each.name): "CAST(NULL AS INT)" for each in pipeline.events.feedback},
         sample.label(feedback.name): str(label),
-        "impression_ts": wire_time("`#its`"),
-        "received_ts": wire_time(received),
-        "known_ts": wire_time(known),
+        "impression_ts": "`#its`",
+        "received_ts": received,
+        "known_ts": known,
         "weight": _weight(pipeline),
         "down_sampling_rate": (
             f"CASE WHEN {is_probe()} THEN CAST(1 AS DOUBLE) ELSE CAST({rate} AS DOUBLE) END"
@@ -77,8 +77,8 @@ def late_object(reason: str, *, feedback: str, topic: str, impression: str, even
             ("reason", reason),
             ("key", "`#key`"),
             ("feedback", feedback),
-            ("impression_ts", wire_time(impression)),
-            ("feedback_ts", wire_time(event)),
+            ("impression_ts", impression),
+            ("feedback_ts", event),
             ("topic", topic),
             ("partition", "`#partition`"),
             ("offset", "`#offset`"),

@@ -10,7 +10,7 @@ from infra import spec
 from infra.units import Duration
 from streaming import event_format
 from streaming.sql_columns import EventColumn, event_columns
-from streaming.sql_text import create_table, create_view, identifier, interval, json_object, literal, wire_time
+from streaming.sql_text import create_table, create_view, identifier, interval, json_object, literal
 from streaming.topics import HEARTBEAT_KEY
 
 # A new partition of the user's is read after this long.
@@ -206,7 +206,7 @@ def _dead_view(source: Source, pipeline: spec.Pipeline) -> str:
             ("topic", literal(source.topic.topic)),
             ("partition", "`#partition`"),
             ("offset", "`#offset`"),
-            ("received_ts", wire_time("`#received`")),
+            ("received_ts", "`#received`"),
             ("body", "`#body`"),  # bytes are written as base64
         ]
     )

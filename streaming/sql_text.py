@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from infra.errors import Invalid
 from infra.units import Duration
 
-# Written in the session's time zone, UTC: every time leaves with milliseconds and Z, also where they are zero.
-_WIRE_TIME = "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'"
+_JSON_OBJECT = "`springtide_json`"
+# What :func:`json_object` calls, to be defined before any view.
+JSON_FUNCTION = f"CREATE TEMPORARY SYSTEM FUNCTION {_JSON_OBJECT} AS 'springtide.events.JsonObject'"
 # Flink's intervals have three digits for the days.
 _LONGEST = Duration("999d")
 
@@ -74,12 +75,10 @@ def keep_first(source: str, columns: Iterable[str], partition: Iterable[str], or
     )
 
 
-def wire_time(expression: str) -> str:
-    """A time as it stands on the wire: ISO-8601 UTC with milliseconds."""
-    return f"DATE_FORMAT({expression}, {literal(_WIRE_TIME)})"
-
-
 def json_object(pairs: Iterable[tuple[str, str]]) -> str:
-    """One flat JSON object as a string, nulls written out; pairs of a name and an expression."""
-    body = ",\n    ".join(f"KEY {literal(name)} VALUE {expression}" for name, expression in pairs)
-    return f"JSON_OBJECT(\n    {body}\n    NULL ON NULL)"
+    """One flat JSON object as a string, from pairs of a name and an expression; see `JsonObject.java`.
+
+    Nulls are written out, times as ISO-8601 in UTC with milliseconds, bytes in base64.
+    """
+    body = ",\n    ".join(f"{literal(name)}, {expression}" for name, expression in pairs)
+    return f"{_JSON_OBJECT}(\n    {body})"
