@@ -83,7 +83,7 @@ class Board:
 
     def take_manifests(self, manifests: Sequence[Manifest], left: int) -> None:
         """Takes the next manifests; ``left`` are still to come."""
-        topic = topics.samples(topics.joined_by(self._pipeline))
+        topic = topics.samples_of(self._pipeline)
         for manifest in manifests:
             self.log.add(manifest)
             self._tracker.version(manifest.version, sample_positions(manifest, topic))

@@ -75,13 +75,12 @@ class Feed:
         self._feedback = pipeline.events.feedback[0]
         self._clock = clock
         start = clock.now_ms() - look_back_ms
-        joined_by = topics.joined_by(pipeline)
         # Samples last: what a sample answers has then been read before it.
         takers: list[tuple[str, Callable[[Batch, News], None]]] = [
             (self._feedback.topic, self._take_feedback),
-            (topics.late(joined_by), self._take_late),
-            (topics.dead(joined_by), self._take_dead),
-            (topics.samples(joined_by), self._take_samples),
+            (topics.late_of(pipeline), self._take_late),
+            (topics.dead_of(pipeline), self._take_dead),
+            (topics.samples_of(pipeline), self._take_samples),
         ]
         self._tails = deque((_Tail(pipeline, topic, start, clock), take) for topic, take in takers)
 

@@ -162,7 +162,7 @@ def _start(
             retry(lambda: warm_start(pipeline, trainer, warm), "start warm", clock=clock, stop=stop)
 
         report.enter("connecting", "waiting for Kafka")
-        topic = topics.samples(topics.joined_by(pipeline))
+        topic = topics.samples_of(pipeline)
         reader = PartitionReader(pipeline.kafka, topic, group=f"springtide.{pipeline.name}.learner", clock=clock)
         cleanup.callback(reader.close)
         admin = KafkaAdmin(pipeline.kafka, clock=clock)

@@ -109,7 +109,7 @@ class Reckoner:
         self._quality = Quality()
         self._tails = [
             TopicTail(pipeline.kafka, topic, group="springtide-reckoning")
-            for topic in (topics.samples(pipeline.name), topics.late(pipeline.name), topics.dead(pipeline.name))
+            for topic in (topics.samples_of(pipeline), topics.late_of(pipeline), topics.dead_of(pipeline))
         ]
 
     def count(self, *, impressions: int, clicks: int) -> Reckoning:

@@ -55,7 +55,7 @@ def run_replay(path: Path, first: int, last: int | None, *, as_json: bool) -> in
     group = f"springtide.{pipeline.name}.replay"
     with (
         Console(stderr=True).status(f"version {first} of {target}") as status,
-        PartitionReader(pipeline.kafka, topics.samples(topics.joined_by(pipeline)), group=group) as reader,
+        PartitionReader(pipeline.kafka, topics.samples_of(pipeline), group=group) as reader,
     ):
         outcome = rebuild(
             pipeline,

@@ -28,9 +28,8 @@ def suggest_window(path: Path, *, since: Duration, coverage: float, as_json: boo
     """
     pipeline = load_pipeline(path)
     begin = SystemClock().now_ms() - since.ms
-    joined_by = topics.joined_by(pipeline)
-    samples = _rows(pipeline, topics.samples(joined_by), begin)
-    late = _rows(pipeline, topics.late(joined_by), begin)
+    samples = _rows(pipeline, topics.samples_of(pipeline), begin)
+    late = _rows(pipeline, topics.late_of(pipeline), begin)
     found = [each.suggest(coverage) for each in collect(pipeline, samples, late)]
     if as_json:
         typer.echo(orjson.dumps([each.as_row() for each in found]).decode())

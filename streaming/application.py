@@ -66,14 +66,15 @@ def run(pipeline: Pipeline, *, replay: bool = False, since_ms: int | None = None
         since_ms: With what could be known from this moment on, instead: after a join of another plan has ended there.
 
     Raises:
-        Invalid: A topic of the user's is missing, a schema lacks what is read, or samples were written and no
-            checkpoint is known.
+        Invalid: A topic of the user's is missing, a schema lacks what is read, samples were written and no checkpoint
+            is known, or they are made by another model's join.
         Unavailable: The store does not answer.
         Bug: Flink refuses the generated SQL.
     """
     from py4j.protocol import Py4JError
     from pyflink.util.exceptions import JavaException
 
+    beginning.require_own_join(pipeline)
     clock = SystemClock()
     prepare = partial(beginning.prepare_topics, pipeline, KafkaAdmin(pipeline.kafka, clock=clock))
     retry(prepare, "find and create topics", clock=clock, stop=threading.Event())

@@ -10,6 +10,20 @@ from infra.kafka import KafkaAdmin, PartitionReader
 from streaming import topics
 
 
+def require_own_join(pipeline: spec.Pipeline) -> None:
+    """One join makes the samples for all models that learn from them.
+
+    Raises:
+        Invalid: They are made by another model's.
+    """
+    if pipeline.samples.of is not None:
+        raise Invalid(
+            f"model `{pipeline.name}` learns from the samples of `{pipeline.samples.of}`",
+            wanted="one join for both",
+            cure=f"run this for `{pipeline.samples.of}`, or leave `samples.of` out",
+        )
+
+
 def prepare_topics(pipeline: spec.Pipeline, admin: KafkaAdmin) -> None:
     """Creates Springtide's topics.
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from infra import spec
 from infra.backoff import Backoff, Stopped, retry
 from infra.clock import Clock
-from infra.errors import Invalid, Unavailable
+from infra.errors import Unavailable
 from infra.kafka import KafkaAdmin, Producer
 from infra.local.jars import flink_kafka_connector
 from infra.logs import logger
@@ -77,12 +77,7 @@ def run_join(
             missing, or the brokers refuse the login.
         Bug: Flink refuses the generated SQL.
     """
-    if pipeline.samples.of is not None:
-        raise Invalid(
-            f"model `{pipeline.name}` learns from the samples of `{pipeline.samples.of}`",
-            wanted="one join for both",
-            cure=f"run the join of `{pipeline.samples.of}`, or leave `samples.of` out",
-        )
+    beginning.require_own_join(pipeline)
     plan = sql.plan(pipeline)
     metrics = Metrics("join", clock=clock)
     desk = _Desk(pipeline, metrics)
@@ -101,9 +96,7 @@ def run_join(
             watch = JobWatch(
                 plan,
                 cluster,
-                CheckpointFolder(
-                    partial(_checkpoint_root, pipeline, cluster), f"{plan.model}/{plan.plan_hash}", pipeline.store
-                ),
+                CheckpointFolder(partial(_checkpoint_root, pipeline, cluster), plan.folder, pipeline.store),
                 _Submitter(pipeline, cluster, planner) if pipeline.flink.mode == "session" else None,
                 clock=clock,
                 cutover=partial(beginning.first_cutover_ms, pipeline, clock, replay=replay),

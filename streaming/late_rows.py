@@ -16,6 +16,7 @@ from infra.clock import Clock
 from infra.errors import Unavailable
 from infra.kafka import PartitionReader
 from streaming import sample, topics
+from streaming.beginning import require_own_join
 from streaming.flink_rest import FlinkRest
 from streaming.planner import Planner
 from streaming.sql_replay import Wanted, replay_plan
@@ -59,7 +60,7 @@ def unused(pipeline: spec.Pipeline, *, since_ms: int = 0) -> Iterator[Unused]:
         Unavailable: No broker answers, or the join has not made its topics yet.
     """
     seen: set[tuple[str, str | None, str, int, int]] = set()
-    for topic in (topics.late(pipeline.name), topics.dead(pipeline.name)):
+    for topic in (topics.late_of(pipeline), topics.dead_of(pipeline)):
         with TopicTail(pipeline.kafka, topic, since_ms=since_ms, group=f"springtide.{pipeline.name}.late") as tail:
             for record in tail.read():
                 row: dict[str, Any] = orjson.loads(record.value)
@@ -120,7 +121,7 @@ def wanted(pipeline: spec.Pipeline, rows: Iterable[Unused]) -> dict[str, Wanted]
             late.setdefault(row.feedback, set()).add(row.key)
     answered: dict[str, set[str]] = {name: set() for name in late}
     positive: dict[str, set[str]] = {name: set() for name in late}
-    topic, group = topics.samples(pipeline.name), f"springtide.{pipeline.name}.late"
+    topic, group = topics.samples_of(pipeline), f"springtide.{pipeline.name}.late"
     with TopicTail(pipeline.kafka, topic, group=group) as tail:
         for record in tail.read():
             row_of = orjson.loads(record.value)
@@ -138,8 +139,10 @@ def replay(pipeline: spec.Pipeline, jobs: Mapping[str, Wanted], planner: Planner
     """Joins the keys wanted again and returns when their samples are written.
 
     Raises:
+        Invalid: The samples are those of another model's join.
         Unavailable: The cluster does not answer, or the job failed.
     """
+    require_own_join(pipeline)
     for part in _parts(jobs):
         with FlinkRest(pipeline.flink.rest) as cluster:
             job_id = planner.submit(replay_plan(pipeline, part), cluster)

@@ -28,11 +28,6 @@ def samples(model: str) -> str:
     return f"{_PREFIX}.{model}.samples"
 
 
-def joined_by(pipeline: spec.Pipeline) -> str:
-    """The model whose join makes the samples: this one's own, or the one that ``samples.of`` names."""
-    return pipeline.samples.of or pipeline.name
-
-
 def late(model: str) -> str:
     """Orphaned feedback and late impressions."""
     return f"{_PREFIX}.{model}.late"
@@ -41,6 +36,21 @@ def late(model: str) -> str:
 def dead(model: str) -> str:
     """Events that could not be read, with their original bytes."""
     return f"{_PREFIX}.{model}.dead"
+
+
+def samples_of(pipeline: spec.Pipeline) -> str:
+    """The samples that a model learns from: its own join's, or those that ``samples.of`` names."""
+    return samples(_joined_by(pipeline))
+
+
+def late_of(pipeline: spec.Pipeline) -> str:
+    """What was late for the samples that a model learns from."""
+    return late(_joined_by(pipeline))
+
+
+def dead_of(pipeline: spec.Pipeline) -> str:
+    """What could not be read for the samples that a model learns from."""
+    return dead(_joined_by(pipeline))
 
 
 def impressions_heartbeat(model: str) -> str:
@@ -94,6 +104,10 @@ def creation_commands(pipeline: spec.Pipeline) -> tuple[str, ...]:
 def is_probe(join_key: str) -> bool:
     """Whether an impression is synthetic."""
     return join_key.startswith(PROBE_PREFIX)
+
+
+def _joined_by(pipeline: spec.Pipeline) -> str:
+    return pipeline.samples.of or pipeline.name
 
 
 def _topic(name: str, partitions: int, wanted: spec.Samples) -> TopicSettings:

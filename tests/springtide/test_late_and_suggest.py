@@ -63,6 +63,31 @@ def test_late_lists_reasons_places_and_the_bytes_of_the_users_topic(spec: Pipeli
     assert f"1  orphan            {clicks}  for click" in text and '{"id":"b"}' in text and "malformed" not in text
 
 
+def test_a_model_that_learns_from_anothers_samples_lists_its_late_rows_and_replays_none(
+    spec: Pipeline, tmp_path: Path
+) -> None:
+    shown, clicks = topics.user_topics(spec)
+    row = {"reason": "orphan", "key": "b", "feedback": "click", "topic": clicks, "partition": 0, "offset": 1}
+    producer = Producer(spec.kafka)
+    producer.send(topics.late(spec.name), orjson.dumps(row))
+    producer.flush()
+    second = pipeline(
+        f"{spec.name}-second",
+        kafka={"bootstrap": spec.kafka.bootstrap},
+        impressions={"topic": shown},
+        feedback={"topic": clicks},
+        samples={"of": spec.name},
+    )
+    (found,) = [orjson.loads(line) for line in output(second, tmp_path, "late", "list", "-o json").splitlines()]
+    assert (found["reason"], found["offset"]) == ("orphan", 1)
+    assert "click: 1 keys, 1 of them without a verdict" in output(second, tmp_path, "late", "replay", "--dry-run")
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(dump_pipeline(second), encoding="utf-8")
+    refused = CliRunner().invoke(app, ["late", "replay", str(path)])
+    assert refused.exit_code == 2
+    assert f"learns from the samples of `{spec.name}`" in " ".join(refused.output.split())
+
+
 def test_suggest_window_reads_the_samples(spec: Pipeline, tmp_path: Path) -> None:
     producer = Producer(spec.kafka)
     rows = [sample(number, 100 * number) for number in range(1, 101)]
