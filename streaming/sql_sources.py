@@ -10,7 +10,7 @@ from infra import spec
 from infra.units import Duration
 from streaming import event_format
 from streaming.sql_columns import EventColumn, event_columns
-from streaming.sql_text import create_table, create_view, identifier, interval, json_object, literal
+from streaming.sql_text import create_table, create_view, identifier, interval, json_object, literal, rounded_down
 from streaming.topics import HEARTBEAT_KEY
 
 # A new partition of the user's is read after this long.
@@ -22,6 +22,11 @@ _ALIGNED_EVERY = "1 s"
 # Where nothing but dead letters comes, event time follows at least so far behind: one bad message among events that are
 # handed in hours after they happened shall not make them late.
 _DEAD_LAG = Duration("2h")
+
+# Event time moves in steps of at most so much, and of at most this share of the out-of-orderness: each step crosses the
+# whole job, and of steps as small as the events' distance that was half of its work.
+_STEPS_MS = (100, 50, 20, 10, 5, 2, 1)
+_STEP_SHARE = 20
 
 # Where an event stands in Kafka, and since when.
 _METADATA = (
@@ -239,15 +244,26 @@ def _future(join: spec.Join) -> str:
 def _watermark(join: spec.Join, *, dead_lag: Duration | None = None) -> str:
     """No event from the future moves event time on, also where the producer's own clock stamped it.
 
+    It moves in steps, always downwards and by the events alone: nothing becomes late by that, a replay finds late what
+    was late before, and what waits for event time leaves later by a step at most.
+
     A dead letter moves it as far as ``dead_lag`` behind its receipt: a partition of which every row is one would never
     count as idle, and hold back the event time of all for ever.
     """
     now = f"CURRENT_TIMESTAMP + {interval(join.future_bound)}"
+    step = _step(join)
     dead = ""
     if dead_lag is not None:
-        dead = f"    WHEN `#received` <= {now} THEN `#received` - {interval(dead_lag)}\n"
+        behind = rounded_down(f"(`#received` - {interval(dead_lag)})", step)
+        dead = f"    WHEN `#received` <= {now} THEN {behind}\n"
     return (
         f"CASE WHEN `#ts` <= {now} AND NOT {_future(join)}\n"
-        f"    THEN `#ts` - {interval(join.out_of_orderness)}\n"
+        f"    THEN {rounded_down(f'(`#ts` - {interval(join.out_of_orderness)})', step)}\n"
         f"{dead}    ELSE CAST(NULL AS TIMESTAMP_LTZ(3)) END"
     )
+
+
+def _step(join: spec.Join) -> Duration:
+    """In what steps event time moves; a step divides a second."""
+    wanted = join.out_of_orderness.ms // _STEP_SHARE
+    return Duration(f"{next((step for step in _STEPS_MS if step <= wanted), 1)}ms")

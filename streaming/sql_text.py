@@ -40,6 +40,13 @@ def interval(span: Duration) -> str:
     return f"INTERVAL '{days} {hours:02}:{minutes:02}:{seconds:02}.{milliseconds:03}' DAY(3) TO SECOND(3)"
 
 
+def rounded_down(moment: str, step: Duration) -> str:
+    """``moment``, a time, or the last multiple of ``step`` before it; ``step`` divides a second."""
+    if step.ms <= 1:
+        return moment
+    return f"{moment} - CAST(MOD(EXTRACT(MILLISECOND FROM {moment}), {step.ms}) AS INT) * INTERVAL '0.001' SECOND(1, 3)"
+
+
 def options(values: Mapping[str, str]) -> str:
     """The list behind WITH."""
     return ",\n  ".join(f"{literal(key)} = {literal(value)}" for key, value in values.items())

@@ -45,7 +45,8 @@ class Stream:
         self._marks = marks or {}
         # The one partition that events go to; None spreads them.
         self.partition: int | None = None
-        self.base_ms = base_ms
+        # A multiple of every step in which event time moves.
+        self.base_ms = base_ms // 1000 * 1000
         self._clock: Clock = SystemClock()
         admin = KafkaAdmin(pipeline.kafka)
         admin.ensure_topics([TopicSettings(name, partitions=partitions) for name in topics.user_topics(pipeline)])

@@ -155,3 +155,15 @@ def test_the_login_of_a_registry_stands_under_a_name_that_flink_masks() -> None:
     login = {"url": "http://r", "username": {"value": "ann"}, "password": {"value": "s3cret"}}
     tables = sql.plan(pipeline(schema_registry=login, feedback={"format": "avro"})).definitions
     assert any("'springtide.registry.basic-auth' = 'Basic YW5uOnMzY3JldA=='" in text for text in tables)
+
+
+@pytest.mark.parametrize(
+    ("out_of_orderness", "step"),
+    [("30s", 100), ("2s", 100), ("1999ms", 50), ("300ms", 10), ("40ms", 2), ("39ms", None)],
+)
+def test_event_time_moves_in_steps_of_a_twentieth_of_the_disorder(out_of_orderness: str, step: int | None) -> None:
+    join = {"out_of_orderness": out_of_orderness}
+    marks = [text.partition("WATERMARK FOR")[2] for text in sql.plan(pipeline(join=join)).definitions]
+    found = [text for text in marks if text]
+    assert len(found) == 4
+    assert all((f", {step}) AS INT)" in text) if step else "MOD(" not in text for text in found)
