@@ -56,7 +56,7 @@ class Checkpoint:
 
 
 class FlinkRest:
-    """One session cluster. Safe for many threads.
+    """One cluster. Safe for many threads.
 
     Every method may raise :class:`~infra.errors.Unavailable`: the cluster does not answer.
 

@@ -1,4 +1,4 @@
-"""What the decoder makes of single messages, in a JVM of its own; must not know Flink's jobs."""
+"""What the decoder makes of single messages, and how values are written, in a JVM of its own; must not know jobs."""
 
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
@@ -9,9 +9,11 @@ import os
 import subprocess
 from pathlib import Path
 
+import orjson
 import pytest
 
 from infra.bootstrap import VENV
+from infra.clock import iso
 from infra.local import jars
 from infra.local.java import java_executable, java_tool
 from streaming.protobuf_schema import describe
@@ -20,7 +22,7 @@ from tests.streaming.registry_server import RegistryServer
 
 pytestmark = pytest.mark.long
 
-# Says on a line what the first column of a message holds, or what the registry knows by a number.
+# Says on a line what the first column of a message holds, what the registry knows by a number, or what is written.
 PROBE = """
 package springtide.events;
 
@@ -37,6 +39,29 @@ public final class Probe {
             } catch (EventReader.Unreadable no) {
                 System.out.println("unreadable");
             }
+            return;
+        }
+        if (given[0].equals("written")) {
+            JsonBytes written = new JsonBytes(1);
+            written.raw((byte) '[');
+            for (int index = 1; index < given.length; index++) {
+                if (index > 1) {
+                    written.raw((byte) ',');
+                }
+                String value = given[index].substring(1);
+                switch (given[index].charAt(0)) {
+                    case 's':
+                        written.text(Base64.getDecoder().decode(value));
+                        break;
+                    case 'i':
+                        written.integer(Long.parseLong(value));
+                        break;
+                    default:
+                        written.time(Long.parseLong(value));
+                }
+            }
+            written.raw((byte) ']');
+            System.out.println(Base64.getEncoder().encodeToString(written.copy()));
             return;
         }
         if (given[0].equals("event")) {
@@ -95,6 +120,16 @@ def test_a_default_that_does_not_fit_its_type_makes_no_message_unreadable(librar
     with RegistryServer() as registry:
         number = registry.register("s", json.dumps({"type": "record", "name": "Lenient", "fields": [field]}))
         assert probe(libraries, "schema", registry.url, str(number)) == "Lenient"
+
+
+def test_values_are_written_as_json_has_them(libraries: str) -> None:
+    texts = ["", "".join(map(chr, range(256))), '\\"', "\u2028\U0001f600", "x" * 5000]
+    integers = [0, 9, 10, -1, 2**63 - 1, -(2**63), *(10**power for power in range(19)), *(-(10**18), 99, 101)]
+    times = [-1, 0, 1_700_000_000_123, 1_700_006_400_000, 253_402_300_799_999, 86_399_999, 86_400_000]
+    given = [f"s{base64.b64encode(text.encode()).decode()}" for text in texts]
+    given += [f"i{number}" for number in integers] + [f"t{moment}" for moment in times]
+    written = base64.b64decode(probe(libraries, "written", *given))
+    assert orjson.loads(written) == [*texts, *integers, *map(iso, times)]
 
 
 class _BehindProxy(RegistryServer):
