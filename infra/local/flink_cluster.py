@@ -39,6 +39,7 @@ class FlinkCluster:
         task_managers: How many TaskManagers `start` starts.
         slots: Task slots per TaskManager.
         settings: More Flink settings, key -> value; they win over the built-in ones.
+        worker_options: More options for the JVM of a TaskManager; they win over the built-in ones.
         keep_open: File descriptors to hand to the processes.
         application: Arguments of the JobManager that make it run one program of its own, as `--job-classname` and what
             that wants; without them it takes jobs from anyone.
@@ -55,6 +56,7 @@ class FlinkCluster:
         task_managers: int = 1,
         slots: int = 8,
         settings: Mapping[str, str] | None = None,
+        worker_options: Sequence[str] = (),
         keep_open: Sequence[int] = (),
         application: Sequence[str] = (),
     ) -> None:
@@ -64,6 +66,7 @@ class FlinkCluster:
         self._home = home.absolute()
         self._logs = logs
         self._keep_open = keep_open
+        self._worker_options = (*flink_settings.TASK_MANAGER_OPTIONS, *worker_options)
         self._settings = flink_settings.cluster(self._home, self.rest_port, self.rpc_port, self.blob_port, slots)
         self._settings.update(settings or {})
         self._written = False
@@ -182,7 +185,7 @@ class FlinkCluster:
         return self._process(
             name,
             f"flink-taskmanager-{number}",
-            flink_settings.TASK_MANAGER_OPTIONS,
+            self._worker_options,
             "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",
             f"-Dtaskmanager.resource-id={name}",
         )

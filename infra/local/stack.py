@@ -46,6 +46,7 @@ class LocalStack:
         parts: The parts that `start` starts; the others can still be started one by one.
         task_managers: How many Flink TaskManagers.
         slots: Task slots per TaskManager.
+        worker_options: More options for the JVM of a Flink TaskManager, such as a larger heap.
         keep_data: Takes up ports, keys and data of the last stack in ``home`` and leaves its own behind.
         clock: Where waiting gets its time from.
 
@@ -61,6 +62,7 @@ class LocalStack:
         *,
         task_managers: int = 1,
         slots: int = 8,
+        worker_options: Sequence[str] = (),
         keep_data: bool = False,
         clock: Clock | None = None,
     ) -> None:
@@ -102,6 +104,7 @@ class LocalStack:
             task_managers=task_managers,
             slots=slots,
             settings=checkpoints if "s3" in parts else None,
+            worker_options=worker_options,
             keep_open=(self._lock,),
         )
         self._parts: dict[Part, KafkaServer | S3Server | FlinkCluster] = {
