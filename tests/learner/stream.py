@@ -9,24 +9,21 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
-import numpy as np
 
 from checkpointing.history import manifests, newest_version
 from checkpointing.manifest import Manifest
 from infra import spec
 from infra.clock import SystemClock
-from infra.feature_spec import feature_spec_hash
 from infra.kafka import KafkaAdmin, PartitionReader, Producer, TopicSettings
 from infra.object_store import ObjectStore
 from learner.assembly import build_trainer
-from learner.gate import QualityGate
 from learner.replay import replay
-from learner.restore import restore_trainer
 from learner.run import run_learner
 from learner.trainer import Trainer, state_of
 from springtide.wiring import build_encoder, build_tables
 from streaming import topics
 from tests.learner.messages import PIPELINE
+from tests.learner.state import assert_same, restored
 
 CLOCK = SystemClock()
 
@@ -157,11 +154,6 @@ def replayed(pipeline: spec.Pipeline, store: ObjectStore, version: int) -> Train
 
 def assert_replay_equals(pipeline: spec.Pipeline, store: ObjectStore, version: int) -> dict[str, Any]:
     """Restores ``version`` and learns its batches once more from version 0: bit for bit the same; returns the state."""
-    restored = fresh_trainer(pipeline)
-    restore_trainer(restored, QualityGate(), store, pipeline.name, version, feature_spec_hash(pipeline))
-    again = state_of(replayed(pipeline, store, version))
-    state = state_of(restored)
-    assert list(state) == list(again)
-    for name, array in state.items():
-        np.testing.assert_array_equal(array, again[name], err_msg=name)
-    return state
+    stored = restored(fresh_trainer(pipeline), pipeline, store, version)
+    assert_same(stored, replayed(pipeline, store, version))
+    return state_of(stored)

@@ -13,20 +13,18 @@ from checkpointing.follower import Follower
 from checkpointing.quality import add_up
 from infra import spec
 from infra.errors import Invalid
-from infra.feature_spec import feature_spec_hash
 from infra.kafka import PartitionReader
 from infra.object_store import ObjectStore, open_store
-from learner.gate import QualityGate
 from learner.migration import migrations
 from learner.rebuild import rebuild
 from learner.replay import replay
-from learner.restore import restore_trainer
 from learner.run import Beginning
-from learner.trainer import Trainer, state_of
+from learner.trainer import Trainer
 from learner.warm_start import WarmStart
 from streaming import topics
 from tests.learner.live_model import rows_of
 from tests.learner.messages import PIPELINE, message
+from tests.learner.state import assert_same, restored
 from tests.learner.stream import (
     CLOCK,
     committed_offsets,
@@ -52,21 +50,6 @@ def changed(pipeline: spec.Pipeline, **parts: Any) -> spec.Pipeline:
     return spec.Pipeline.model_validate(pipeline.model_dump(mode="json") | parts)
 
 
-def restored(pipeline: spec.Pipeline, store: ObjectStore, version: int, *, migrate: bool = False) -> Trainer:
-    trainer = fresh_trainer(pipeline)
-    how = migrations(pipeline, trainer, store.url) if migrate else None
-    digest = feature_spec_hash(pipeline)
-    restore_trainer(trainer, QualityGate(), store, pipeline.name, version, digest, migrate=how)
-    return trainer
-
-
-def assert_same(one: Trainer, other: Trainer) -> None:
-    wanted, got = state_of(one), state_of(other)
-    assert list(wanted) == list(got)
-    for name, value in wanted.items():
-        np.testing.assert_array_equal(value, got[name], err_msg=name)
-
-
 def test_a_live_model_goes_on_with_a_changed_pipeline(local_kafka: Any, unique: Unique) -> None:
     name = unique("changed")
     old = make_pipeline(name, local_kafka.bootstrap)
@@ -85,7 +68,10 @@ def test_a_live_model_goes_on_with_a_changed_pipeline(local_kafka: Any, unique: 
     assert (began.base_ref, began.gate.servable, began.batches) == (0, True, ())
     assert add_up(manifest.metrics for manifest in manifests).samples == 300
     # It holds all that the rules keep, and nothing before it is needed.
-    assert_same(restored(new, store, began.version - 1, migrate=True), restored(new, store, began.version))
+    fresh = fresh_trainer(new)
+    migrate = migrations(new, fresh, store.url)
+    taken_over = restored(fresh, new, store, began.version - 1, migrate)
+    assert_same(taken_over, restored(fresh_trainer(new), new, store, began.version))
     send(old, [(0, message(number)) for number in range(300, 364)])
     run_through(new, store, 464)
     newest = line(store, old)[-1].version
@@ -150,7 +136,8 @@ def test_a_model_starts_warm_and_several_learn_from_one_topic(local_kafka: Any, 
         until(lambda: committed_offsets(others, second).get(0) == 200)
     begun = next(manifest for manifest in line(others, second) if manifest.changes)
     assert begun.gate.servable and not begun.batches
-    mine, theirs = restored(second, others, begun.version), restored(first, store, line(store, first)[-1].version)
+    mine = restored(fresh_trainer(second), second, others, begun.version)
+    theirs = restored(fresh_trainer(first), first, store, line(store, first)[-1].version)
     for table in ("user", "item"):
         rows, known = rows_of(mine, table), rows_of(theirs, table)
         assert rows.keys() == known.keys() and rows

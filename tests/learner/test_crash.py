@@ -18,17 +18,15 @@ import pytest
 from checkpointing.history import newest_version
 from checkpointing.quality import add_up
 from infra import spec
-from infra.feature_spec import feature_spec_hash
 from infra.kafka import PartitionReader
 from infra.object_store import ObjectStore, open_store
-from learner.gate import QualityGate
 from learner.rebuild import rebuild
-from learner.restore import restore_trainer
 from learner.run import run_learner
 from learner.trainer import state_of
 from streaming import topics
 from tests.learner.messages import PIPELINE, message, sample
 from tests.learner.mortal import PLACES, live
+from tests.learner.state import restored
 from tests.learner.stream import (
     CLOCK,
     committed_offsets,
@@ -134,10 +132,7 @@ def assert_as_if_nothing_had_been(pipeline: spec.Pipeline, store: ObjectStore, s
 
 def frequencies(pipeline: spec.Pipeline, store: ObjectStore) -> dict[int, int]:
     """How many samples of each impression the newest version has learned."""
-    trainer = fresh_trainer(pipeline)
-    newest = newest_version(store) or 0
-    restore_trainer(trainer, QualityGate(), store, pipeline.name, newest, feature_spec_hash(pipeline))
-    state = state_of(trainer)
+    state = state_of(restored(fresh_trainer(pipeline), pipeline, store, newest_version(store) or 0))
     assert {"counts/user/keys", "counts/genre/keys"} <= set(state)
     return dict(zip(state["rows/shown/keys"].tolist(), state["rows/shown/frequency"].tolist(), strict=True))
 

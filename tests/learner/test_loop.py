@@ -13,40 +13,21 @@ import numpy as np
 from checkpointing.quality import add_up
 from checkpointing.restore import restore
 from infra.errors import Fenced, Unavailable
-from infra.feature_spec import feature_spec_hash
 from infra.object_store import ObjectStore, open_store
-from learner.gate import QualityGate
-from learner.restore import restore_trainer
-from learner.trainer import Trainer, state_of
 from tests.learner.messages import message, sample
 from tests.learner.stream import (
     Running,
+    assert_replay_equals,
     committed_offsets,
-    fresh_trainer,
     learner,
     line,
     make_pipeline,
     make_topic,
-    replayed,
     send,
     until,
 )
 
 Unique = Callable[[str], str]
-
-
-def same_state(one: Trainer, other: Trainer) -> None:
-    """Fails unless every array of both is the same, bit for bit."""
-    mine, theirs = state_of(one), state_of(other)
-    assert list(mine) == list(theirs)
-    for name, array in mine.items():
-        np.testing.assert_array_equal(array, theirs[name], err_msg=name)
-
-
-def restored(pipeline: Any, store: ObjectStore, version: int) -> Trainer:
-    trainer = fresh_trainer(pipeline)
-    restore_trainer(trainer, QualityGate(), store, pipeline.name, version, feature_spec_hash(pipeline))
-    return trainer
 
 
 def test_it_trains_commits_goes_on_after_a_restart_and_replays_bit_for_bit(local_kafka: Any, unique: Unique) -> None:
@@ -76,7 +57,7 @@ def test_it_trains_commits_goes_on_after_a_restart_and_replays_bit_for_bit(local
         runs = [run for m in manifests for batch in m.batches for run in batch if run[0] == partition]
         assert [begin for _, begin, _ in runs] == [0, *(end for _, _, end in runs[:-1])] and runs[-1][2] == 300
     newest = manifests[-1].version
-    same_state(replayed(pipeline, store, newest), restored(pipeline, store, newest))
+    assert_replay_equals(pipeline, store, newest)
     quality = add_up(manifest.metrics for manifest in manifests)
     assert quality.samples == 400
     assert quality.positives == sum(sample(number)["label_click"] for number in range(400))
@@ -145,7 +126,7 @@ def test_broken_messages_are_set_aside_and_the_loop_goes_on(local_kafka: Any, un
     assert add_up(manifest.metrics for manifest in line(store, pipeline)).samples == 2
     assert all(manifest.gate.servable for manifest in line(store, pipeline) if manifest.changes)
     newest = line(store, pipeline)[-1].version
-    same_state(replayed(pipeline, store, newest), restored(pipeline, store, newest))
+    assert_replay_equals(pipeline, store, newest)
 
 
 def test_only_poison_moves_the_positions(local_kafka: Any, unique: Unique) -> None:
@@ -180,7 +161,7 @@ def test_a_second_learner_fences_the_first_which_writes_nothing_more(local_kafka
     claim = next(manifest.version for manifest in manifests if manifest.epoch == 2)
     assert {manifest.learner for manifest in manifests if manifest.version >= claim} == {"two"}
     newest = manifests[-1].version
-    same_state(replayed(pipeline, store, newest), restored(pipeline, store, newest))
+    assert_replay_equals(pipeline, store, newest)
 
 
 def test_while_another_learner_lives_one_without_takeover_does_not_start(local_kafka: Any, unique: Unique) -> None:
@@ -225,7 +206,7 @@ def test_it_goes_on_training_while_the_store_is_down_and_commits_afterwards(loca
         until(lambda: committed_offsets(store, pipeline) == {0: 150})
     assert add_up(manifest.metrics for manifest in line(store, pipeline)).samples == 150
     newest = line(store, pipeline)[-1].version
-    same_state(replayed(pipeline, store, newest), restored(pipeline, store, newest))
+    assert_replay_equals(pipeline, store, newest)
 
 
 def test_it_starts_before_its_topic_does(local_kafka: Any, unique: Unique) -> None:

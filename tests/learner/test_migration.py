@@ -14,8 +14,6 @@ from infra.errors import Invalid
 from infra.feature_spec import feature_spec_hash, state_outline
 from infra.object_store import ObjectStore, open_store
 from learner.change import Change, Rule, change
-from learner.gate import QualityGate
-from learner.restore import restore_trainer
 from learner.trainer import Trainer, state_of
 from tests.learner.live_model import (
     commit,
@@ -27,6 +25,7 @@ from tests.learner.live_model import (
 )
 from tests.learner.messages import PIPELINE, features, tables
 from tests.learner.messages import pipeline as changed
+from tests.learner.state import restored
 from tests.learner.training import make_trainer
 
 OLD = changed()
@@ -43,13 +42,7 @@ def store() -> ObjectStore:
 @pytest.fixture(scope="module")
 def before(store: ObjectStore) -> Trainer:
     """That model."""
-    return restored(OLD, store, 4)
-
-
-def restored(pipeline: spec.Pipeline, store: ObjectStore, version: int) -> Trainer:
-    trainer = make_trainer(pipeline)
-    restore_trainer(trainer, QualityGate(), store, pipeline.name, version, feature_spec_hash(pipeline))
-    return trainer
+    return restored(make_trainer(OLD), OLD, store, 4)
 
 
 def plan(new: spec.Pipeline, old: spec.Pipeline = OLD) -> Change:
@@ -283,7 +276,7 @@ def test_a_version_that_begins_anew_needs_nothing_before_it(unique_name: Callabl
     wanted = state_of(after)
     window = np.ascontiguousarray(after.window.export())
     version = commit(after, new, store, kind="revert", base_ref=0)
-    again = state_of(restored(new, store, version))
+    again = state_of(restored(make_trainer(new), new, store, version))
     assert window.size
     for name, value in wanted.items():
         if name != "window":
