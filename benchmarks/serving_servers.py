@@ -107,6 +107,7 @@ def serve_stock(kind: str, folder: Path, port: int) -> None:
     from serving.endpoints import Endpoints
     from serving.listening import listen
     from serving.server import Server
+    from serving.shadow import Shadow
     from serving.tensorflow_runtime import set_threads
 
     set_threads(1)
@@ -117,7 +118,8 @@ def serve_stock(kind: str, folder: Path, port: int) -> None:
     else:
         metrics = Metrics("replica", clock=CLOCK)
         answering = Answering(max_body=1 << 24, metrics=metrics, clock=CLOCK)
-        endpoints = Endpoints(cast("Any", model), answering, lambda: None, "stock")
+        predictor = cast("Any", model)
+        endpoints = Endpoints(predictor, answering, Shadow(predictor, metrics), lambda: None, "stock")
         app = build_app(endpoints, metrics=bytes, status=dict, not_ready=lambda: None)
     settle_memory()
     Server(app, CLOCK, stop).run(sockets=[listen("127.0.0.1", port)])

@@ -20,6 +20,8 @@ FAST: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0
 ROAD: Final = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 DELAYS: Final = (0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 10800.0, 43200.0, 86400.0, 259200.0, 604800.0)
 SIZES: Final = (1e3, 1e4, 1e5, 1e6, 4e6, 16e6, 64e6, 256e6, 1e9)
+# Between two predictions, which are mostly probabilities.
+DIFFERENCES: Final = (1e-6, 1e-5, 1e-4, 1e-3, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 ROWS: Final = (1, 4, 16, 64, 256, 1024, 4096, 16384)
 
 
@@ -294,6 +296,23 @@ TABLE: Final[tuple[Metric, ...]] = (
         "Time from a version's last byte read to its answering in every predictor.",
         (),
         FAST,
+    ),
+    Metric(
+        "replica",
+        "springtide_replica_shadow_difference",
+        "histogram",
+        "1",
+        "Mean difference between a request's predictions and those of the version it was compared with.",
+        (),
+        DIFFERENCES,
+    ),
+    Metric(
+        "replica",
+        "springtide_replica_shadow_total",
+        "counter",
+        "1",
+        "Requests to be compared with another version, by what became of it.",
+        ("outcome",),
     ),
     Metric("replica", "springtide_replica_predictors", "gauge", "1", "Predictors that have all versions."),
     Metric(

@@ -14,11 +14,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from infra.clock import Clock
-from infra.errors import Bug, Invalid, SpringtideError, Unavailable
-from infra.logs import logger
 from infra.metrics import Metrics
 from serving.body import JSON_TYPE, check_headers, read_body
-from serving.refusals import BAD_REQUEST, DEADLINE_PASSED, NOT_READY, TOO_MANY, Refused, shown
+from serving.refusals import DEADLINE_PASSED, TOO_MANY, Refused, outcome_of, shown
 
 VERSION_HEADER: Final = "X-Springtide-Version"
 TIMEOUT_HEADER: Final = "X-Springtide-Timeout-Ms"
@@ -27,16 +25,17 @@ LONGEST_TIMEOUT_MS: Final = 3_600_000
 WORKERS: Final = 2
 # Requests that may wait for those threads; more would only grow old.
 MOST_WAITING: Final = 64
+# What has waited longer than this for its turn is refused: who asked has mostly given up, and the next is later still.
+LONGEST_WAIT_S: Final = 1.0
+# Bodies that are arriving or being answered, in bodies of the largest size.
+MOST_BODIES: Final = 16
 # A client that sends its body more slowly than this is let go.
 BODY_WITHIN_S: Final = 10.0
 REQUEST_TIMEOUT: Final = 408
-SERVER_ERROR: Final = 500
 CLIENT_CLOSED: Final = 499
 
 Answer = TypeVar("Answer")
 Handler = Callable[[Request], Awaitable[Response]]
-
-_log = logger()
 
 
 class Answering:
@@ -55,17 +54,29 @@ class Answering:
         self._clock = clock
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="predict")
         self._in_flight = 0
+        self._held_bytes = 0
 
     async def body(self, request: Request) -> bytes:
-        """The whole body of ``request``.
+        """The whole body of ``request``, which counts as held here until the request is answered.
 
         Raises:
-            Refused: It is too large, too slow, or of a media type that nobody here reads.
+            Refused: It is too large, too slow, or of a media type that nobody here reads; or too many bodies are here.
         """
         check_headers(request.headers, self._max_body)
+
+        def hold(size: int) -> None:
+            if self._held_bytes + size > MOST_BODIES * self._max_body:
+                raise Refused(
+                    f"bodies of {self._held_bytes} bytes are here already",
+                    status=TOO_MANY,
+                    cure="send less at once, or add replicas",
+                )
+            self._held_bytes += size
+            request.state.held_bytes = getattr(request.state, "held_bytes", 0) + size
+
         try:
             async with asyncio.timeout(BODY_WITHIN_S):
-                return await read_body(request.stream(), self._max_body)
+                return await read_body(request.stream(), self._max_body, hold)
         except TimeoutError as error:
             raise Refused(
                 "the body did not arrive", status=REQUEST_TIMEOUT, wanted=f"all of it within {BODY_WITHIN_S:g} s"
@@ -79,16 +90,24 @@ class Answering:
             within_s: How long the asker waits; what has not had its turn by then is not begun.
 
         Raises:
-            Refused: Too many requests wait already, or the asker has stopped waiting.
+            Refused: Too many requests wait already, this one has waited too long, or the asker has stopped waiting.
         """
         if self._in_flight >= WORKERS + MOST_WAITING:
             raise Refused(
                 f"{self._in_flight} requests wait already", status=TOO_MANY, cure="send less at once, or add replicas"
             )
         self._in_flight += 1
+        came = self._clock.monotonic()
+
+        def in_turn() -> Answer:
+            waited_s = self._clock.monotonic() - came
+            if waited_s > LONGEST_WAIT_S:
+                raise waited_too_long(waited_s)
+            return work()
+
         try:
             async with asyncio.timeout(within_s):
-                return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+                return await asyncio.get_running_loop().run_in_executor(self._pool, in_turn)
         except TimeoutError as error:
             raise Refused(
                 f"there is no answer within {within_s:g} s", status=DEADLINE_PASSED, cure="wait longer, or add replicas"
@@ -103,13 +122,12 @@ class Answering:
             began = self._clock.monotonic()
             try:
                 response = await handler(request)
-            except SpringtideError as error:
-                response = refusal(error)
             except ClientDisconnect:
                 response = Response(status_code=CLIENT_CLOSED)
             except Exception as error:  # noqa: BLE001 - the asker gets a 500, the log the whole of it
-                _log.error("request_failed", path=request.url.path, error=error)
-                response = error_response(SERVER_ERROR, "internal error; see the replica's log")
+                response = error_response(*outcome_of(error, request.url.path))
+            finally:
+                self._held_bytes -= getattr(request.state, "held_bytes", 0)
             code = str(response.status_code)
             self._metrics.inc("springtide_replica_requests_total", protocol=protocol, code=code)
             self._metrics.observe(
@@ -122,6 +140,16 @@ class Answering:
     def close(self) -> None:
         """Ends the threads once their work is done."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def waited_too_long(waited_s: float) -> Refused:
+    """Why what has waited so long for its turn is not computed."""
+    return Refused(
+        f"the request has waited {waited_s:.1f} s for its turn",
+        status=TOO_MANY,
+        wanted=f"at most {LONGEST_WAIT_S:g} s",
+        cure="send less at once, or add replicas",
+    )
 
 
 def timeout_asked(request: Request) -> float | None:
@@ -158,15 +186,3 @@ def raw_response(
 def error_response(status: int, message: str) -> Response:
     """An error in the form that both protocols share."""
     return json_response({"error": message}, status)
-
-
-def refusal(error: SpringtideError) -> Response:
-    """``error`` as an answer; one of our own making is logged and not told."""
-    if isinstance(error, Refused):
-        return error_response(error.status, str(error))
-    if isinstance(error, Unavailable):
-        return error_response(NOT_READY, str(error))
-    if isinstance(error, Invalid):
-        return error_response(BAD_REQUEST, str(error))
-    _log.error("request_failed", error=error if isinstance(error, Bug) else str(error))
-    return error_response(SERVER_ERROR, "internal error; see the replica's log")

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import orjson
@@ -41,12 +41,13 @@ def check_headers(headers: Mapping[str, str], limit: int) -> None:
         raise _too_large(limit)
 
 
-async def read_body(stream: AsyncIterator[bytes], limit: int) -> bytes:
+async def read_body(stream: AsyncIterator[bytes], limit: int, hold: Callable[[int], None]) -> bytes:
     """The whole body.
 
     Args:
         stream: Its parts as they arrive.
         limit: Most bytes of a body.
+        hold: Told of the bytes of each part; raises where there is no room for them.
 
     Raises:
         Refused: More than ``limit`` bytes arrive.
@@ -57,6 +58,7 @@ async def read_body(stream: AsyncIterator[bytes], limit: int) -> bytes:
         size += len(part)
         if size > limit:
             raise _too_large(limit)
+        hold(len(part))
         parts.append(part)
     return b"".join(parts)
 

@@ -13,29 +13,38 @@ from starlette.routing import Route
 from serving import protocol_v1, protocol_v2
 from serving.answering import Answering, Handler, json_response, raw_response, timeout_asked
 from serving.body import BINARY_TYPE, JSON_TYPE
-from serving.predictor import Predictor, version_asked
+from serving.predictor import Predictor, version_asked, version_in_header
 from serving.refusals import NOT_READY, Refused
+from serving.shadow import Shadow
 
 HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 AT_LEAST: Final = "X-Springtide-At-Least-Version"
+SHADOW: Final = "X-Springtide-Shadow-Version"
 
 
 class Endpoints:
     """The endpoints of one replica."""
 
     def __init__(
-        self, predictor: Predictor, answering: Answering, not_ready: Callable[[], str | None], release: str
+        self,
+        predictor: Predictor,
+        answering: Answering,
+        shadow: Shadow,
+        not_ready: Callable[[], str | None],
+        release: str,
     ) -> None:
         """Sets up.
 
         Args:
             predictor: Answers questions.
             answering: Limits, threads and figures.
+            shadow: Compares answers with those of other versions.
             not_ready: Why the replica is not ready; None while it is.
             release: The program's own version.
         """
         self._predictor = predictor
         self._answering = answering
+        self._shadow = shadow
         self._not_ready = not_ready
         self._release = release
 
@@ -89,7 +98,9 @@ class Endpoints:
 
     async def _v2_model(self, request: Request) -> Response:
         version = self._predictor.check_version(self._version_asked(request))
-        return json_response(protocol_v2.model_metadata(self._predictor.signature, version), version=version)
+        return json_response(
+            protocol_v2.model_metadata(self._predictor.signature, self._predictor.kept), version=version
+        )
 
     async def _v2_model_ready(self, request: Request) -> Response:
         version = self._predictor.check_version(self._version_asked(request))
@@ -101,12 +112,14 @@ class Endpoints:
         within_s = timeout_asked(request)
         body = await self._answering.body(request)
         header_length = request.headers.get(HEADER_LENGTH)
-        at_least = version_asked(request.headers.get(AT_LEAST))
+        at_least = version_in_header(AT_LEAST, request.headers.get(AT_LEAST))
+        beside = version_in_header(SHADOW, request.headers.get(SHADOW))
 
         def work() -> Response:
             signature = self._predictor.signature
             infer = protocol_v2.read_infer(body, header_length, signature)
             prediction = self._predictor.predict(infer.question, version, at_least)
+            self._shadow.score(infer.question, prediction, beside)
             content, json_length = protocol_v2.write_infer(infer, prediction, signature)
             if json_length is None:
                 return raw_response(content, prediction.version)
@@ -115,8 +128,9 @@ class Endpoints:
         return await self._answering.compute(work, within_s)
 
     async def _v1_status(self, request: Request) -> Response:
-        version = self._predictor.check_version(self._version_asked(request))
-        return json_response(protocol_v1.status(version), version=version)
+        asked = self._version_asked(request)
+        version = self._predictor.check_version(asked)
+        return json_response(protocol_v1.status([version] if asked else self._predictor.kept), version=version)
 
     async def _v1_metadata(self, request: Request) -> Response:
         version = self._predictor.check_version(self._version_asked(request))
@@ -124,7 +138,8 @@ class Endpoints:
 
     async def _v1_predict(self, request: Request) -> Response:
         version = self._version_asked(request)
-        at_least = version_asked(request.headers.get(AT_LEAST))
+        at_least = version_in_header(AT_LEAST, request.headers.get(AT_LEAST))
+        beside = version_in_header(SHADOW, request.headers.get(SHADOW))
         within_s = timeout_asked(request)
         body = await self._answering.body(request)
 
@@ -132,6 +147,7 @@ class Endpoints:
             signature = self._predictor.signature
             predict = protocol_v1.read_predict(body, signature)
             prediction = self._predictor.predict(predict.question, version, at_least)
+            self._shadow.score(predict.question, prediction, beside)
             return raw_response(
                 protocol_v1.write_predict(predict, prediction, signature), prediction.version, JSON_TYPE
             )

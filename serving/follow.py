@@ -33,13 +33,16 @@ EVENTS: Final[dict[str, str]] = {
     "replica_draining": "A replica was asked to stop: it is not ready any more and answers what it has begun.",
     "version_refused": "A version cannot be applied; the one before it goes on answering. Once per change of cause.",
     "versions_accepted_again": "Versions can be applied again.",
+    "shadow_failed": "A request could not be scored by the version it was to be compared with; its answer was given.",
     "request_failed": "A request failed by a defect of ours; it was answered with 500.",
 }
 
 KEPT_APPLIED: Final = 600
 # Waiting longer than this for a store that came back would only cost freshness.
 LONGEST_WAIT_S: Final = 1.0
-# A version that was refused for want of memory or by a defect is read once more from the start.
+# A version for which there is no room is kept, and tried again this often.
+ROOM_AGAIN_AFTER_S: Final = 1.0
+# After so long, or after a defect, the newest version is read once more from the start.
 START_OVER_AFTER_S: Final = 10.0
 
 _log = logger()
@@ -104,6 +107,8 @@ class Following:
         # Set while a switch was refused: what follows it extends a state that this replica does not have.
         self._gap: SpringtideError | None = None
         self._start_over_at: float | None = None
+        # Good, but there was no room for it; nothing is read meanwhile, and it is tried again at that moment.
+        self._waiting: tuple[ServingContent, float] | None = None
         # Why an older version than the newest was taken where there was none at all.
         self._passed_over: SpringtideError | None = None
 
@@ -151,6 +156,15 @@ class Following:
         """
         if self._start_over_at is not None and self._clock.monotonic() >= self._start_over_at:
             self._start_over()
+        if self._waiting is not None:
+            content, again_at = self._waiting
+            if self._clock.monotonic() < again_at:
+                return
+            # What keeps newer ones away is this one, and nothing lies between it and the version that answers.
+            self._waiting = self._gap = None
+            self._take(content)
+            if self._waiting is not None:
+                return
         update = self._follower.poll()
         self._metrics.set("springtide_replica_polled_timestamp_seconds", self._clock.now_ms() / 1000)
         if update.switch is not None:
@@ -166,8 +180,9 @@ class Following:
                 self._start_over()
                 return
             self._publish(version, content)
-        except MemoryError as error:
-            self._refuse(Unavailable(f"no memory for version {content.version}", cure="give the replica more"), error)
+        except (MemoryError, OSError) as error:
+            self._waiting = content, began + ROOM_AGAIN_AFTER_S
+            self._refuse(_no_room(content.version, error), error)
             return
         except SpringtideError as error:
             self._refuse(error)
@@ -182,7 +197,8 @@ class Following:
         self._start_over_at = None
         self._metrics.observe("springtide_replica_apply_seconds", self._clock.monotonic() - began)
         self._record(Applied(version.number, version.committed_ts, self._clock.now_ms()), content)
-        with contextlib.suppress(MemoryError):  # what is not compacted is only slower; the next version tries again
+        # What is not compacted is only slower; the next version tries again.
+        with contextlib.suppress(MemoryError, OSError):
             self._switch.settle()
             self._metrics.set("springtide_replica_memory_bytes", self._switch.memory_bytes())
 
@@ -196,6 +212,7 @@ class Following:
         self._follower = self._make_follower()
         self._passed_over = None
         self._start_over_at = None
+        self._waiting = None
 
     def _refuse(self, error: SpringtideError, trace: BaseException | None = None) -> None:
         """Keeps the version before; what cannot be the version's own fault is tried again."""
@@ -248,3 +265,11 @@ class Following:
             metrics.set("springtide_replica_rows", rows, table=table)
         metrics.set("springtide_replica_memory_bytes", self._switch.memory_bytes())
         self._changed()
+
+
+def _no_room(version: int, error: MemoryError | OSError) -> Unavailable:
+    if isinstance(error, MemoryError):
+        return Unavailable(f"no memory for version {version}", cure="give the replica more")
+    return Unavailable(
+        f"the system has no room for version {version}: {error}", cure="raise the limit of open files, or of their size"
+    )

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -11,30 +12,41 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from infra.clock import Clock
-from infra.errors import Bug, Invalid, SpringtideError, Unavailable
-from infra.logs import logger
+from infra.errors import Unavailable
 from infra.metrics import Metrics
 from serving import protocol_grpc, protocol_v2
-from serving.answering import MOST_WAITING, WORKERS
+from serving.answering import LONGEST_WAIT_S, MOST_WAITING, WORKERS, waited_too_long
 from serving.listening import listen
 from serving.open_inference import inference_pb2 as messages
 from serving.predictor import Predictor, version_asked
-from serving.refusals import NOT_FOUND, NOT_READY, TOO_MANY, UNPROCESSABLE, Refused, shown
+from serving.refusals import (
+    DEADLINE_PASSED,
+    NOT_FOUND,
+    NOT_READY,
+    SERVER_ERROR,
+    TOO_MANY,
+    UNPROCESSABLE,
+    Refused,
+    outcome_of,
+    shown,
+)
+from serving.server import DRAIN_WITHIN_S
+from serving.shadow import Shadow
 
 SERVICE: Final = "inference.GRPCInferenceService"
 HEALTH: Final = "grpc.health.v1.Health"
-INTERNAL: Final = "internal error; see the replica's log"
 CODES: Final = {
     NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     NOT_READY: grpc.StatusCode.UNAVAILABLE,
     TOO_MANY: grpc.StatusCode.RESOURCE_EXHAUSTED,
     UNPROCESSABLE: grpc.StatusCode.FAILED_PRECONDITION,
+    SERVER_ERROR: grpc.StatusCode.INTERNAL,
+    DEADLINE_PASSED: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
+# Requests for health and metadata, which never wait behind predictions.
+BESIDE: Final = 8
 # Beside the tensors: names, shapes and parameters.
 MESSAGE_OVERHEAD: Final = 64 << 10
-DRAIN_WITHIN_S: Final = 1.0
-
-_log = logger()
 
 
 class GrpcServer:
@@ -43,6 +55,7 @@ class GrpcServer:
     def __init__(
         self,
         predictor: Predictor,
+        shadow: Shadow,
         *,
         not_ready: Callable[[], str | None],
         release: str,
@@ -55,6 +68,7 @@ class GrpcServer:
 
         Args:
             predictor: Answers questions.
+            shadow: Compares answers with those of other versions.
             not_ready: Why the replica is not ready; None while it is.
             release: The program's own version.
             max_body: Most bytes of a request's tensors.
@@ -64,14 +78,20 @@ class GrpcServer:
         """
         self._port_shared = port_shared
         self._predictor = predictor
+        self._shadow = shadow
         self._not_ready = not_ready
         self._release = release
         self._metrics = metrics
         self._clock = clock
+        self._places = threading.Semaphore(WORKERS + MOST_WAITING)
+        self._turns = threading.Semaphore(WORKERS)
+        self._ended: threading.Event | None = None
+        # Threads that wait cost little, and are made when they are needed.
+        most = WORKERS + MOST_WAITING + BESIDE
         self._server = grpc.server(
-            ThreadPoolExecutor(WORKERS, thread_name_prefix="grpc"),
+            ThreadPoolExecutor(most, thread_name_prefix="grpc"),
             # gRPC itself refuses what is beyond these with RESOURCE_EXHAUSTED.
-            maximum_concurrent_rpcs=WORKERS + MOST_WAITING,
+            maximum_concurrent_rpcs=most,
             options=[
                 ("grpc.max_receive_message_length", max_body + MESSAGE_OVERHEAD),
                 ("grpc.so_reuseport", int(port_shared)),
@@ -107,17 +127,25 @@ class GrpcServer:
         try:
             return int(self._server.add_insecure_port(f"{where}:{port}"))
         except RuntimeError as error:
-            raise Unavailable(f"cannot listen: {error}", where=f"{host}:{port}") from None
+            cure = "set serving.grpc_port to a free port, or end what listens there"
+            raise Unavailable(f"cannot listen: {error}", where=f"{host}:{port}", cure=cure) from None
 
     def start(self) -> None:
         """Answers from now on."""
         self._server.start()
 
-    def stop(self) -> None:
-        """Takes no new request, and ends when those begun are answered, at the latest after a second."""
-        self._server.stop(DRAIN_WITHIN_S).wait()
+    def leave(self) -> None:
+        """Takes no new request from now on; those begun have a few seconds to end."""
+        self._ended = self._server.stop(DRAIN_WITHIN_S)
 
-    def _handler(self, answer: Callable[[Any], Any], request: Any) -> Any:
+    def stop(self) -> None:
+        """Returns once those begun are answered or their time is over."""
+        if self._ended is None:
+            self.leave()
+        if self._ended is not None:
+            self._ended.wait()
+
+    def _handler(self, answer: Callable[[Any, Any], Any], request: Any) -> Any:
         def answered(message: Any, context: Any) -> Any:
             began = self._clock.monotonic()
             code, details, response = grpc.StatusCode.OK, "", None
@@ -125,7 +153,7 @@ class GrpcServer:
             if not context.is_active():
                 code, details = grpc.StatusCode.DEADLINE_EXCEEDED, "nobody waits for the answer any more"
             else:
-                code, details, response = self._outcome(answer, message)
+                code, details, response = self._outcome(answer, message, context)
             self._metrics.inc("springtide_replica_requests_total", protocol="grpc", code=code.name)
             self._metrics.observe(
                 "springtide_replica_request_seconds", self._clock.monotonic() - began, protocol="grpc"
@@ -138,49 +166,61 @@ class GrpcServer:
             answered, request_deserializer=request.FromString, response_serializer=lambda made: made.SerializeToString()
         )
 
-    def _outcome(self, answer: Callable[[Any], Any], message: Any) -> tuple[Any, str, Any]:
+    def _outcome(self, answer: Callable[[Any, Any], Any], message: Any, context: Any) -> tuple[Any, str, Any]:
         try:
-            return grpc.StatusCode.OK, "", answer(message)
-        except Refused as error:
-            return CODES.get(error.status, grpc.StatusCode.INVALID_ARGUMENT), str(error), None
-        except Unavailable as error:
-            return grpc.StatusCode.UNAVAILABLE, str(error), None
-        except Invalid as error:
-            return grpc.StatusCode.INVALID_ARGUMENT, str(error), None
-        except SpringtideError as error:
-            _log.error("request_failed", error=error if isinstance(error, Bug) else str(error))
+            return grpc.StatusCode.OK, "", answer(message, context)
         except Exception as error:  # noqa: BLE001 - the asker gets INTERNAL, the log the whole of it
-            _log.error("request_failed", error=error)
-        return grpc.StatusCode.INTERNAL, INTERNAL, None
+            status, told = outcome_of(error, type(message).__name__)
+            return CODES.get(status, grpc.StatusCode.INVALID_ARGUMENT), told, None
 
-    def _live(self, _: Any) -> Any:
+    def _live(self, _: Any, __: Any) -> Any:
         return messages.ServerLiveResponse(live=True)
 
-    def _ready(self, _: Any) -> Any:
+    def _ready(self, _: Any, __: Any) -> Any:
         return messages.ServerReadyResponse(ready=self._not_ready() is None)
 
-    def _model_ready(self, request: Any) -> Any:
+    def _model_ready(self, request: Any, _: Any) -> Any:
         self._predictor.check_model(request.name)
         self._predictor.check_version(version_asked(request.version or None))
         return messages.ModelReadyResponse(ready=self._not_ready() is None)
 
-    def _metadata(self, _: Any) -> Any:
+    def _metadata(self, _: Any, __: Any) -> Any:
         return messages.ServerMetadataResponse(**protocol_v2.server_metadata(self._release))
 
-    def _model_metadata(self, request: Any) -> Any:
+    def _model_metadata(self, request: Any, _: Any) -> Any:
         self._predictor.check_model(request.name)
-        version = self._predictor.check_version(version_asked(request.version or None))
-        return protocol_grpc.model_metadata(self._predictor.signature, version)
+        self._predictor.check_version(version_asked(request.version or None))
+        return protocol_grpc.model_metadata(self._predictor.signature, self._predictor.kept)
 
-    def _infer(self, request: Any) -> Any:
+    def _infer(self, request: Any, context: Any) -> Any:
+        if not self._places.acquire(blocking=False):
+            cure = "send less at once, or add replicas"
+            raise Refused(f"{WORKERS + MOST_WAITING} requests wait already", status=TOO_MANY, cure=cure)
+        try:
+            came = self._clock.monotonic()
+            if not self._turns.acquire(timeout=LONGEST_WAIT_S):
+                raise waited_too_long(self._clock.monotonic() - came)
+            try:
+                return self._predict(request, context)
+            finally:
+                self._turns.release()
+        finally:
+            self._places.release()
+
+    def _predict(self, request: Any, context: Any) -> Any:
+        if not context.is_active():
+            raise Refused("nobody waits for the answer any more", status=DEADLINE_PASSED)
         self._predictor.check_model(request.model_name)
         version = version_asked(request.model_version or None)
-        at_least = protocol_grpc.parameter(request.parameters, "at_least_version", "int64_param", default=None)
+        parameters = request.parameters
+        at_least = protocol_grpc.parameter(parameters, "at_least_version", "int64_param", default=None)
+        beside = protocol_grpc.parameter(parameters, "shadow_version", "int64_param", default=None)
         infer = protocol_grpc.read_infer(request, self._predictor.signature)
         prediction = self._predictor.predict(infer.question, version, at_least)
+        self._shadow.score(infer.question, prediction, beside)
         return protocol_grpc.write_infer(infer, prediction, self._predictor.signature)
 
-    def _check(self, request: Any) -> Any:
+    def _check(self, request: Any, _: Any) -> Any:
         """Of the health service, for the server as a whole and for the inference service; `Watch` is not offered."""
         if request.service not in ("", SERVICE):
             raise Refused(f"service {shown(request.service)} is unknown", status=NOT_FOUND, wanted=SERVICE)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ai_edge_litert.interpreter import Interpreter
 
 Rows = npt.NDArray[np.float32]
-# An interpreter is made for one number of rows; requests of a model have a few sizes between them.
+# An interpreter is set to one number of rows at a time; requests of a model have a few sizes between them.
 MOST_KEPT: Final = 6
 MOST_SIZES: Final = 3
 
@@ -22,15 +22,17 @@ class RecentSizes:
     """Numbers of rows asked for lately: what the next version makes ready before it answers."""
 
     def __init__(self) -> None:
-        self._sizes: deque[int] = deque(maxlen=MOST_SIZES)
+        # Replaced whole, as many threads note at once; one that is lost so is noted the next time.
+        self._sizes: tuple[int, ...] = ()
 
     def note(self, rows: int) -> None:
         """Remembers ``rows`` as asked for now."""
-        if rows not in self._sizes:
-            self._sizes.append(rows)
+        sizes = self._sizes
+        if sizes[-1:] != (rows,):
+            self._sizes = (*(size for size in sizes if size != rows), rows)[-MOST_SIZES:]
 
     def all(self) -> list[int]:
-        """At most three, oldest first; one row where nothing was asked."""
+        """At most three, the one asked for last at the end; one row where nothing was asked."""
         return list(self._sizes) or [1]
 
 
@@ -61,13 +63,16 @@ class LiteProgram:
         self._sizes = sizes
         self._idle: deque[_Runner] = deque(_Runner(converted, rows) for rows in sizes.all())
 
-    def predict(self, rows: Rows, once: Sequence[Rows] = ()) -> Rows:
+    def predict(self, rows: Rows, once: Sequence[Rows] = (), *, asked: bool = True) -> Rows:
         """Predictions ``[rows, labels]``.
 
         Args:
             rows: ``[rows, stride]`` float32.
             once: The inputs of one row, each ``[1, n]`` float32.
+            asked: Whether a request asks, so that the next version is made ready for as many rows.
         """
+        if asked:
+            self._sizes.note(len(rows))
         runner = self._take(len(rows))
         try:
             return runner.run(rows, once)
@@ -77,32 +82,38 @@ class LiteProgram:
                 self._idle.popleft()
 
     def _take(self, rows: int) -> _Runner:
-        for _ in range(len(self._idle)):
-            try:
+        try:
+            for _ in range(len(self._idle)):
                 runner = self._idle.pop()
-            except IndexError:
-                break
-            if runner.rows == rows:
-                return runner
-            self._idle.appendleft(runner)
-        self._sizes.note(rows)
-        return _Runner(self.converted, rows)
+                if runner.rows == rows:
+                    return runner
+                self._idle.appendleft(runner)
+            # The one that was not asked for the longest; another size costs it far less than a new one costs.
+            runner = self._idle.popleft()
+        except IndexError:
+            return _Runner(self.converted, rows)
+        runner.resize(rows)
+        return runner
 
 
 class _Runner:
     """An interpreter for one number of rows; for one thread at a time."""
 
     def __init__(self, converted: Converted, rows: int) -> None:
-        self.rows = rows
         inputs = converted.inputs
         self._interpreter: Any = Interpreter(model_content=converted.content, num_threads=1)
         details = self._interpreter.get_input_details()
         by_name = {detail["name"].removeprefix("serving_default_").partition(":")[0]: detail for detail in details}
         self._inputs = [by_name[name]["index"] for name in inputs]
-        stride = int(by_name[inputs[0]]["shape"][1])
-        self._interpreter.resize_tensor_input(self._inputs[0], [rows, stride])
-        self._interpreter.allocate_tensors()
+        self._stride = int(by_name[inputs[0]]["shape"][1])
+        self.resize(rows)
         self._output = self._interpreter.get_output_details()[0]["index"]
+
+    def resize(self, rows: int) -> None:
+        """Takes so many rows from now on."""
+        self._interpreter.resize_tensor_input(self._inputs[0], [rows, self._stride])
+        self._interpreter.allocate_tensors()
+        self.rows = rows
 
     def run(self, rows: Rows, once: Sequence[Rows]) -> Rows:
         interpreter = self._interpreter

@@ -43,6 +43,11 @@ class Predictor:
         check_encoder(signature, encoder)
 
     @property
+    def kept(self) -> list[int]:
+        """Numbers of the versions that can be asked for, newest first."""
+        return self._versions.kept
+
+    @property
     def version(self) -> int | None:
         """Number of the version that answers; None before the first."""
         return next(iter(self._versions.kept), None)
@@ -75,7 +80,7 @@ class Predictor:
                 f"version {found.version.number} answers",
                 status=NOT_READY,
                 wanted=f"at least version {at_least}",
-                cure="ask again, or another replica",
+                cure="ask again, or another replica; one that is pinned gets there when the pin ends",
             )
         return found
 
@@ -92,6 +97,18 @@ class Predictor:
             Refused: That version is not kept here, only older ones are, or a prediction is not finite.
             Unavailable: No version answers yet.
         """
+        prediction, absent = self._score(question, version, at_least)
+        self._metrics.observe("springtide_replica_candidates", question.rows)
+        if absent:
+            self._metrics.inc("springtide_replica_unknown_keys_total", absent)
+        return prediction
+
+    def score(self, question: Question, version: int) -> Prediction:
+        """What ``version`` would answer; counts as no request. Raises as :meth:`predict`."""
+        return self._score(question, version, None)[0]
+
+    def _score(self, question: Question, version: int | None, at_least: int | None) -> tuple[Prediction, int]:
+        """The prediction, and how many unique keys had no row."""
         encoded = self._encoder.encode(question.columns, question.rows)
         current = self._find(version, at_least)
         number = current.version.number
@@ -100,9 +117,6 @@ class Predictor:
             rows = reader.lookup(batch, current.rows)
             values = current.version.program.predict(rows, shared=self.signature.user_fields <= question.shared)
             absent = reader.absent
-        self._metrics.observe("springtide_replica_candidates", question.rows)
-        if absent:
-            self._metrics.inc("springtide_replica_unknown_keys_total", absent)
         finite = np.isfinite(values).all(axis=1)
         if not finite.all():
             raise Refused(
@@ -110,17 +124,34 @@ class Predictor:
                 status=UNPROCESSABLE,
                 cure="send smaller numbers; if all are small, roll the model back",
             )
-        return Prediction(number, values)
+        return Prediction(number, values), absent
 
 
 def version_asked(text: str | None) -> int | None:
-    """The number of a version in a path, header or field.
+    """The number of a version in a path or field.
+
+    Raises:
+        Refused: It is no number, so that no such version is served.
+    """
+    if text is None:
+        return None
+    if not _is_number(text):
+        raise Refused(f"version {shown(text)} is not served", status=NOT_FOUND, wanted="a number")
+    return int(text)
+
+
+def version_in_header(name: str, text: str | None) -> int | None:
+    """The number of a version in the header ``name``; None where there is no such header.
 
     Raises:
         Refused: It is no number.
     """
     if text is None:
         return None
-    if not (text.isascii() and text.isdecimal() and len(text) < LARGEST_DIGITS):
-        raise Refused(f"version {shown(text)} is not served", status=NOT_FOUND, wanted="a number")
+    if not _is_number(text):
+        raise Refused(f"{name} is {shown(text)}", wanted="the number of a version")
     return int(text)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < LARGEST_DIGITS

@@ -25,6 +25,7 @@ from serving.parts import Parts
 from serving.predictor import Predictor
 from serving.receiving import Receiving
 from serving.server import Server
+from serving.shadow import Shadow
 from serving.signature import Signature
 from serving.snapshot import Readers
 from serving.told import Arrivals
@@ -92,8 +93,9 @@ def predict(parts: Parts, place: Place, listener: socket.socket, control: Contro
 
     max_body = pipeline.serving.max_body.bytes
     answering = Answering(max_body=max_body, metrics=metrics, clock=clock)
+    shadow = Shadow(predictor, metrics)
     app = build_app(
-        Endpoints(predictor, answering, not_ready, _release()), metrics=page, status=status, not_ready=not_ready
+        Endpoints(predictor, answering, shadow, not_ready, _release()), metrics=page, status=status, not_ready=not_ready
     )
     for thread, work in (
         ("receive", lambda: versions.run(stop)),
@@ -106,6 +108,7 @@ def predict(parts: Parts, place: Place, listener: socket.socket, control: Contro
     if place.grpc_port is not None:
         grpc_server = GrpcServer(
             predictor,
+            shadow,
             not_ready=not_ready,
             release=_release(),
             max_body=max_body,
@@ -115,13 +118,15 @@ def predict(parts: Parts, place: Place, listener: socket.socket, control: Contro
         )
         grpc_server.listen(pipeline.serving.host, place.grpc_port)
         grpc_server.start()
+    leaving = (lambda: None) if grpc_server is None else grpc_server.leave
     try:
-        Server(app, clock, stop).run(sockets=[listener])
+        Server(app, clock, stop, leaving).run(sockets=[listener])
     finally:
         stop.set()
         if grpc_server is not None:
             grpc_server.stop()
         answering.close()
+        shadow.close()
         gc.unfreeze()
 
 

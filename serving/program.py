@@ -48,10 +48,10 @@ class Halves:
     once: list[Rows]
     rest: LiteProgram
 
-    def predict(self, rows: Rows) -> Rows:
+    def predict(self, rows: Rows, *, asked: bool = True) -> Rows:
         """Predictions of rows whose shared columns are the same."""
         row = rows[:1, self.split.shared]
-        return self.rest.predict(rows, [row @ weight for weight in self.once])
+        return self.rest.predict(rows, [row @ weight for weight in self.once], asked=asked)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,11 +76,11 @@ class LitePair:
     whole: LiteProgram
     halves: Halves | None
 
-    def predict(self, rows: Rows, *, shared: bool = False) -> Rows:
-        """See :class:`Program`."""
+    def predict(self, rows: Rows, *, shared: bool = False, asked: bool = True) -> Rows:
+        """See :class:`Program`; ``asked`` as in :meth:`serving.lite_program.LiteProgram.predict`."""
         if shared and self.halves is not None and len(rows):
-            return self.halves.predict(rows)
-        return self.whole.predict(rows)
+            return self.halves.predict(rows, asked=asked)
+        return self.whole.predict(rows, asked=asked)
 
     def portable(self, graph: str) -> PortableProgram:
         """The same as it travels; ``graph`` is the graph's hash."""

@@ -83,9 +83,9 @@ def write_infer(infer: protocol_v2.Infer, prediction: Prediction, signature: Sig
     return answer
 
 
-def model_metadata(signature: Signature, version: int) -> Any:
-    """The `ModelMetadataResponse`."""
-    return messages.ModelMetadataResponse(**protocol_v2.model_metadata(signature, version))
+def model_metadata(signature: Signature, versions: Sequence[int]) -> Any:
+    """The `ModelMetadataResponse`; ``versions`` can be asked for, newest first."""
+    return messages.ModelMetadataResponse(**protocol_v2.model_metadata(signature, versions))
 
 
 def parameter(parameters: Mapping[str, Any], name: str, choice: str, default: Any) -> Any:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,11 +74,12 @@ def write_predict(predict: Predict, prediction: Prediction, signature: Signature
     return orjson.dumps({"predictions": rows})
 
 
-def status(version: int) -> dict[str, object]:
-    """The body of GET /v1/models/{m}."""
+def status(versions: Sequence[int]) -> dict[str, object]:
+    """The body of GET /v1/models/{m}, of the versions that can be asked for, newest first."""
+    good = {"error_code": "OK", "error_message": ""}
     return {
         "model_version_status": [
-            {"version": str(version), "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+            {"version": str(version), "state": "AVAILABLE", "status": good} for version in versions
         ]
     }
 

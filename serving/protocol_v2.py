@@ -52,11 +52,11 @@ def server_metadata(release: str) -> dict[str, object]:
     return {"name": SERVER, "version": release, "extensions": list(EXTENSIONS)}
 
 
-def model_metadata(signature: Signature, version: int) -> dict[str, object]:
-    """The body of GET /v2/models/{m}."""
+def model_metadata(signature: Signature, versions: Sequence[int]) -> dict[str, object]:
+    """The body of GET /v2/models/{m}; ``versions`` can be asked for, newest first."""
     return {
         "name": signature.model,
-        "versions": [str(version)],
+        "versions": [str(version) for version in versions],
         "platform": PLATFORM,
         "inputs": [
             {

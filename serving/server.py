@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import uvicorn
@@ -25,7 +25,17 @@ KEEP_ALIVE_S: Final = 75
 class Server(uvicorn.Server):
     """Uvicorn, told to leave by the stop event instead of by signals of its own."""
 
-    def __init__(self, app: Any, clock: Clock, stop: threading.Event) -> None:
+    def __init__(
+        self, app: Any, clock: Clock, stop: threading.Event, leaving: Callable[[], None] = lambda: None
+    ) -> None:
+        """Sets up; `run` serves.
+
+        Args:
+            app: What answers.
+            clock: Says when the pause is over.
+            stop: Tells it to leave.
+            leaving: Called when it stops listening, so that what listens beside it does, too.
+        """
         # Its notes of starting and stopping say what our own events say.
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
         super().__init__(
@@ -45,6 +55,7 @@ class Server(uvicorn.Server):
         )
         self._clock = clock
         self._stop = stop
+        self._leaving = leaving
         self._draining_since: float | None = None
 
     @contextlib.contextmanager
@@ -57,5 +68,6 @@ class Server(uvicorn.Server):
         if self._stop.is_set() and self._draining_since is None:
             self._draining_since = self._clock.monotonic()
         if self._draining_since is not None and self._clock.monotonic() - self._draining_since >= DRAIN_PAUSE_S:
+            self._leaving()
             return True
         return await super().on_tick(counter)

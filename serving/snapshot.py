@@ -154,6 +154,7 @@ class Switch:
             KeyError: A table is unknown. As with the others below, the version before goes on answering.
             ValueError: Rows do not fit their table.
             MemoryError: There is no room.
+            OSError: There is no room for another file in memory.
         """
         if replaces_all or self._current is None:
             made = self.tables.snapshot(rows)
@@ -162,7 +163,9 @@ class Switch:
         published = Published(version, made)
         self._announce(published)
         if self._current is not None:
-            self._earlier = (self._current, *self._earlier)[: self._kept - 1]
+            # A pin may bring a version that is kept already: it stands once.
+            others = [one for one in (self._current, *self._earlier) if one.version.number != version.number]
+            self._earlier = tuple(others[: self._kept - 1])
         self._current = published
 
     def settle(self) -> None:
@@ -170,6 +173,7 @@ class Switch:
 
         Raises:
             MemoryError: There is no room; the next call tries again.
+            OSError: As in :meth:`publish`.
         """
         current = self._current
         if current is not None and current.rows.compaction_due:

@@ -26,9 +26,11 @@ from serving.follow import Following
 from serving.listening import listen
 from serving.predictor import Predictor
 from serving.server import Server
+from serving.shadow import Shadow
 from serving.signature import Signature
 from serving.snapshot import Readers, Switch
 from springtide.wiring import build_encoder, build_tables
+from tests.checkpointing.stepping_clock import SteppingClock
 from tests.serving.model import Model, make_pipeline
 
 CLOCK = SystemClock()
@@ -77,7 +79,7 @@ def build_replica(pipeline: Pipeline, store: ObjectStore, clock: Clock = CLOCK) 
 
     answering = Answering(max_body=pipeline.serving.max_body.bytes, metrics=metrics, clock=CLOCK)
     app = build_app(
-        Endpoints(predictor, answering, not_ready, "test"),
+        Endpoints(predictor, answering, Shadow(predictor, metrics), not_ready, "test"),
         metrics=lambda: generate_latest(metrics.registry),
         status=dict,
         not_ready=not_ready,
@@ -109,6 +111,19 @@ def model(pipeline: Pipeline, store: ObjectStore) -> Model:
 @pytest.fixture
 def replica(pipeline: Pipeline, store: ObjectStore) -> Iterator[Replica]:
     built = build_replica(pipeline, store)
+    yield built
+    built.close()
+
+
+@pytest.fixture
+def clock() -> SteppingClock:
+    return SteppingClock()
+
+
+@pytest.fixture
+def stepped(pipeline: Pipeline, store: ObjectStore, clock: SteppingClock) -> Iterator[Replica]:
+    """A replica that follows by a clock that the test turns."""
+    built = build_replica(pipeline, store, clock)
     yield built
     built.close()
 

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from infra.clock import SystemClock
 from infra.errors import Corrupt, Invalid, Unavailable
 from infra.object_store import ObjectStore
 from infra.spec import Pipeline
-from serving.follow import START_OVER_AFTER_S
 from serving.prediction import Question
 from serving.tensorflow_runtime import tf
 from tests.checkpointing.stepping_clock import SteppingClock
@@ -27,18 +26,6 @@ from tests.serving.conftest import Replica, build_replica
 from tests.serving.model import Columns, Model, arrow, make_columns
 
 COLUMNS: Columns = make_columns(20, seed=77)
-
-
-@pytest.fixture
-def clock() -> SteppingClock:
-    return SteppingClock()
-
-
-@pytest.fixture
-def stepped(pipeline: Pipeline, store: ObjectStore, clock: SteppingClock) -> Iterator[Replica]:
-    built = build_replica(pipeline, store, clock)
-    yield built
-    built.close()
 
 
 def check(replica: Replica, model: Model) -> None:
@@ -226,29 +213,6 @@ def test_heartbeats_change_nothing(model: Model, stepped: Replica) -> None:
     model.writer.heartbeat()
     stepped.following.step()
     assert [applied.version for applied in stepped.following.applied] == [2]
-
-
-def test_no_memory_is_tried_again(
-    model: Model, stepped: Replica, clock: SteppingClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model.commit(1)
-    publish = stepped.switch.publish
-
-    def full(*_: Any, **__: Any) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr(stepped.switch, "publish", full)
-    stepped.following.step()
-    trouble = stepped.following.trouble
-    assert trouble is not None
-    assert "no memory" in str(trouble.error)
-    monkeypatch.setattr(stepped.switch, "publish", publish)
-    stepped.following.step()
-    assert stepped.predictor.version is None
-    clock.seconds += START_OVER_AFTER_S
-    stepped.following.step()
-    check(stepped, model)
-    assert stepped.following.trouble is None
 
 
 class Silent:

@@ -3,8 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,9 +15,9 @@ from hypothesis import strategies as st
 
 from infra.clock import SystemClock
 from infra.errors import Invalid
-from serving.answering import MOST_WAITING, WORKERS
 from serving.grpc_server import GrpcServer
 from serving.open_inference import inference_pb2 as messages
+from serving.shadow import Shadow
 from tests.serving.conftest import Served
 from tests.serving.model import FIELDS, Columns, make_columns
 
@@ -52,6 +50,7 @@ def server(served: Served) -> Iterator[tuple[GrpcServer, Client]]:
     replica = served.replica
     made = GrpcServer(
         replica.predictor,
+        Shadow(replica.predictor, replica.metrics),
         not_ready=lambda: None,
         release="test",
         max_body=replica.pipeline.serving.max_body.bytes,
@@ -182,45 +181,13 @@ def test_a_version_asked_for_at_least(client: Client) -> None:
     assert client.infer(request_of(full_columns(), raw=True, parameters=parameters)).model_version == "2"
 
 
-def test_too_large_and_too_many(client: Client, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    large = request_of(full_columns() | {"user": ["x" * 200_000] * ROWS}, raw=True)
-    assert refused(client, large).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert "at most 64" in refused(client, request_of(full_columns(65), raw=True)).details()
-    release = threading.Event()
-    predict = served.replica.predictor.predict
-
-    def slow(*asked: Any) -> Any:
-        release.wait(20)
-        return predict(*asked)
-
-    monkeypatch.setattr(served.replica.predictor, "predict", slow)
-    ended: queue.Queue[Any] = queue.Queue()
-    too_many = 8
-    try:
-        stub = client.channel.unary_unary(
-            "/inference.GRPCInferenceService/ModelInfer",
-            request_serializer=messages.ModelInferRequest.SerializeToString,
-            response_deserializer=messages.ModelInferResponse.FromString,
-        )
-        request = request_of(full_columns(), raw=True)
-        calls = [stub.future(request, timeout=20) for _ in range(WORKERS + MOST_WAITING + too_many)]
-        for call in calls:
-            call.add_done_callback(ended.put)
-        shed = [ended.get(timeout=20).code() for _ in range(too_many)]
-        release.set()
-        others = [ended.get(timeout=20).code() for _ in range(len(calls) - too_many)]
-    finally:
-        release.set()
-    assert set(shed) == {grpc.StatusCode.RESOURCE_EXHAUSTED}
-    assert set(others) == {grpc.StatusCode.OK}
-
-
 def test_a_port_in_use_is_told(server: tuple[GrpcServer, Client], served: Served) -> None:
     replica = served.replica
     arguments: Any = {"not_ready": lambda: None, "release": "", "max_body": 1, "metrics": replica.metrics}
-    one = GrpcServer(replica.predictor, clock=SystemClock(), **arguments)
+    shadow = Shadow(replica.predictor, replica.metrics)
+    one = GrpcServer(replica.predictor, shadow, clock=SystemClock(), **arguments)
     port = one.listen("127.0.0.1", 0)
-    other = GrpcServer(replica.predictor, clock=SystemClock(), **arguments)
+    other = GrpcServer(replica.predictor, shadow, clock=SystemClock(), **arguments)
     with pytest.raises(Invalid, match=str(port)):
         other.listen("127.0.0.1", port)
     one.stop()

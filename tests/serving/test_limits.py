@@ -64,6 +64,50 @@ def test_who_waits_no_longer_is_told_and_what_had_no_turn_is_not_begun() -> None
     assert begun == []
 
 
+def test_what_has_waited_too_long_for_its_turn_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answering, "LONGEST_WAIT_S", 0.05)
+    clock = SystemClock()
+    shared = Answering(max_body=100, metrics=Metrics("replica", clock=clock), clock=clock)
+    release = threading.Event()
+    begun: list[int] = []
+
+    async def crowd() -> None:
+        busy = [asyncio.create_task(shared.compute(release.wait)) for _ in range(WORKERS)]
+        await asyncio.sleep(0)
+        late = asyncio.create_task(shared.compute(lambda: begun.append(1)))
+        await asyncio.sleep(0.1)
+        release.set()
+        with pytest.raises(Refused, match="has waited") as raised:
+            await late
+        assert raised.value.status == 429
+        assert all(await asyncio.gather(*busy))
+
+    try:
+        asyncio.run(crowd())
+    finally:
+        release.set()
+        shared.close()
+    assert begun == []
+
+
+def test_bodies_that_are_here_are_counted(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answering, "MOST_BODIES", 1)
+    address = urlsplit(str(served.client.base_url))
+    most = served.replica.pipeline.serving.max_body.bytes
+    path = "/v1/models/demo:predict"
+    half = b"{" + b" " * (most // 2)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        connection.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {most}\r\n\r\n".encode() + half)
+        refused = served.client.post(path, content=half)
+        while refused.status_code != 429:  # until the half has been read
+            assert refused.status_code == 400
+            refused = served.client.post(path, content=half)
+        assert "bodies of" in refused.json()["error"]
+    # The one that left takes nothing away.
+    while served.client.post(path, content=half).status_code == 429:
+        pass
+
+
 @pytest.mark.parametrize("wrong", ["0", "soon", "-1", "1e3", "99999999999"])
 def test_a_deadline_that_is_none(served: Served, wrong: str) -> None:
     answer = served.client.post(

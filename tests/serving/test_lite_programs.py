@@ -15,7 +15,7 @@ from learner.export import digest, export_graph
 from learner.models import BUILT_IN, IdBlock, Layout, build_model
 from learner.models.weights import weight_names
 from serving.dense_program import TOLERANCE, DenseGraph, DenseProgram
-from serving.lite_program import Converted
+from serving.lite_program import Converted, RecentSizes
 from serving.lite_template import convert
 from serving.tensorflow_runtime import tf
 from tests.learner.test_model_conformance import OWN, SETTINGS
@@ -96,6 +96,18 @@ def test_versions_of_one_graph_keep_their_weights() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(ask, range(4)))
+
+
+def test_the_sizes_asked_for_last_are_made_ready() -> None:
+    sizes = RecentSizes()
+    assert sizes.all() == [1]
+    for rows in (100, 50, 100, 7, 100, 8, 100):
+        sizes.note(rows)
+    assert sizes.all() == [7, 8, 100]
+    graph, shapes = graph_of("wdl")
+    for seed in range(6):
+        version_of(graph, shapes, seed).predict(rows_of(3))
+    assert graph._sizes.all() == [3]
 
 
 def test_the_users_part_of_the_first_layer_is_computed_once() -> None:

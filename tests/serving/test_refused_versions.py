@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,20 +14,8 @@ from infra.object_store import ObjectStore
 from infra.spec import Pipeline
 from serving.follow import LONGEST_WAIT_S, START_OVER_AFTER_S
 from tests.checkpointing.stepping_clock import SteppingClock
-from tests.serving.conftest import Replica, build_replica
+from tests.serving.conftest import Replica
 from tests.serving.model import Model
-
-
-@pytest.fixture
-def clock() -> SteppingClock:
-    return SteppingClock()
-
-
-@pytest.fixture
-def stepped(pipeline: Pipeline, store: ObjectStore, clock: SteppingClock) -> Iterator[Replica]:
-    built = build_replica(pipeline, store, clock)
-    yield built
-    built.close()
 
 
 def trouble_of(replica: Replica) -> Exception | None:

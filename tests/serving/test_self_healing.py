@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import resource
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,11 +15,13 @@ from infra.clock import SystemClock
 from infra.object_store import ObjectStore, open_store
 from infra.spec import Pipeline
 from tests.serving.model import Model, make_pipeline
-from tests.serving.test_predictors import Asking
+from tests.serving.test_predictors import Asking, descendants
 from tests.serving.test_replica_process import Process
 
 pytestmark = pytest.mark.long
 HOUR_S = 3600
+# Several times what a version takes to be seen and applied.
+LONG_S = 2.0
 
 
 class Shown:
@@ -170,3 +173,28 @@ def test_a_store_that_is_away_and_people_who_decide(replica: Process, model: Mod
     shown.show_all()
     assert asking.ask() == first
     assert decide("unpin", None, third) < 2
+
+
+def test_a_full_disk(replica: Process, model: Model, shown: Shown) -> None:
+    """No process of the replica can write a byte to any file, those in memory included, nor its log."""
+    asking = Asking(replica, model)
+    good = asking.commit(1)
+    shown.show_all()
+    replica.until(lambda: asking.get("readyz").status_code == 200)
+    asking.ask_for(good)
+
+    processes = [replica.process.pid, *descendants(replica.process.pid).values()]
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for process in processes:
+        resource.prlimit(process, resource.RLIMIT_FSIZE, (1, most))
+    newest = asking.commit(2)
+    shown.show_all()
+    began = SystemClock().monotonic()
+    while SystemClock().monotonic() - began < LONG_S:
+        assert asking.ask() == good
+
+    for process in processes:
+        resource.prlimit(process, resource.RLIMIT_FSIZE, (most, most))
+    asking.ask_for(newest)
+    replica.until(lambda: asking.get("status").json()["trouble"] is None)
+    assert set(descendants(replica.process.pid).values()) <= set(processes)

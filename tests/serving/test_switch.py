@@ -194,3 +194,11 @@ def test_rows_of_no_table_leave_the_version_before() -> None:
         switch.publish(make_version(graph, 2), [make_rows("third", 2, range(3))], replaces_all=False)
     assert switch.version is not None
     assert switch.version.number == 1
+
+
+def test_a_version_that_comes_again_stands_once() -> None:
+    graph = make_graph()
+    switch = Switch(make_tables(), kept=3)
+    for number in (1, 2, 3, 2, 3):
+        publish(switch, graph, number)
+    assert switch.kept == [3, 2, 1]
