@@ -8,12 +8,8 @@ namespace {
 
 constexpr std::size_t kPagePlaces = std::size_t{BucketPages::kBuckets} * Bucket::kPlaces;
 
-// The largest number of keys in so many pages of a shard: 82 to 90 % of the places, since above it searches run over several
-// lines. Jittered, or all shards of a table would grow in the same step.
-std::size_t limit(std::uint64_t prefix, unsigned depth, std::uint32_t pages) {
-  const std::uint64_t jitter = mix(prefix * 64 + depth + pages * kGolden) % 64;
-  return pages * kPagePlaces * (82 * 8 + jitter) / 800;
-}
+// The largest number of keys in so many pages of a shard: 88 % of the places, since above it searches run over several lines.
+constexpr std::size_t limit(std::uint32_t pages) { return pages * kPagePlaces * 88 / 100; }
 
 }  // namespace
 
@@ -153,7 +149,7 @@ void BucketIndex::split(std::uint32_t shard) {
   for (const Placed& one : moving_) ++halves[scattered(one.hash) >> bit & 1].size;
   for (Shard& half : halves) {
     std::uint32_t pages = 1;
-    while (pages < kMostPages && limit(half.prefix, half.depth, pages) < half.size) ++pages;
+    while (pages < kMostPages && limit(pages) < half.size) ++pages;
     set_pages(half, pages);
   }
   for (const Placed& one : moving_) place(halves[scattered(one.hash) >> bit & 1].entry, one.hash, one.row);
@@ -184,7 +180,7 @@ void BucketIndex::reserve(const std::uint64_t* hashes, std::size_t count) {
         const Shard& of = shards_[shard];
         const std::size_t needed = std::size_t{of.size} + of.pending;
         std::uint32_t pages = pages_of(of);
-        while (pages <= kMostPages && limit(of.prefix, of.depth, pages) < needed) ++pages;
+        while (pages <= kMostPages && limit(pages) < needed) ++pages;
         if (pages > kMostPages) {
           split(shard);
           again = true;

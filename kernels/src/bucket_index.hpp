@@ -82,8 +82,16 @@ class BucketIndex {
   };
 
   // Integer ids are keys as they are and the hash can be inverted, so that ids could be made that share many leading bits and
-  // split one shard for ever; times an odd number that nobody knows, they do not. Nothing outside may depend on it.
-  std::uint64_t scattered(std::uint64_t hash) const noexcept { return hash * scatter_; }
+  // split one shard for ever; times an odd number that nobody knows, they do not. Then x becomes (2x + x^2) / 3 of the whole
+  // range: shards at its lower end get twice the keys of those at its upper end, so that the sizes of all shards of a table
+  // spread over an octave, and they grow and split one after the other instead of all within a few steps (as in Martin's
+  // spiral storage, 1979). Nothing outside may depend on it.
+  std::uint64_t scattered(std::uint64_t hash) const noexcept {
+    using Wide = unsigned __int128;
+    const std::uint64_t even = hash * scatter_;
+    const std::uint64_t part = even / 2 + static_cast<std::uint64_t>(static_cast<Wide>(even) * even >> 66);
+    return part + part / 3;
+  }
   std::size_t slot(std::uint64_t hash) const noexcept { return (scattered(hash) >> 1) >> (63 - depth_); }
   Bucket* bucket_of(const Entry& entry, std::uint32_t at) const noexcept {
     return pages_.page(entry.pages[at >> BucketPages::kShift]) + at % BucketPages::kBuckets;

@@ -24,6 +24,9 @@ void BucketPages::reserve(std::size_t count) {
     regions_[count_] = static_cast<Bucket*>(map_pages(bytes, bytes >= kHugePage));
     ++count_;
   }
+  const unsigned region = region_of(static_cast<std::uint32_t>(last));
+  early_.note(reinterpret_cast<unsigned char*>(regions_[region]), kPageBytes << region,
+              reinterpret_cast<const unsigned char*>(page(static_cast<std::uint32_t>(last)) + kBuckets));
 }
 
 std::uint32_t BucketPages::take() noexcept {

@@ -6,6 +6,7 @@
 #include <emmintrin.h>
 #endif
 
+#include "early_pages.hpp"
 #include "memory.hpp"
 
 namespace springtide {
@@ -45,7 +46,7 @@ class BucketPages {
 
   // Regions double, so that a page's number, from 1 on, tells its region.
   Bucket* page(std::uint32_t number) const noexcept {
-    const unsigned region = 31U - static_cast<unsigned>(__builtin_clz(number));
+    const unsigned region = region_of(number);
     return regions_[region] + (std::size_t{number - (1U << region)} << kShift);
   }
   // Makes room for taking `count` pages; throws std::bad_alloc.
@@ -58,12 +59,14 @@ class BucketPages {
 
  private:
   static constexpr unsigned kRegions = 32;
+  static unsigned region_of(std::uint32_t number) noexcept { return 31U - static_cast<unsigned>(__builtin_clz(number)); }
 
   Bucket* regions_[kRegions] = {};
   unsigned count_ = 0;       // regions there are
   std::uint32_t next_ = 1;   // the first number never taken
   std::uint32_t free_ = 0;   // given back; each holds the number of the next one
   std::size_t free_count_ = 0;
+  EarlyPages early_;
 };
 
 }  // namespace springtide

@@ -13,10 +13,6 @@ namespace {
 
 std::atomic<std::int64_t> allocations_left{-1};
 
-// A table that stays small keeps small pages; regions double from here.
-constexpr std::size_t kFirstRegion = std::size_t{256} << 10;
-constexpr std::size_t kLargestRegion = std::size_t{64} << 20;
-
 void count_allocation() {
   if (allocations_left.load(std::memory_order_relaxed) < 0) return;
   std::int64_t left = allocations_left.load();
@@ -24,8 +20,6 @@ void count_allocation() {
   }
   if (left == 0) throw std::bad_alloc();
 }
-
-std::size_t rounded_up(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
 
 // From here on pieces are kept for later, and from there on they stand in huge pages.
 constexpr std::size_t kKept = std::size_t{128} << 10;
@@ -133,25 +127,5 @@ void* map_file(int file, std::size_t offset, std::size_t bytes) {
 void unmap_pages(void* memory, std::size_t bytes) noexcept { (void)munmap(memory, bytes); }
 
 void fail_allocation_after(std::int64_t count) noexcept { allocations_left.store(count); }
-
-Arena::~Arena() {
-  for (const Region& region : regions_) unmap_pages(region.memory, region.bytes);
-}
-
-unsigned char* Arena::take(std::size_t bytes) {
-  bytes = rounded_up(bytes, kCacheLine);
-  if (left_ < bytes) {
-    reserve_more(regions_, 1);
-    std::size_t size = regions_.empty() ? kFirstRegion : std::min(kLargestRegion, regions_.back().bytes * 2);
-    const bool huge = size >= kHugePage || bytes >= kHugePage;
-    size = rounded_up(std::max(size, bytes), huge ? kHugePage : 4096);
-    regions_.push_back(Region{static_cast<unsigned char*>(map_pages(size, huge)), size});
-    left_ = size;
-  }
-  const Region& region = regions_.back();
-  unsigned char* piece = region.memory + (region.bytes - left_);
-  left_ -= bytes;
-  return piece;
-}
 
 }  // namespace springtide

@@ -12,6 +12,8 @@ namespace springtide {
 constexpr std::size_t kCacheLine = 64;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
+constexpr std::size_t rounded_up(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
+
 // GCC takes a function that does nothing but prefetch for one without effect, and drops its calls unless they are inlined
 // before it looks.
 #define SPRINGTIDE_PREFETCHES __attribute__((always_inline)) inline
@@ -87,25 +89,5 @@ void reserve_more(Array<T>& array, std::size_t extra) {
   const std::size_t needed = array.size() + extra;
   if (needed > array.capacity()) array.reserve(needed + needed / 2);
 }
-
-// Zeroed pieces of a few large mappings, which huge pages fill without gaps; nothing is given back before the end.
-class Arena {
- public:
-  Arena() = default;
-  ~Arena();
-  Arena(const Arena&) = delete;
-  Arena& operator=(const Arena&) = delete;
-
-  // A multiple of a cache line, aligned to one. Throws std::bad_alloc.
-  unsigned char* take(std::size_t bytes);
-
- private:
-  struct Region {
-    unsigned char* memory;
-    std::size_t bytes;
-  };
-  Array<Region> regions_;
-  std::size_t left_ = 0;  // in the last region
-};
 
 }  // namespace springtide

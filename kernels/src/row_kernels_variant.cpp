@@ -1,6 +1,7 @@
 // Compiled once per instruction set with SPRINGTIDE_VARIANT as its name (see CMakeLists.txt). No standard templates here:
 // an inline function compiled for a newer machine could be the copy that the linker keeps for all.
 // SPDX-License-Identifier: Apache-2.0
+#include "past_caches.hpp"
 #include "row_kernels.hpp"
 
 #define SPRINGTIDE_TEXT(x) #x
@@ -13,6 +14,9 @@ namespace {
 constexpr std::size_t kAhead = 16;
 // A column of the buffer is read and written in strides that no hardware follows across pages.
 constexpr std::size_t kStridesAhead = 16;
+// So large a buffer is read from memory anyway.
+constexpr std::size_t kPastCaches = std::size_t{4} << 20;
+constexpr std::size_t kLineFloats = 64 / sizeof(float);
 
 inline void prefetch_row(const float* row, std::size_t floats) noexcept {
   const char* line = reinterpret_cast<const char*>(row);
@@ -43,6 +47,10 @@ struct Loops {
   static void expand(const float* values, const std::uint32_t* inverse, std::size_t count, std::size_t dim, float* out,
                      std::size_t stride) {
     const std::size_t n = width(dim);
+    if (count * stride * sizeof(float) >= kPastCaches && n % kLineFloats == 0 && stride % kLineFloats == 0) {
+      for (std::size_t r = 0; r < count; ++r, out += stride) stream_floats(values + inverse[r] * n, n, out);
+      return end_streaming();
+    }
     for (std::size_t r = 0; r < count; ++r, out += stride) {
       if (r + kStridesAhead < count) __builtin_prefetch(out + kStridesAhead * stride, 1);
       const float* __restrict from = values + inverse[r] * n;

@@ -9,6 +9,8 @@
 #include <cstdlib>
 #include <mutex>
 
+#include "arena.hpp"
+
 namespace springtide {
 namespace {
 

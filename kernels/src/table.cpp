@@ -2,32 +2,14 @@
 #include "table.hpp"
 
 #include <algorithm>
-#if defined(__SSE2__)
-#include <xmmintrin.h>
-#endif
 
 #include "hash.hpp"
+#include "past_caches.hpp"
 
 namespace springtide {
 namespace {
 
 constexpr std::uint64_t kRoundingDomain = 0x726f756e64696e67ULL;
-
-// To memory that nobody will read soon: past the caches, which would fetch every line before it is overwritten.
-void stream_floats(const float* __restrict from, std::size_t count, float* __restrict to) noexcept {
-  std::size_t i = 0;
-#if defined(__SSE2__)
-  if (reinterpret_cast<std::uintptr_t>(to) % 16 == 0)
-    for (; i + 4 <= count; i += 4) _mm_stream_ps(to + i, _mm_loadu_ps(from + i));
-#endif
-  for (; i < count; ++i) to[i] = from[i];
-}
-
-void end_streaming() noexcept {
-#if defined(__SSE2__)
-  _mm_sfence();
-#endif
-}
 
 SlotLayout slots_of(const Optimizer& optimizer, bool trainable) {
   return trainable ? optimizer.slots() : SlotLayout{0, 0};
