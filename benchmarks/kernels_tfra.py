@@ -22,6 +22,7 @@ from benchmarks.kernels_workload import keys_of_tables
 from kernels.batch import EncodedBatch
 
 ENVIRONMENT = Path(".springtide/tfra")
+READY = "ready"  # what kernels_tfra_step.py says
 PACKAGES = ("tensorflow==2.16.2", "tensorflow-recommenders-addons==0.8.1", "tf-keras~=2.16.0", "setuptools<80")
 
 
@@ -77,7 +78,10 @@ def tfra_step(batches: Sequence[EncodedBatch], labels: NDArray[np.float32]) -> I
             answer()
 
         try:
-            answer()  # it is ready
+            # The add-ons print a line of their own while they are imported: taken for an answer, it would let every step
+            # of theirs run beside the next one of ours.
+            while answer().strip() != READY:
+                pass
             yield step
         finally:
             child.kill()
