@@ -78,7 +78,7 @@ def tfra_step(batches: Sequence[EncodedBatch], labels: NDArray[np.float32]) -> I
             answer()
 
         try:
-            # The add-ons print a line of their own while they are imported: taken for an answer, it would let every step
+            # The add-ons print a line of their own at their import: taken for an answer, it would let every step
             # of theirs run beside the next one of ours.
             while answer().strip() != READY:
                 pass
