@@ -7,8 +7,7 @@ arrays first. There is no second path for numpy.
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -64,6 +63,8 @@ class FeatureEncoder:
         self._keyed = [feature for feature in self.features if not isinstance(feature, NumberFeature)]
         self._numbers = [feature for feature in self.features if isinstance(feature, NumberFeature)]
         self._standard = [position for position, one in enumerate(self._numbers) if one.scaling == "standard"]
+        # Nearly every feature of a request: its ids are its column's, as they are.
+        self._plain = [isinstance(one, IdFeature) and not one.vocabulary and one.length == 0 for one in self._keyed]
         self.sources = tuple(dict.fromkeys(source for feature in self.features for source in feature.sources))
         self.columns = tuple(map(_column, self._keyed))
         self._vocabularies = {
@@ -89,7 +90,10 @@ class FeatureEncoder:
         """
         rows = self._rows(columns, rows)
         read = _Read(columns)
-        keys = [self._keys(feature, read, rows) for feature in self._keyed]
+        keys = [
+            read.ids_for(feature, rows) if plain else self._keys(feature, read, rows)
+            for feature, plain in zip(self._keyed, self._plain, strict=True)
+        ]
         numbers = np.zeros((rows, self.numbers), np.float32)
         unscaled = np.full((rows, len(self._standard)), np.nan, np.float64)
         not_finite: list[int] = []
@@ -172,24 +176,32 @@ class _Read:
         self._numbers: dict[str, tuple[NDArray[np.float64], int]] = {}
 
     def ids(self, feature: str, source: str) -> Keys:
-        if source not in self._ids:
-            with _named(feature, source):
-                self._ids[source] = ids_of(self._columns[source])
-        return self._ids[source]
+        found = self._ids.get(source)
+        if found is None:
+            try:
+                found = self._ids[source] = ids_of(self._columns[source])
+            except (TypeError, ValueError) as error:
+                raise _named(feature, source, error) from error
+        return found
+
+    def ids_for(self, feature: KeyedFeature, rows: int) -> Keys:
+        """Of a feature whose ids are its column's."""
+        (source,) = feature.sources
+        keys = self.ids(feature.name, source)
+        # A single id may stand for all samples.
+        return keys if keys[1] is None else _repeated(keys, rows)
 
     def numbers(self, feature: str, source: str) -> tuple[NDArray[np.float64], int]:
         if source not in self._numbers:
-            with _named(feature, source):
+            try:
                 self._numbers[source] = numbers_of(self._columns[source])
+            except (TypeError, ValueError) as error:
+                raise _named(feature, source, error) from error
         return self._numbers[source]
 
 
-@contextmanager
-def _named(feature: str, source: str) -> Iterator[None]:
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"feature {feature!r}, column {source!r}: {error}") from error
+def _named(feature: str, source: str, error: Exception) -> ValueError:
+    return ValueError(f"feature {feature!r}, column {source!r}: {error}")
 
 
 class _Vocabulary:

@@ -117,8 +117,8 @@ class Predictor:
             rows = reader.lookup(batch, current.rows)
             values = current.version.program.predict(rows, shared=self.signature.user_fields <= question.shared)
             absent = reader.absent
-        finite = np.isfinite(values).all(axis=1)
-        if not finite.all():
+        if not np.isfinite(values).all():
+            finite = np.isfinite(values).all(axis=1)
             raise Refused(
                 f"the prediction of candidate {int(np.argmin(finite))} is not a finite number in version {number}",
                 status=UNPROCESSABLE,

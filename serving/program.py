@@ -50,7 +50,7 @@ class Halves:
 
     def predict(self, rows: Rows, *, asked: bool = True) -> Rows:
         """Predictions of rows whose shared columns are the same."""
-        row = rows[:1, self.split.shared]
+        row = rows[0].take(self.split.shared)[np.newaxis]
         return self.rest.predict(rows, [row @ weight for weight in self.once], asked=asked)
 
 
