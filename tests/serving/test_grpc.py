@@ -31,6 +31,7 @@ class Client:
     """A plain client: a channel and the messages."""
 
     def __init__(self, port: int) -> None:
+        self.port = port
         self.channel = grpc.insecure_channel(f"127.0.0.1:{port}")
 
     def call(self, method: str, request: Any, response: Any, service: str = "inference.GRPCInferenceService") -> Any:
