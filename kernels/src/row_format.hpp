@@ -68,7 +68,9 @@ struct RowFormat {
       std::memcpy(state, from, own * sizeof(float));
       std::memset(state + own, 0, (dim() - own) * sizeof(float));
     }
-    std::memcpy(state, from, (slots.scalars + (stamped ? 1 : 0)) * sizeof(float));
+    // A table without state has no array for it, either, and not even nothing may be copied to null.
+    const std::size_t rest = slots.scalars + (stamped ? 1 : 0);
+    if (rest != 0) std::memcpy(state, from, rest * sizeof(float));
   }
   void import_row(unsigned char* row, unsigned rung, const float* values, const float* state) const noexcept {
     const std::size_t own = dims[rung];
