@@ -130,7 +130,7 @@ class Endpoints:
     async def _v1_status(self, request: Request) -> Response:
         asked = self._version_asked(request)
         version = self._predictor.check_version(asked)
-        return json_response(protocol_v1.status([version] if asked else self._predictor.kept), version=version)
+        return json_response(protocol_v1.status(self._predictor.kept if asked is None else [version]), version=version)
 
     async def _v1_metadata(self, request: Request) -> Response:
         version = self._predictor.check_version(self._version_asked(request))

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from infra.errors import SpringtideError, Unavailable
+from infra.errors import Unavailable
 from infra.logs import logger
 from infra.metrics import Metrics
 from serving.prediction import Prediction, Question
@@ -65,7 +65,7 @@ class Shadow:
             self._count("not_kept")
         except Refused as error:
             self._count("not_kept" if error.status == NOT_FOUND else "failed")
-        except (SpringtideError, ValueError, RuntimeError, MemoryError) as error:
+        except Exception as error:  # noqa: BLE001 - its answer was given; the log has the whole of it
             self._count("failed")
             _log.error("shadow_failed", version=version, error=error)
         finally:
