@@ -38,4 +38,4 @@ def main(file: str, name: str, port: str, ahead_s: str) -> None:
 if __name__ == "__main__":
     import typer
 
-    typer.run(lambda file, name, port, ahead_s="0": run(lambda: main(file, name, port, ahead_s)))
+    typer.run(lambda file, name, port, ahead_s=typer.Argument("0"): run(lambda: main(file, name, port, ahead_s)))
