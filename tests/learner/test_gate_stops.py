@@ -52,7 +52,7 @@ def replica(pipeline: spec.Pipeline, folder: Path) -> Iterator[str]:
     file, (port,) = folder / "pipeline.json", free_ports(1)
     file.write_text(pipeline.model_dump_json())
     with (folder / "replica.log").open("wb") as log:
-        command = [sys.executable, "-m", "tests.serving.replica_process", str(file), "replica", str(port)]
+        command = [sys.executable, "-m", "tests.serving.replica_process", str(file), "replica", str(port), "0"]
         process = subprocess.Popen(command, stderr=log)
     try:
         yield f"http://127.0.0.1:{port}"

@@ -1,4 +1,4 @@
-"""One replica as a process of its own: `python -m tests.serving.replica_process PIPELINE.json NAME PORT [AHEAD_S]`."""
+"""One replica as a process of its own: `python -m tests.serving.replica_process PIPELINE.json NAME PORT AHEAD_S`."""
 
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
@@ -38,4 +38,4 @@ def main(file: str, name: str, port: str, ahead_s: str) -> None:
 if __name__ == "__main__":
     import typer
 
-    typer.run(lambda file, name, port, ahead_s=typer.Argument("0"): run(lambda: main(file, name, port, ahead_s)))
+    typer.run(lambda file, name, port, ahead_s: run(lambda: main(file, name, port, ahead_s)))
