@@ -111,7 +111,7 @@ def test_who_leaves_takes_nothing_new_and_ends_what_it_has_begun(
     call = stub.future(request_of(full_columns(), raw=True), timeout=20)
     assert begun.wait(20)
     made.leave()
-    # Which of the two is gRPC's own affair: a request may reach the connection just before word of its end reaches the client.
+    # Which of the two is gRPC's affair: a request may be on its way when word of the end is.
     new = refused(client, request_of(full_columns(), raw=True)).code()
     assert new in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
     release.set()
