@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from checkpointing.follower import Follower
+from checkpointing.writer import Writer
 from infra.local.s3_server import S3Server
 from infra.object_store import ObjectStore, open_store
 from infra.spec import Secret, Store
@@ -23,6 +25,18 @@ def clock() -> SteppingClock:
 @pytest.fixture
 def memory(unique: Callable[[str], str]) -> ObjectStore:
     return open_store(Store(url=f"memory://{unique('versions')}"))
+
+
+@pytest.fixture
+def writer(memory: ObjectStore, clock: SteppingClock) -> Writer:
+    """The one writer of `model` in memory."""
+    return Writer.take_over(memory, "model", "learner-0", clock)
+
+
+@pytest.fixture
+def follower(memory: ObjectStore, clock: SteppingClock) -> Follower:
+    """Follows it from the start."""
+    return Follower(memory, "model", clock)
 
 
 STORES = ["memory", "disk", pytest.param("s3", marks=pytest.mark.stack), *(["elsewhere"] if URL else [])]

@@ -22,16 +22,6 @@ MODEL = "model"
 REFUSED = Gate(servable=False, reasons=("calibration",))
 
 
-@pytest.fixture
-def writer(memory: ObjectStore, clock: SteppingClock) -> Writer:
-    return Writer.take_over(memory, MODEL, "learner-0", clock)
-
-
-@pytest.fixture
-def follower(memory: ObjectStore, clock: SteppingClock) -> Follower:
-    return Follower(memory, MODEL, clock)
-
-
 def test_an_empty_store_is_waited_for(memory: ObjectStore, follower: Follower, clock: SteppingClock) -> None:
     faulty = FaultyStore(memory)
     follower = Follower(faulty, MODEL, clock)

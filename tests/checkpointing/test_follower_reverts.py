@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from checkpointing import paths
 from checkpointing.follower import Follower
@@ -19,16 +18,6 @@ from tests.checkpointing.stepping_clock import SteppingClock
 
 MODEL = "model"
 REFUSED = Gate(servable=False, reasons=("calibration",))
-
-
-@pytest.fixture
-def writer(memory: ObjectStore, clock: SteppingClock) -> Writer:
-    return Writer.take_over(memory, MODEL, "learner-0", clock)
-
-
-@pytest.fixture
-def follower(memory: ObjectStore, clock: SteppingClock) -> Follower:
-    return Follower(memory, MODEL, clock)
 
 
 def revert(store: ObjectStore, last: Manifest, base_ref: int) -> Manifest:

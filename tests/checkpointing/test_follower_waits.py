@@ -22,11 +22,6 @@ MODEL = "model"
 REFUSED = Gate(servable=False, reasons=("calibration",))
 
 
-@pytest.fixture
-def writer(memory: ObjectStore, clock: SteppingClock) -> Writer:
-    return Writer.take_over(memory, MODEL, "learner-0", clock)
-
-
 def served(follower: Follower, replica: Reference, clock: SteppingClock, polls: int = 3) -> list[ServingContent]:
     """The switches of some polls, two seconds apart, applied."""
     switches = []

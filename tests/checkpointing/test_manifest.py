@@ -27,11 +27,6 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "checkpointing" / "FORMAT.md"
 GOLDEN = Path(__file__).parent / "golden" / "format-2"
 
 
-@pytest.fixture
-def writer(memory: ObjectStore, clock: SteppingClock) -> Writer:
-    return Writer.take_over(memory, "model", "learner-0", clock)
-
-
 def test_the_schema_file_is_that_of_the_code() -> None:
     assert schema.FILE.read_bytes() == schema.text(), "run python -m checkpointing.schema"
 
