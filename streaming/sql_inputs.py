@@ -23,14 +23,12 @@ def feedback_view(source: Source) -> str:
 def number_impressions(source: Source) -> list[str]:
     """Views for the impressions: `#number` is 1 for the first copy of each key, `#watermark` how far event time was.
 
-    The watermark is asked for behind the numbering, since in front of it the planner would ask each topic alone,
-    without the heartbeats, and the join could be further on than this says.
     """
     columns = ", ".join(map(identifier, ("#key", "#ts", "#received", *_PLACE, *source.columns)))
     counted = f"{source.name} counted"
     return [
         create_view(counted, f"SELECT {columns}, COUNT(*) {_BY_KEY} AS `#number` FROM {identifier(source.name)}"),
-        create_view(impressions_view(source), _with_watermark(counted)),
+        create_view(impressions_view(source), _with_watermark(counted, "`#number` >= 1")),
     ]
 
 
@@ -46,9 +44,19 @@ def order_feedback(source: Source) -> list[str]:
     before = f"MIN({time}) {_BY_KEY} AS `#low`, MAX({time}) {_BY_KEY} AS `#high`, LAG({time}) {_BY_KEY} AS `#last`"
     return [
         create_view(counted, f"SELECT {columns}, {before} FROM {identifier(source.name)}"),
-        create_view(feedback_view(source), _with_watermark(counted)),
+        create_view(feedback_view(source), _with_watermark(counted, "`#low` <= `#high`")),
     ]
 
 
-def _with_watermark(view: str) -> str:
-    return f"SELECT *, CURRENT_WATERMARK(`#ts`) AS `#watermark` FROM {identifier(view)}"
+def _with_watermark(view: str, always: str) -> str:
+    """Asks for the watermark behind the numbering, where it is that of the topic and its heartbeats together.
+
+    In front of it each topic is asked alone: where heartbeats have closed a window, an event that comes then would
+    count as in time, and its verdict and its correction would each be left to the other. The planner merges two
+    projections and moves the question there, unless a condition on what was counted stands between them.
+
+    Args:
+        view: The numbered rows.
+        always: What holds of every one of them, by the numbering's own columns.
+    """
+    return f"SELECT *, CURRENT_WATERMARK(`#ts`) AS `#watermark` FROM {identifier(view)} WHERE {always}"

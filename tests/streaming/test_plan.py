@@ -89,6 +89,16 @@ def test_every_row_that_enters_an_interval_join_crosses_a_hash_exchange(plan: st
         assert text.startswith("Exchange(distribution=[hash["), text
 
 
+def test_event_time_is_asked_for_behind_the_numbering(plan: str) -> None:
+    """In front of it each topic would be asked alone, without its heartbeats."""
+    lines = plan.splitlines()
+    asked = [number for number, line in enumerate(lines) if "CURRENT_WATERMARK" in line]
+    assert asked
+    for number in asked:
+        (behind,) = children(lines, number)
+        assert behind.startswith("OverAggregate("), behind
+
+
 def children(lines: list[str], number: int) -> list[str]:
     """What feeds the operator in line ``number`` of a plan, shared parts where they are written out."""
     found = []
