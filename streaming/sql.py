@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from infra import spec
 from infra.units import Duration
 from streaming import kafka_options, sql_inputs, sql_join, sql_sources, topics
-from streaming.sql_text import JSON_FUNCTION, create_table, identifier, literal
+from streaming.sql_text import FUNCTIONS, create_table, identifier, literal
 
 # Counted into the plan's hash: raise it when the same pipeline shall give another job.
 _GENERATION = 3
@@ -111,7 +111,7 @@ def _statements(pipeline: spec.Pipeline, *, reveal: bool, cutover_ms: int, uniqu
         feedback = feedback_source(pipeline, kind, tells_dead=not shared)
         joins.append(sql_join.Join(impressions, feedback, kind, pipeline, tells_repeats=not joins))
         sources.append(feedback)
-    definitions = [JSON_FUNCTION]
+    definitions = [*FUNCTIONS]
     definitions += [
         text
         for source in sources

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from streaming.sql_sources import Source
-from streaming.sql_text import create_view, identifier
+from streaming.sql_text import create_view, identifier, neighbours
 
 _BY_KEY = "OVER (PARTITION BY `#key` ORDER BY `#arrival`)"
 _PLACE = ("#partition", "#offset", "#body")
@@ -21,9 +21,7 @@ def feedback_view(source: Source) -> str:
 
 
 def number_impressions(source: Source) -> list[str]:
-    """Views for the impressions: `#number` is 1 for the first copy of each key, `#watermark` how far event time was.
-
-    """
+    """Views for the impressions: `#number` is 1 for the first copy of each key, `#watermark` how far event time was."""
     columns = ", ".join(map(identifier, ("#key", "#ts", "#received", *_PLACE, *source.columns)))
     counted = f"{source.name} counted"
     return [
@@ -35,16 +33,15 @@ def number_impressions(source: Source) -> list[str]:
 def order_feedback(source: Source) -> list[str]:
     """Views for one kind of feedback: what came before it for the same key, and how far event time was.
 
-    `#low` and `#high` are the lowest and the highest event time of a key so far, the row's own among them, and `#last`
-    that of the row before.
+    `#others` holds the event times nearest to the row's own of those that came before it, `below` and `above`.
     """
     counted = f"{source.name} counted"
-    time = "CAST(`#ts` AS TIMESTAMP_LTZ(3))"
     columns = ", ".join(map(identifier, ("#key", "#ts", "#received", *_PLACE)))
-    before = f"MIN({time}) {_BY_KEY} AS `#low`, MAX({time}) {_BY_KEY} AS `#high`, LAG({time}) {_BY_KEY} AS `#last`"
+    before = f"{neighbours('CAST(`#ts` AS TIMESTAMP_LTZ(3))', _BY_KEY)} AS `#others`"
+    ordered = f"SELECT {columns}, `#watermark`, `#others`.`below` AS `#below`, `#others`.`above` AS `#above`"
     return [
         create_view(counted, f"SELECT {columns}, {before} FROM {identifier(source.name)}"),
-        create_view(feedback_view(source), _with_watermark(counted, "`#low` <= `#high`")),
+        create_view(feedback_view(source), f"{ordered} FROM ({_with_watermark(counted, '`#others` IS NOT NULL')})"),
     ]
 
 

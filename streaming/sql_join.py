@@ -113,7 +113,7 @@ def _with_fate(join: Join) -> str:
 def _primary_pairs(join: Join) -> str:
     skew, window = interval(join.pipeline.join.skew), interval(join.window)
     columns = _pair("i", join)
-    second = _came_second(join, "i.`#ts`", "f.`#ts`", "i.`#watermark`", "f.")
+    second = _came_second(join, "i.`#ts`", "i.`#watermark`", "f.")
     # In this mode the verdict leaves with the watermark, which must stay known behind the join.
     time = "i.`#ts` AS `#rowtime`, " if join.pipeline.join.labels == "aligned" else ""
     return (
@@ -130,7 +130,7 @@ def _secondary_pairs(join: Join) -> str:
     skew, window = interval(join.pipeline.join.skew), interval(join.correction_window)
     return (
         f"SELECT {_pair('f', join)}, i.`#key` AS `#impression`, f.`#watermark`,\n"
-        "  i.`#watermark` AS `#iwatermark`, f.`#low`, f.`#high`, f.`#last`, f.`#partition`, f.`#offset`, f.`#body`,\n"
+        "  i.`#watermark` AS `#iwatermark`, f.`#below`, f.`#above`, f.`#partition`, f.`#offset`, f.`#body`,\n"
         "  PROCTIME() AS `#arrival`\n"
         f"FROM {identifier(feedback_view(join.feedback))} AS f\n"
         f"LEFT JOIN {identifier(join.view('impressions'))} AS i ON i.`#key` = f.`#key`\n"
@@ -152,24 +152,25 @@ def _pair(side: str, join: Join) -> str:
     )
 
 
-def _came_second(join: Join, impression: str, feedback: str, watermark: str, prefix: str = "") -> str:
+def _came_second(join: Join, impression: str, watermark: str, prefix: str = "") -> str:
     """Whether another feedback that fits the impression came before this one, and cannot have ended as an orphan.
 
-    Two that wait for their impression leave the interval join in no order; this is known before they enter it. Where
-    event time had passed the other one when the impression came, it may be gone, and the count behind the join decides.
+    Two that wait for their impression leave the interval join in no order; this is known before they enter it. If any
+    earlier one fits, the nearest in event time on its side does, since this one fits as well. Where event time had
+    passed the other one when the impression came, it may be gone, and the count behind the join decides.
     """
     skew, window = interval(join.pipeline.join.skew), interval(join.correction_window)
     tests = [
-        f"({other} <> {feedback} AND {other} BETWEEN {impression} - {skew} AND {impression} + {window}"
+        f"({other} BETWEEN {impression} - {skew} AND {impression} + {window}"
         f" AND ({watermark} IS NULL OR {watermark} < {other} + {skew}))"
-        for other in (f"{prefix}`#low`", f"{prefix}`#high`", f"{prefix}`#last`")
+        for other in (f"{prefix}`#below`", f"{prefix}`#above`")
     ]
     return f"COALESCE({' OR '.join(tests)}, FALSE)"
 
 
 def _counted_pairs(join: Join) -> str:
     """Counts the feedback of each impression, and the copies of each orphan."""
-    second = _came_second(join, "`#its`", "`#fts`", "`#iwatermark`")
+    second = _came_second(join, "`#its`", "`#iwatermark`")
     orphan = "`#impression` IS NULL"
     # An orphan's copies have its time too; feedback that came second counts for nothing.
     once = f"CASE WHEN {orphan} THEN CAST(`#fts` AS STRING) WHEN {second} THEN 'second' ELSE 'first' END"

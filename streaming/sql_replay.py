@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from infra import spec
 from infra.units import Duration
 from streaming import kafka_options, sample, sql, sql_inputs, sql_join, sql_sources, topics
-from streaming.sql_text import JSON_FUNCTION, identifier, literal
+from streaming.sql_text import FUNCTIONS, identifier, literal
 
 # Longer than any topic is kept: event time stands still until everything is read, and then ends.
 _NEVER_LATE = Duration("900d")
@@ -44,14 +44,17 @@ def replay_plan(pipeline: spec.Pipeline, wanted: Mapping[str, Wanted]) -> sql.Jo
     Raises:
         Invalid: A secret cannot be read.
     """
-    join = pipeline.join.model_copy(update={"out_of_orderness": _NEVER_LATE, "keep_negatives": 1.0})
+    # A topic that has been read ends by itself. One that is slow to begin must not count as idle, for event time ends
+    # with the last heartbeat, and everything behind it would be late.
+    waiting = {"out_of_orderness": _NEVER_LATE, "idle_timeout": _NEVER_LATE}
+    join = pipeline.join.model_copy(update={**waiting, "keep_negatives": 1.0})
     flink = pipeline.flink.model_copy(update={"checkpoint_interval": _CHECKPOINT})
     bounded = pipeline.model_copy(update={"join": join, "flink": flink})
     connection = kafka_options.connection(pipeline.kafka, reveal=True)
     reading = {**connection, "scan.startup.mode": "earliest-offset", "scan.bounded.mode": "latest-offset"}
     every = frozenset[str]().union(*(each.keys for each in wanted.values()))
     impressions = sql.impressions_source(bounded, keys=every)
-    definitions = [JSON_FUNCTION, *sql_sources.statements(impressions, bounded, reading, reveal=True)]
+    definitions = [*FUNCTIONS, *sql_sources.statements(impressions, bounded, reading, reveal=True)]
     definitions += sql_inputs.number_impressions(impressions)
     branches = []
     for kind in pipeline.events.feedback:

@@ -9,8 +9,12 @@ from infra.errors import Invalid
 from infra.units import Duration
 
 _JSON_OBJECT = "`springtide_json`"
-# What :func:`json_object` calls, to be defined before any view.
-JSON_FUNCTION = f"CREATE TEMPORARY SYSTEM FUNCTION {_JSON_OBJECT} AS 'springtide.events.JsonObject'"
+_NEIGHBOURS = "`springtide_neighbours`"
+# What :func:`json_object` and :func:`neighbours` call, to be defined before any view.
+FUNCTIONS = (
+    f"CREATE TEMPORARY SYSTEM FUNCTION {_JSON_OBJECT} AS 'springtide.events.JsonObject'",
+    f"CREATE TEMPORARY SYSTEM FUNCTION {_NEIGHBOURS} AS 'springtide.events.Neighbours'",
+)
 # Flink's intervals have three digits for the days.
 _LONGEST = Duration("999d")
 
@@ -80,6 +84,11 @@ def keep_first(source: str, columns: Iterable[str], partition: Iterable[str], or
         f"  SELECT *, ROW_NUMBER() OVER (PARTITION BY {same} ORDER BY {identifier(order)}) AS `#row`\n"
         f"  FROM {source}\n) WHERE `#row` = 1"
     )
+
+
+def neighbours(time: str, over: str) -> str:
+    """A row of two times, `below` and `above`: the nearest that came before; see `Neighbours.java`."""
+    return f"{_NEIGHBOURS}({time}) {over}"
 
 
 def json_object(pairs: Iterable[tuple[str, str]]) -> str:

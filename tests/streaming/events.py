@@ -124,20 +124,25 @@ class Stream:
         moment = watermark + self.pipeline.join.out_of_orderness.seconds
         name = f"{MARK}{watermark}"
         kinds = [each.name for each in self.pipeline.events.feedback]
-        # A second click is told at once, in every label mode: then everything sent before it has been read.
-        read = f"{name}-read"
-        self.impression(read, moment)
-        for kind in kinds:
-            self.click(read, moment, kind)
-            self.click(read, moment + 0.001, kind)
-        self.producer.flush()
-        self.until(lambda: self._told(read) >= set(kinds), f"what was sent before {watermark}")
+        self.await_read(name, moment)
         # Feedback without an impression leaves when event time has passed it by the skew.
         for kind in kinds:
             self.click(name, watermark - self.pipeline.join.skew.seconds - 0.002, kind)
         self.heartbeat(moment)
         self.producer.flush()
         self.until(lambda: self._told(name) >= set(kinds), f"event time {watermark}")
+
+    def await_read(self, name: str, moment: float) -> None:
+        """Returns when everything sent has been read; an impression and clicks at ``moment`` tell."""
+        # A second click is told at once, in every label mode.
+        read = f"{name}-read"
+        kinds = [each.name for each in self.pipeline.events.feedback]
+        self.impression(read, moment)
+        for kind in kinds:
+            self.click(read, moment, kind)
+            self.click(read, moment + 0.001, kind)
+        self.producer.flush()
+        self.until(lambda: self._told(read) >= set(kinds), f"what was sent before {name}")
 
     def _told(self, key: str) -> set[str]:
         return {row["feedback"] for row in self.late if row["key"] == key}

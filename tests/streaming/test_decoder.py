@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import random
 import subprocess
 from pathlib import Path
 
@@ -28,6 +29,8 @@ package springtide.events;
 
 import java.util.Base64;
 import org.apache.flink.table.data.GenericRowData;
+import org.apache.flink.table.data.RowData;
+import org.apache.flink.table.data.TimestampData;
 
 public final class Probe {
     public static void main(String[] given) throws Exception {
@@ -62,6 +65,20 @@ public final class Probe {
             }
             written.raw((byte) ']');
             System.out.println(Base64.getEncoder().encodeToString(written.copy()));
+            return;
+        }
+        if (given[0].equals("neighbours")) {
+            Neighbours neighbours = new Neighbours();
+            Neighbours.Seen seen = neighbours.createAccumulator();
+            StringBuilder told = new StringBuilder();
+            for (int at = 1; at < given.length; at++) {
+                neighbours.accumulate(seen, TimestampData.fromEpochMillis(Long.parseLong(given[at])));
+                RowData row = neighbours.getValue(seen);
+                for (int side = 0; side < 2; side++) {
+                    told.append(row.isNullAt(side) ? "-" : row.getTimestamp(side, 3).getMillisecond()).append(' ');
+                }
+            }
+            System.out.println(told);
             return;
         }
         if (given[0].equals("event")) {
@@ -144,6 +161,19 @@ def test_only_the_registry_itself_says_that_a_schema_is_unknown(libraries: str) 
         number = registry.register("s", json.dumps({"type": "record", "name": "Waited", "fields": []}))
         assert probe(libraries, "schema", registry.url, str(number)) == "Waited"
         assert probe(libraries, "schema", registry.url, "77") == "unreadable"
+
+
+def test_the_nearest_of_the_times_that_came_before(libraries: str) -> None:
+    # More different ones than are kept.
+    times = [random.Random(7).randrange(-50, 3000) for _ in range(4000)]
+    told = probe(libraries, "neighbours", *map(str, times)).split()
+    kept: list[int] = []
+    for number, time in enumerate(times):
+        below = max((each for each in kept if each < time), default="-")
+        above = min((each for each in kept if each > time), default="-")
+        assert told[2 * number : 2 * number + 2] == [str(below), str(above)], number
+        if time not in kept and len(kept) < 1000:
+            kept.append(time)
 
 
 @pytest.mark.parametrize(

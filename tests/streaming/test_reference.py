@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from infra.local.flink_cluster import FlinkCluster
 from infra.local.kafka_server import KafkaServer
 from streaming.planner import Planner
-from tests.streaming.events import Stream
+from tests.streaming.events import MARK, Stream
 from tests.streaming.running import running_join
 from tests.streaming.truth import CORRECTION, JOIN, SKEW, WINDOW
 
@@ -107,10 +107,13 @@ def test_random_orders_end_as_the_reference_says(stream: Stream) -> None:
     assert len(examples) == EXAMPLES
     for number, example in enumerate(examples):
         begin = number * SPACING_S
-        for event in example:
-            send = stream.click if event.click else stream.impression
-            send(f"{number}/{event.key}", begin + event.time)
-        stream.producer.flush()
+        # Every other time all clicks are there before the first impression, and wait for it together.
+        parts = [[event for event in example if event.click is click] for click in (True, False)]
+        for part, events in enumerate(parts if number % 2 else [example]):
+            for event in events:
+                send = stream.click if event.click else stream.impression
+                send(f"{number}/{event.key}", begin + event.time)
+            stream.await_read(f"{MARK}{number}-{part}", begin)
         stream.advance(begin + CORRECTION + WINDOW)
     stream.advance(EXAMPLES * SPACING_S)
     stream.advance(EXAMPLES * SPACING_S + 1)

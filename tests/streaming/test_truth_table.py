@@ -68,9 +68,10 @@ def test_an_impression_behind_event_time_whose_window_is_open_is_joined(outcomes
     assert of(outcomes, "behind but open") == Counter([click(4.0)])
 
 
-def test_of_two_clicks_that_wait_for_their_impression_the_first_to_come_decides(outcomes: Stream) -> None:
+def test_of_clicks_that_wait_for_their_impression_the_first_that_fits_decides(outcomes: Stream) -> None:
     assert of(outcomes, "two wait") == Counter([click(4.0), ("repeat", 1.5, 4.5)])
     assert of(outcomes, "two wait in reverse") == Counter([click(4.5), ("repeat", 1.5, 4.0)])
+    assert of(outcomes, "three wait") == Counter([click(4.0), orphan(0.2), ("repeat", 1.5, 14.0)])
 
 
 def test_a_click_that_ended_before_its_impression_came_stays_an_orphan(outcomes: Stream) -> None:

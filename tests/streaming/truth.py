@@ -85,6 +85,23 @@ FEEDBACK = {
 }
 
 
+# Beside the table, clicks that come before their impression: the phase of arrival, what it is, key and event time.
+_WAITING = (
+    (0, "click", "two wait", 4.0),
+    (0, "click", "two wait", 4.5),
+    (0, "click", "two wait in reverse", 4.5),
+    (0, "click", "two wait in reverse", 4.0),
+    (0, "click", "three wait", 4.0),
+    (0, "click", "three wait", 0.2),
+    (0, "click", "three wait", 14.0),
+    (0, "click", "click came first", 1.0),
+    (1, "impression", "behind but open", 1.5),
+    (1, "click", "behind but open", 4.0),
+    (1, "impression", "click came first", 0.5),
+    (1, "impression", "two wait", 1.5),
+    (1, "impression", "three wait", 1.5),
+    (1, "impression", "two wait in reverse", 1.5),
+)
 IMPRESSIONS = ("on_time", "duplicated", "late", "future", "missing")
 
 
@@ -107,18 +124,9 @@ def send(stream: Stream) -> None:
                 for arrives, seconds in feedback.clicks:
                     if arrives == phase:
                         stream.click(key, seconds)
-        if phase == 0:
-            stream.click("two wait", 4.0)
-            stream.click("two wait", 4.5)
-            stream.click("two wait in reverse", 4.5)
-            stream.click("two wait in reverse", 4.0)
-            stream.click("click came first", 1.0)
-        if phase == 1:
-            stream.impression("behind but open", 1.5)
-            stream.click("behind but open", 4.0)
-            stream.impression("click came first", 0.5)
-            stream.impression("two wait", 1.5)
-            stream.impression("two wait in reverse", 1.5)
+        for arrives, what, key, seconds in _WAITING:
+            if arrives == phase:
+                (stream.click if what == "click" else stream.impression)(key, seconds)
         stream.producer.flush()
     stream.advance(60.0)
     stream.advance(61.0)
