@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from prometheus_client import Metric, generate_latest
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from infra.logs import logger
 from infra.metrics import Metrics
 
 Role = Literal["supervisor", "follower", "predictor", "past"]
@@ -27,16 +28,42 @@ OWN: Final = ("springtide_ready", "springtide_replica_version", "process_start_t
 
 COUNTED: Final = ("counter", "histogram")
 
+_log = logger()
+
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 @dataclass(frozen=True)
+class Sample:
+    """One figure of a family."""
+
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
+@dataclass(frozen=True)
+class Family:
+    """Figures of one metric, as Prometheus' client has them."""
+
+    name: str
+    documentation: str
+    type: str
+    samples: list[Sample]
+
+
+@dataclass(frozen=True)
 class Posted:
-    """What one process let know."""
+    """What one process let know; in its file, JSON."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid", ser_json_inf_nan="constants")
 
     role: Role
-    families: list[Metric]
-    status: Mapping[str, Any] = field(default_factory=dict)
+    families: list[Family]
+    status: dict[str, Any] = field(default_factory=dict)
+
+
+_POSTED: Final = TypeAdapter(Posted)
 
 
 class Board:
@@ -51,7 +78,7 @@ class Board:
     def post(self, metrics: Metrics, status: Mapping[str, Any] | None = None) -> None:
         """Replaces what this process let know before; where a disk is full, that stands a while longer."""
         with self._lock, contextlib.suppress(OSError):
-            self._write(self._file, Posted(self._role, list(metrics.registry.collect()), status or {}))
+            self._write(self._file, Posted(self._role, _families(metrics.registry.collect()), dict(status or {})))
 
     def status(self, role: Role) -> Mapping[str, Any]:
         """What the newest process of that role let know; empty where there is none."""
@@ -59,7 +86,7 @@ class Board:
 
     def metrics(self, metrics: Metrics) -> bytes:
         """The figures of all processes, in Prometheus' text form; this one's are as of now."""
-        own = Posted(self._role, list(metrics.registry.collect()))
+        own = Posted(self._role, _families(metrics.registry.collect()))
         return generate_latest(_Merged([own, *self._others()]))
 
     def fold(self, role: Role, process: int) -> None:
@@ -67,7 +94,7 @@ class Board:
         file, past = self._folder / f"{role}-{process}", self._folder / "past"
         posted = [found for found in (self._read(past), self._read(file)) if found is not None]
         if posted:
-            counted = [family for family in _Merged(posted).collect() if family.type in COUNTED]
+            counted = _families(family for family in _Merged(posted).collect() if family.type in COUNTED)
             self._write(past, Posted("past", counted))
         if role == "follower" and posted:
             # What it said last stands until the next one tells another.
@@ -87,15 +114,30 @@ class Board:
 
     def _read(self, file: Path) -> Posted | None:
         try:
-            posted: Posted = pickle.loads(file.read_bytes())
+            return _POSTED.validate_json(file.read_bytes())
         except FileNotFoundError:
             return None
-        return posted
+        except ValidationError as error:
+            # What the others let know is worth having all the same.
+            _log.error("figures_not_readable", file=file.name, reason=error.errors(include_url=False)[0]["msg"])
+            return None
 
     def _write(self, file: Path, posted: Posted) -> None:
         new = file.with_name(f"{file.name}.new")
-        new.write_bytes(pickle.dumps(posted))
+        new.write_bytes(_POSTED.dump_json(posted))
         new.replace(file)
+
+
+def _families(families: Iterable[Metric]) -> list[Family]:
+    return [
+        Family(
+            family.name,
+            family.documentation,
+            family.type,
+            [Sample(sample.name, sample.labels, sample.value) for sample in family.samples],
+        )
+        for family in families
+    ]
 
 
 class _Merged:
@@ -106,7 +148,7 @@ class _Merged:
 
     def collect(self) -> Iterator[Metric]:
         """Every family once."""
-        families: dict[str, Metric] = {}
+        families: dict[str, Family] = {}
         samples: dict[str, Samples] = {}
         # Later ones go over earlier ones: the newest follower has the last word.
         for posted in sorted(reversed(self._posted[1:]), key=lambda one: one.role == "follower"):
@@ -121,7 +163,7 @@ class _Merged:
             yield merged
 
 
-def _merge(families: dict[str, Metric], samples: dict[str, Samples], family: Metric, *, own: bool) -> None:
+def _merge(families: dict[str, Family], samples: dict[str, Samples], family: Family, *, own: bool) -> None:
     families.setdefault(family.name, family)
     into = samples.setdefault(family.name, {})
     added = family.type in COUNTED or family.name in SUMMED

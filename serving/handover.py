@@ -10,8 +10,13 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
+from infra.errors import Corrupt, Unavailable
+
+WHERE: Final = "between the processes of a replica"
 # Bytes of the message.
 HEAD: Final = struct.Struct("<Q")
+# Far beyond a program that TensorFlow runs, with all its weights.
+MOST_BYTES: Final = 1 << 33
 # What the kernel takes at once is 253.
 MOST_FILES: Final = 250
 
@@ -34,13 +39,21 @@ def receive(connection: socket.socket) -> tuple[bytes, list[int]]:
     Raises:
         EOFError: The other side has gone.
         OSError: It stopped in the middle of a message.
+        Corrupt: It announced a message of a size that none has.
+        Unavailable: This process may not open so many files.
     """
-    head, files, _, _ = socket.recv_fds(connection, HEAD.size, MOST_FILES, socket.MSG_CMSG_CLOEXEC)
+    head, files, flags, _ = socket.recv_fds(connection, HEAD.size, MOST_FILES, socket.MSG_CMSG_CLOEXEC)
     try:
         if not head:
             raise EOFError
         head += _exactly(connection, HEAD.size - len(head))
-        return _exactly(connection, HEAD.unpack(head)[0]), files
+        (size,) = HEAD.unpack(head)
+        if size > MOST_BYTES:
+            raise Corrupt(f"a message of {size} bytes", wanted=f"at most {MOST_BYTES}", where=WHERE)
+        if flags & socket.MSG_CTRUNC:
+            told = f"only {len(files)} of the files that came with a message could be opened"
+            raise Unavailable(told, cure="raise the limit of open files", where=WHERE)
+        return _exactly(connection, size), files
     except BaseException:
         close(files)
         raise

@@ -16,6 +16,7 @@ from infra.clock import Clock
 from infra.metrics import Metrics
 from serving.answering import Answering
 from serving.app import build_app
+from serving.arrivals import Arrivals
 from serving.beginning import begin, keep_posting, settle_memory
 from serving.board import Board
 from serving.control_page import ControlPage
@@ -28,7 +29,6 @@ from serving.server import Server
 from serving.shadow import Shadow
 from serving.signature import Signature
 from serving.snapshot import Readers
-from serving.told import Arrivals
 
 VERSIONS_WITHIN_S: Final = 30.0
 LOOK_EVERY_S: Final = 0.01

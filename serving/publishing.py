@@ -14,10 +14,13 @@ import threading
 from typing import Final
 
 from infra.clock import Clock
+from infra.errors import SpringtideError
 from infra.logs import logger
-from serving import handover, told
+from serving import handover
+from serving.arrivals import prepare
 from serving.control_page import ControlPage
 from serving.snapshot import Published
+from serving.told import Keep, Ready, Refused, answer, encoded
 
 # To make a version ready; beyond it a predictor goes on with the version before, and the others do not wait.
 WITHIN_S: Final = 5.0
@@ -101,7 +104,7 @@ class Publishing:
 
     def _tell(self, predictors: list[socket.socket], sequence: int, published: Published) -> None:
         """Gives a version to ``predictors`` side by side; those that cannot take it are dropped from the list."""
-        message, files = told.prepare(sequence, published), published.rows.files
+        message, files = encoded(prepare(sequence, published)), published.rows.files
         for connection in list(predictors):
             try:
                 handover.send(connection, message, files)
@@ -113,16 +116,24 @@ class Publishing:
                 left = max(0.0, deadline - self._clock.monotonic())
                 if not handover.readable(connection, left):
                     raise TimeoutError(f"no answer within {WITHIN_S:g} s")
-                answer, _ = handover.receive(connection)
-                if answer != told.READY:
-                    raise OSError(answer.decode())
+                self._check_answer(connection, sequence)
             except EOFError:
                 self._drop(predictors, connection, "it has gone")
-            except OSError as error:
+            except (OSError, SpringtideError) as error:
                 self._drop(predictors, connection, str(error))
 
+    @staticmethod
+    def _check_answer(connection: socket.socket, sequence: int) -> None:
+        content, files = handover.receive(connection)
+        handover.close(files)
+        found = answer(content)
+        if isinstance(found, Refused):
+            raise OSError(found.reason)
+        if found != Ready(sequence=sequence):
+            raise OSError(f"it has {found.sequence} ready and not {sequence}")
+
     def _tell_kept(self, predictors: list[socket.socket]) -> None:
-        message = told.keep([sequence for sequence, _ in self._published])
+        message = encoded(Keep(sequences=tuple(sequence for sequence, _ in self._published)))
         for connection in list(predictors):
             try:
                 handover.send(connection, message)

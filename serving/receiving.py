@@ -6,16 +6,18 @@ While there is no follower, the versions that are here go on answering; the next
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import pickle
 import socket
 import threading
 from typing import Final
 
 from infra.clock import Clock
+from infra.errors import SpringtideError
 from infra.logs import logger
-from serving import handover, told
+from serving import handover
+from serving.arrivals import Arrivals
 from serving.control_page import ControlPage
 from serving.snapshot import Published, none_yet
+from serving.told import Answer, Prepare, Ready, Refused, encoded, told
 
 # Between two attempts to reach the follower.
 AGAIN_AFTER_S: Final = 0.1
@@ -29,7 +31,7 @@ _log = logger()
 class Receiving:
     """The versions that can answer here. Many threads read; the thread in :meth:`run` takes what is handed over."""
 
-    def __init__(self, arrivals: told.Arrivals, control: ControlPage, follower: str, clock: Clock) -> None:
+    def __init__(self, arrivals: Arrivals, control: ControlPage, follower: str, clock: Clock) -> None:
         """Sets up.
 
         Args:
@@ -44,6 +46,7 @@ class Receiving:
         self._clock = clock
         # Newest first; the first may be one that the number has not come to.
         self._versions: tuple[tuple[int, Published], ...] = ()
+        self._not_understood = ""
 
     @property
     def kept(self) -> list[int]:
@@ -83,6 +86,10 @@ class Receiving:
                 except (OSError, EOFError):
                     # It is started again by whoever watches over it; to what it had prepared it never switches now.
                     self._forget_prepared()
+                except SpringtideError as error:
+                    # Who is greeted anew is told all there is.
+                    self._forget_prepared()
+                    self._note(error)
             self._clock.wait(stop, AGAIN_AFTER_S)
 
     def _take(self, connection: socket.socket, stop: threading.Event) -> None:
@@ -91,9 +98,10 @@ class Receiving:
                 continue
             content, files = handover.receive(connection)
             try:
-                message: told.Told = pickle.loads(content)
-                if isinstance(message, told.Prepare):
-                    handover.send(connection, self._prepare(message, files))
+                message = told(content)
+                self._not_understood = ""
+                if isinstance(message, Prepare):
+                    handover.send(connection, encoded(self._prepare(message, files)))
                 else:
                     self._versions = tuple(one for one in self._versions if one[0] in message.sequences)
             finally:
@@ -103,12 +111,19 @@ class Receiving:
         number = self._control.number
         self._versions = tuple(one for one in self._versions if one[0] <= number)
 
-    def _prepare(self, message: told.Prepare, files: list[int]) -> bytes:
+    def _note(self, error: SpringtideError) -> None:
+        """Logs what could not be read, once per change of it."""
+        if str(error) != self._not_understood:
+            self._not_understood = str(error)
+            _log.error("handover_not_understood", error=error)
+
+    def _prepare(self, message: Prepare, files: list[int]) -> Answer:
         """Makes the version ready; returns what to answer."""
         try:
             published = self._arrivals.published(message, files, [one.rows for _, one in self._versions])
         except Exception as error:  # noqa: BLE001 - the follower tells it, and this goes on with what it has
-            return f"{type(error).__name__}: {error}".encode()
+            reason = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
+            return Refused(sequence=message.sequence, reason=reason)
         others = [one for one in self._versions if one[0] != message.sequence]
         self._versions = tuple(sorted([(message.sequence, published), *others], key=lambda one: -one[0]))
-        return told.READY
+        return Ready(sequence=message.sequence)

@@ -1,103 +1,211 @@
-"""What the follower tells a predictor of a version, and the files that go with it; knows no socket."""
+"""What the follower and a predictor tell each other of versions, as bytes and back; knows no socket."""
 
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import contextlib
-import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
-from infra.native_output import silenced
-from kernels.features import Feature, RunningStatistics
-from kernels.tables import EmbeddingTables, Snapshot
-from serving.dense_program import DenseGraphs, DenseProgram, PortableGraph
-from serving.lite_program import RecentSizes
-from serving.program import LitePair, PortableProgram, Program
-from serving.snapshot import Published, Version
+import numpy.typing as npt
+from pydantic import Field, TypeAdapter, model_validator
 
-READY = b""
-KEPT_GRAPHS = 4
+from serving.dense_program import PortableGraph
+from serving.lite_program import Converted
+from serving.message import ArrayOf, Count, Part, Reading, Writing, read
+from serving.program import PortableProgram
+from serving.shared_rows import FirstLayer, Split
+
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Prepare:
-    """A version that the predictor shall have ready, under the number by which all will switch to it."""
+    """A version that the predictor shall have ready, under the number by which all will switch to it.
+
+    Attributes:
+        sequence: That number.
+        version: The version's own.
+        committed_ts: When it was committed, milliseconds.
+        statistics: State of its running statistics.
+        program: Its dense program.
+        layout: Of its rows, in the files that come with the message.
+    """
 
     sequence: int
     version: int
     committed_ts: int
-    statistics: Any
+    statistics: Mapping[str, Array]
     program: PortableProgram | PortableGraph
-    layout: list[int]
+    layout: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Keep:
+class Keep(Part):
     """What was switched to; of the versions that the predictor has, these go on being asked for by number."""
 
-    sequences: tuple[int, ...]
+    kind: Literal["keep"] = "keep"
+    sequences: tuple[Count, ...]
 
 
-Told = Prepare | Keep
+class Ready(Part):
+    """The predictor has a version ready."""
+
+    kind: Literal["ready"] = "ready"
+    sequence: Count
 
 
-def prepare(sequence: int, published: Published) -> bytes:
-    """The message; the files that go with it are those of the snapshot."""
-    version = published.version
-    assert isinstance(version.program, DenseProgram)
-    told = Prepare(
-        sequence,
-        version.number,
-        version.committed_ts,
-        version.statistics.state(),
-        version.program.portable(),
-        published.rows.layout,
+class Refused(Part):
+    """The predictor cannot have a version ready."""
+
+    kind: Literal["refused"] = "refused"
+    sequence: Count
+    reason: str
+
+
+Told: TypeAlias = Prepare | Keep
+Answer: TypeAlias = Ready | Refused
+
+
+class _Converted(Part):
+    inputs: Annotated[tuple[str, ...], Field(min_length=1)]
+    content: Count
+
+
+class _Layer(Part):
+    node: str
+    weight: Count
+
+
+class _Split(Part):
+    layers: Annotated[tuple[_Layer, ...], Field(min_length=1)]
+    shared: ArrayOf
+    own: ArrayOf
+    once: tuple[ArrayOf, ...]
+    rest: _Converted
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        columns = [one for one in (self.shared, self.own) if one.type != "int64" or len(one.shape) != 1]
+        rows = self.shared.shape[:1]
+        once = [one for one in self.once if one.type != "float32" or len(one.shape) != 2 or one.shape[:1] != rows]
+        if columns or once or len(self.once) != len(self.layers):
+            raise ValueError("a split needs columns int64 [s], and per layer float32 [s, n]")
+        return self
+
+
+class _Lite(Part):
+    kind: Literal["lite"] = "lite"
+    graph: str
+    whole: _Converted
+    split: _Split | None
+
+
+class _Graph(Part):
+    kind: Literal["graph"] = "graph"
+    sha256: str
+    content: Count
+    weights: dict[str, ArrayOf]
+
+
+class _Prepare(Part):
+    kind: Literal["prepare"] = "prepare"
+    sequence: Count
+    version: Count
+    committed_ts: Count
+    layout: tuple[Annotated[int, Field(ge=0, lt=1 << 64)], ...]
+    statistics: dict[str, ArrayOf]
+    program: Annotated[_Lite | _Graph, Field(discriminator="kind")]
+
+
+_TOLD: Final[TypeAdapter[_Prepare | Keep]] = TypeAdapter(Annotated[_Prepare | Keep, Field(discriminator="kind")])
+_ANSWER: Final[TypeAdapter[Answer]] = TypeAdapter(Annotated[Ready | Refused, Field(discriminator="kind")])
+
+
+def encoded(message: Told | Answer) -> bytes:
+    """The message as bytes; the files that go with a :class:`Prepare` are its snapshot's.
+
+    Raises:
+        Corrupt: It holds an array that is not of numbers.
+    """
+    writing = Writing()
+    if not isinstance(message, Prepare):
+        return writing.message(message)
+    head = _Prepare(
+        sequence=message.sequence,
+        version=message.version,
+        committed_ts=message.committed_ts,
+        layout=message.layout,
+        statistics={name: writing.array(array) for name, array in message.statistics.items()},
+        program=_program_head(message.program, writing),
     )
-    return pickle.dumps(told, pickle.HIGHEST_PROTOCOL)
+    return writing.message(head)
 
 
-def keep(sequences: Sequence[int]) -> bytes:
-    """The message."""
-    return pickle.dumps(Keep(tuple(sequences)), pickle.HIGHEST_PROTOCOL)
+def told(message: bytes) -> Told:
+    """What the follower says.
+
+    Raises:
+        Corrupt: The bytes are no such message.
+        Invalid: They are of another release.
+    """
+    head, reading = read(message, _TOLD)
+    found = head if isinstance(head, Keep) else _prepare(head, reading)
+    reading.end()
+    return found
 
 
-class Arrivals:
-    """Makes versions ready to answer of what was told of them; for one thread."""
+def answer(message: bytes) -> Answer:
+    """What a predictor says; errors as of :func:`told`."""
+    head, reading = read(message, _ANSWER)
+    reading.end()
+    found: Answer = head
+    return found
 
-    def __init__(self, features: Sequence[Feature], tables: EmbeddingTables) -> None:
-        self._features = features
-        self._tables = tables
-        self._graphs = DenseGraphs()
-        self._told = False
-        self._sizes: dict[str, tuple[RecentSizes, RecentSizes]] = {}
 
-    def published(self, told: Prepare, files: Sequence[int], known: Sequence[Snapshot]) -> Published:
-        """The version.
+def _program_head(program: PortableProgram | PortableGraph, writing: Writing) -> _Lite | _Graph:
+    if isinstance(program, PortableGraph):
+        return _Graph(
+            sha256=program.sha256,
+            content=writing.content(program.content),
+            weights={name: writing.array(array) for name, array in program.weights.items()},
+        )
+    whole = _converted_head(program.whole, writing)
+    if program.split is None:
+        return _Lite(graph=program.graph, whole=whole, split=None)
+    split, once, rest = program.split
+    head = _Split(
+        layers=tuple(_Layer(node=layer.node, weight=layer.weight) for layer in split.layers),
+        shared=writing.array(split.shared),
+        own=writing.array(split.own),
+        once=tuple(map(writing.array, once)),
+        rest=_converted_head(rest, writing),
+    )
+    return _Lite(graph=program.graph, whole=whole, split=head)
 
-        Args:
-            told: What was told.
-            files: Of its snapshot.
-            known: Snapshots that may have memory in common with it.
 
-        Raises:
-            ValueError: The files are not as told.
-            MemoryError: No room.
-            Corrupt: TensorFlow does not take the graph.
-        """
-        rows = self._tables.opened(told.layout, files, known)
-        statistics = RunningStatistics.from_state(self._features, told.statistics)
-        return Published(Version(told.version, self._program(told.program), statistics, told.committed_ts), rows)
+def _converted_head(converted: Converted, writing: Writing) -> _Converted:
+    return _Converted(inputs=converted.inputs, content=writing.content(converted.content))
 
-    def _program(self, program: PortableProgram | PortableGraph) -> Program:
-        if isinstance(program, PortableGraph):
-            return self._graphs.get(program.content, program.sha256, convertible=False).bind(program.weights)
-        sizes = self._sizes.pop(program.graph, None) or (RecentSizes(), RecentSizes())
-        self._sizes[program.graph] = sizes
-        while len(self._sizes) > KEPT_GRAPHS:
-            del self._sizes[next(iter(self._sizes))]
-        # LiteRT tells of its first program in a process, straight to standard error.
-        first, self._told = not self._told, True
-        with silenced() if first else contextlib.nullcontext():
-            return LitePair.arrived(program, *sizes)
+
+def _prepare(head: _Prepare, reading: Reading) -> Prepare:
+    statistics = {name: reading.array(array) for name, array in head.statistics.items()}
+    program = _program(head.program, reading)
+    return Prepare(head.sequence, head.version, head.committed_ts, statistics, program, head.layout)
+
+
+def _program(head: _Lite | _Graph, reading: Reading) -> PortableProgram | PortableGraph:
+    """Takes what :func:`_program_head` wrote, in the same order."""
+    if isinstance(head, _Graph):
+        content = reading.content(head.content)
+        return PortableGraph(content, head.sha256, {name: reading.array(one) for name, one in head.weights.items()})
+    whole = _converted(head.whole, reading)
+    if head.split is None:
+        return PortableProgram(head.graph, whole, None)
+    layers = tuple(FirstLayer(layer.node, layer.weight) for layer in head.split.layers)
+    split = Split(layers, reading.array(head.split.shared), reading.array(head.split.own))
+    once = [reading.array(one) for one in head.split.once]
+    return PortableProgram(head.graph, whole, (split, once, _converted(head.split.rest, reading)))
+
+
+def _converted(head: _Converted, reading: Reading) -> Converted:
+    return Converted(reading.content(head.content), head.inputs)

@@ -36,6 +36,8 @@ RATIONED = {
     "secrets": ("infra/clock.py",),
     "uuid": ("infra/clock.py",),
 }
+# What they read runs as code, or may; bytes from anywhere are read by a schema instead.
+RUNS_CODE = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "jsonpickle", "marshal", "shelve"}
 CLOCK_CALLS = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow"), ("time", "sleep")}
 # Started with a bare Python before anything is installed, or before the house's own imports exist.
 BARE = {"infra/bootstrap.py", "infra/clock.py", "infra/local/leash.py"}
@@ -89,6 +91,22 @@ def test_clients_are_rationed(name: str) -> None:
         for module, line in imports(parse(name))
         if (places := RATIONED.get(module.split(".")[0])) and not name.startswith(places)
     ]
+    assert wrong == []
+
+
+def test_no_module_reads_what_runs_code() -> None:
+    """Not even in a test: ``allow_pickle`` is NumPy's way to the same."""
+    wrong = []
+    for name in tracked():
+        if not name.endswith(".py"):
+            continue
+        tree = parse(name)
+        wrong += [f"{name}:{line} imports {one}" for one, line in imports(tree) if one.split(".")[0] in RUNS_CODE]
+        wrong += [
+            f"{name}:{node.value.lineno} says allow_pickle"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.keyword) and node.arg == "allow_pickle" and ast.unparse(node.value) != "False"
+        ]
     assert wrong == []
 
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from infra.clock import SystemClock
+from serving.arrivals import Arrivals
 from serving.control_page import ControlPage
 from serving.publishing import Publishing
 from serving.receiving import Receiving
 from serving.snapshot import Readers, Switch
-from serving.told import Arrivals
 from tests.serving.model import arrow
 from tests.serving.test_switch import ENCODER, make_graph, make_rows, make_tables, make_version
 
