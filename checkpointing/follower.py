@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from checkpointing import lease
@@ -13,7 +14,7 @@ from checkpointing.control import ControlWatch, Decision
 from checkpointing.history import check_succession, manifests, newest_version, read_manifest
 from checkpointing.lease import Lease, plan_held
 from checkpointing.manifest import Manifest
-from checkpointing.servable import newest_servable
+from checkpointing.servable import newest_servable, pinned_but_refused
 from checkpointing.switching import Broken, Loader
 from checkpointing.update import Update
 from infra.clock import Clock
@@ -36,10 +37,15 @@ class Follower:
     them. Where a manifest or file is wrong, the follower stays where it is, or goes as far as good files reach, reports
     the problem once, and tries again: it heals by itself when the object does, or when the line reverts past it.
 
-    A pin in the control log leads to that version, and the end of the pin back to the newest, each by a full switch.
+    A pin in the control log leads to that version, and the end of the pin back to the newest, each by a full switch, or
+    by none where ``keeps`` says of a version that the replica has it still.
     """
 
-    def __init__(self, store: ObjectStore, model: str, clock: Clock) -> None:
+    def __init__(
+        self, store: ObjectStore, model: str, clock: Clock, keeps: Callable[[int], bool] = lambda version: False
+    ) -> None:
+        self._keeps = keeps
+        self._kept: int | None = None  # to be handed out by the poll that found it
         self._store = store
         self._model = model
         self._clock = clock
@@ -103,7 +109,7 @@ class Follower:
         problem: Corrupt | Invalid | None = None
         due = self._clock.monotonic() >= self._not_before
         read = len(self._unreported)
-        switch = None
+        switch = self._kept = None
         decided = self._control.look()
         try:
             if self._looked:
@@ -123,7 +129,7 @@ class Follower:
         reported = tuple(self._unreported)
         self._unreported.clear()
         news = self.problem if self.problem is not None and str(self.problem) != str(known) else None
-        return Update(reported, switch, news)
+        return Update(reported, switch, news, self._kept)
 
     def _servable(self, manifest: Manifest) -> bool:
         return manifest.gate.servable or manifest.version in self._control.decisions.promoted
@@ -182,7 +188,12 @@ class Follower:
         self._goal = servable[-1].version if servable else self._goal
         if len(self._ahead) > MOST_AHEAD:
             self._look_away()
-        return (None, None) if self._goal in (0, self._version) else self._to(self._goal)
+        if self._goal in (0, self._version):
+            return None, None
+        if self._keeps(self._goal):
+            self._kept = self._goal
+            return None, self._arrive(self._goal)
+        return self._to(self._goal)
 
     def _extend(self, servable: list[Manifest]) -> tuple[ServingContent | None, Corrupt | Invalid | None]:
         """The switch that adds what is ahead to what the replica has."""
@@ -272,15 +283,13 @@ class Follower:
         self._ahead.clear()
         if self._version == version:
             return None, None
+        if self._keeps(version):
+            self._version = self._kept = version
+            return None, None
         with Lease(self._store, "follower", self._clock) as held:
             chain = plan_held(self._store, self._model, version, held, pinned=True)
             if not self._servable(chain.manifest):
-                raise Invalid(
-                    f"version {version} is pinned, but the gate refused it: {', '.join(chain.manifest.gate.reasons)}",
-                    wanted="a servable version",
-                    cure="pin another version, or `springtide promote` this one",
-                    where=self._store.url,
-                )
+                raise pinned_but_refused(chain.manifest, self._store.url)
             try:
                 switch = self._loader.load(chain.manifest, chain.links, full=True, step=held.renew)
             except Broken as error:

@@ -11,10 +11,20 @@ from checkpointing.base import read_base
 from checkpointing.boundary import Boundary, read_boundary
 from checkpointing.history import ahead, read_manifest
 from checkpointing.manifest import Manifest
-from infra.errors import Corrupt
+from infra.errors import Corrupt, Invalid
 from infra.object_store import ObjectStore
 
 ONE_BY_ONE: Final = 3
+
+
+def pinned_but_refused(manifest: Manifest, where: str) -> Invalid:
+    """Why a pin to this version leads nowhere; ``where`` is the store's address."""
+    return Invalid(
+        f"version {manifest.version} is pinned, but the gate refused it: {', '.join(manifest.gate.reasons)}",
+        wanted="a servable version",
+        cure="pin another version, or `springtide promote` this one",
+        where=where,
+    )
 
 
 def newest_servable(

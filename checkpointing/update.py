@@ -18,9 +18,11 @@ class Update:
         manifests: Every manifest read since the last update, in order, claims and heartbeats too: they carry freshness.
             After a start, those from the first switch's on, the newest 256 of them.
         switch: Apply this and publish it; None where no newer servable version can be had.
+        kept: Switch back to this version, which the replica said that it keeps; never beside ``switch``.
         problem: What keeps the follower on its version, once per change; None where there is no news of that kind.
     """
 
     manifests: tuple[Manifest, ...] = ()
     switch: ServingContent | None = None
     problem: Corrupt | Invalid | None = None
+    kept: int | None = None

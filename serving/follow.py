@@ -171,6 +171,8 @@ class Following:
         self._metrics.set("springtide_replica_polled_timestamp_seconds", self._clock.now_ms() / 1000)
         if update.switch is not None:
             self._take(update.switch)
+        elif update.kept is not None:
+            self._go_back(update.kept)
         self._note(self._gap or self._passed_over or self._follower.problem)
 
     def _take(self, content: ServingContent) -> None:
@@ -198,11 +200,20 @@ class Following:
             self._passed_over = None
         self._start_over_at = None
         self._metrics.observe("springtide_replica_apply_seconds", self._clock.monotonic() - began)
-        self._record(Applied(version.number, version.committed_ts, self._clock.now_ms()), content)
+        self._record(
+            Applied(version.number, version.committed_ts, self._clock.now_ms()),
+            content.manifest.kind,
+            full=content.full,
+        )
         # What is not compacted is only slower; the next version tries again.
         with contextlib.suppress(MemoryError, OSError):
             self._switch.settle()
             self._metrics.set("springtide_replica_memory_bytes", self._switch.memory_bytes())
+
+    def _go_back(self, number: int) -> None:
+        version = self._switch.go_back(number)
+        self._gap = self._start_over_at = None
+        self._record(Applied(number, version.committed_ts, self._clock.now_ms()), "kept", full=True)
 
     def _publish(self, version: Version, content: ServingContent) -> None:
         try:
@@ -249,7 +260,7 @@ class Following:
         version = self._switch.version
         return None if version is None else version.number
 
-    def _record(self, applied: Applied, content: ServingContent) -> None:
+    def _record(self, applied: Applied, kind: str, *, full: bool) -> None:
         if not self._applied:
             _log.info("replica_ready", version=applied.version)
         self._applied.append(applied)
@@ -258,8 +269,8 @@ class Following:
         metrics.set("springtide_replica_version", applied.version)
         metrics.set("springtide_replica_version_committed_timestamp_seconds", applied.committed_ts / 1000)
         metrics.set("springtide_replica_applied_timestamp_seconds", applied.applied_ts / 1000)
-        metrics.inc("springtide_replica_applied_total", kind=content.manifest.kind)
-        if not content.full:
+        metrics.inc("springtide_replica_applied_total", kind=kind)
+        if not full:
             # After a start the version's age says nothing about this replica.
             late = max(0.0, (applied.applied_ts - applied.committed_ts) / 1000)
             metrics.observe("springtide_commit_to_applied_seconds", late)

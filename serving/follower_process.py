@@ -53,7 +53,7 @@ def follow(parts: Parts, listener: socket.socket, control: ControlPage, folder: 
         board.post(metrics, status_of(following))
 
     following = Following(
-        follower=lambda: Follower(parts.store(), pipeline.name, clock),
+        follower=lambda: Follower(parts.store(), pipeline.name, clock, lambda version: version in switch.kept),
         acceptance=Acceptance(Signature.of(pipeline), encoder.features, feature_spec_hash(pipeline)),
         switch=switch,
         metrics=metrics,

@@ -160,12 +160,25 @@ class Switch:
             made = self.tables.snapshot(rows)
         else:
             made = self._current.rows.extended(rows)
-        published = Published(version, made)
+        self._switch_to(Published(version, made))
+
+    def go_back(self, number: int) -> Version:
+        """Lets a version answer that is kept here, and returns it; no row is made.
+
+        Raises:
+            KeyError: It is not kept.
+        """
+        kept = next((one for one in self.all() if one.version.number == number), None)
+        if kept is None:
+            raise KeyError(f"version {number} is not kept; {', '.join(map(str, self.kept)) or 'none'} are")
+        self._switch_to(kept)
+        return kept.version
+
+    def _switch_to(self, published: Published) -> None:
         self._announce(published)
-        if self._current is not None:
-            # A pin may bring a version that is kept already: it stands once.
-            others = [one for one in (self._current, *self._earlier) if one.version.number != version.number]
-            self._earlier = tuple(others[: self._kept - 1])
+        # A pin may bring a version that is kept already: it stands once.
+        others = [one for one in self.all() if one.version.number != published.version.number]
+        self._earlier = tuple(others[: self._kept - 1])
         self._current = published
 
     def settle(self) -> None:

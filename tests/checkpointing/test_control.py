@@ -107,6 +107,34 @@ def test_a_pin_leads_back_and_its_end_forward(memory: ObjectStore, clock: Steppi
     Reference.of(steps).assert_serves(replica)
 
 
+def test_of_a_kept_version_its_number_is_handed_out_and_no_pack_is_read(
+    memory: ObjectStore, clock: SteppingClock
+) -> None:
+    counting = FaultyStore(memory)
+    writer, kept = Writer.take_over(memory, MODEL, "a", clock), {2, 4}
+    follower = Follower(counting, MODEL, clock, kept.__contains__)
+    kept.clear()
+    for offset in (1, 2, 3):
+        writer.commit(content({offset: offset}, offset=offset))
+        assert follower.poll().switch is not None
+    kept.update((2, 4))
+
+    def look(decision: str, version: int | None = None) -> tuple[int | None, int | None]:
+        decide(memory, clock, decision, version)
+        clock.seconds += 1
+        update = follower.poll()
+        assert update.problem is None
+        return update.kept, None if update.switch is None else update.switch.version
+
+    assert look("pin", 2) == (2, None) and follower.version == 2
+    assert follower.poll().kept is None
+    assert look("pin", 3) == (None, 3)
+    assert look("unpin") == (4, None)
+    writer.commit(content({4: 4}, offset=4))
+    update = follower.poll()
+    assert update.switch is not None and (update.switch.version, update.switch.full) == (5, False)
+
+
 def test_a_refused_version_answers_once_promoted(memory: ObjectStore, clock: SteppingClock) -> None:
     writer, follower = Writer.take_over(memory, MODEL, "a", clock), Follower(memory, MODEL, clock)
     writer.commit(content({1: 1}, offset=1))
