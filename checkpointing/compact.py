@@ -253,16 +253,7 @@ def _slice(rows: TableRows, hashes: NDArray[np.uint64], gone: NDArray[np.uint64]
         last = part + 1 == 1 << bits
         return slice(low, None if last else int(np.searchsorted(ordered, np.uint64((part + 1) * width))))
 
-    inside, dead = bounds(hashes), bounds(gone)
-    return TableRows(
-        table=rows.table,
-        keys=rows.keys[inside],
-        values=rows.values[inside],
-        slots=rows.slots[inside],
-        frequency=rows.frequency[inside],
-        last_seen=rows.last_seen[inside],
-        tombstones=rows.tombstones[dead],
-    )
+    return rows.taken(bounds(hashes), bounds(gone))
 
 
 def is_due(chain: Chain) -> bool:

@@ -42,15 +42,7 @@ def merge(older: TableRows, newer: TableRows) -> TableRows:
 
 def without_tombstones(rows: TableRows) -> TableRows:
     """All rows there are: beneath them is nothing that a tombstone could still delete."""
-    return TableRows(
-        table=rows.table,
-        keys=rows.keys,
-        values=rows.values,
-        slots=rows.slots,
-        frequency=rows.frequency,
-        last_seen=rows.last_seen,
-        tombstones=np.empty(0, dtype=np.int64),
-    )
+    return rows.taken(slice(None), slice(0))
 
 
 class Fold:

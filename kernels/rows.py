@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+Selection: TypeAlias = slice | NDArray[np.bool_] | NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,3 +56,20 @@ class TableRows:
     last_seen: NDArray[np.int64]
     tombstones: NDArray[np.int64]
     counts: AdmissionCounts | None = None
+
+    def taken(self, rows: Selection, tombstones: Selection) -> TableRows:
+        """Those rows and tombstones alone, without counts; views where slices are given.
+
+        Args:
+            rows: A slice, a mask [n] or positions.
+            tombstones: The same, of the tombstones [m].
+        """
+        return TableRows(
+            table=self.table,
+            keys=self.keys[rows],
+            values=self.values[rows],
+            slots=self.slots[rows],
+            frequency=self.frequency[rows],
+            last_seen=self.last_seen[rows],
+            tombstones=self.tombstones[tombstones],
+        )

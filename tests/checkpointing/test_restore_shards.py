@@ -34,16 +34,7 @@ def share(rows: TableRows, shard: int, of: int) -> TableRows:
         inside: NDArray[np.bool_] = places == np.uint64(shard)
         return inside
 
-    held = mine(rows.keys)
-    return TableRows(
-        table=rows.table,
-        keys=rows.keys[held],
-        values=rows.values[held],
-        slots=rows.slots[held],
-        frequency=rows.frequency[held],
-        last_seen=rows.last_seen[held],
-        tombstones=rows.tombstones[mine(rows.tombstones)],
-    )
+    return rows.taken(mine(rows.keys), mine(rows.tombstones))
 
 
 def by_key(parts: list[TableRows]) -> list[NDArray[np.generic]]:

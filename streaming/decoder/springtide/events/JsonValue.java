@@ -4,6 +4,7 @@ package springtide.events;
 
 import java.nio.charset.StandardCharsets;
 import java.util.Base64;
+import java.util.function.BiFunction;
 
 import org.apache.flink.table.api.ValidationException;
 import org.apache.flink.table.data.ArrayData;
@@ -56,30 +57,19 @@ enum JsonValue {
     TEXTS {
         @Override
         void some(Object value, JsonBytes out) {
-            ArrayData texts = (ArrayData) value;
-            for (int index = 0; index < texts.size(); index++) {
-                out.raw((byte) (index == 0 ? '[' : ','));
-                TEXT.write(texts.isNullAt(index) ? null : texts.getString(index), out);
-            }
-            end(texts, out);
+            array((ArrayData) value, TEXT, ArrayData::getString, out);
         }
     },
     INTEGERS {
         @Override
         void some(Object value, JsonBytes out) {
-            ArrayData integers = (ArrayData) value;
-            for (int index = 0; index < integers.size(); index++) {
-                out.raw((byte) (index == 0 ? '[' : ','));
-                INTEGER.write(integers.isNullAt(index) ? null : integers.getLong(index), out);
-            }
-            end(integers, out);
+            array((ArrayData) value, INTEGER, ArrayData::getLong, out);
         }
     };
 
     private static final byte[] NULL = "null".getBytes(StandardCharsets.ISO_8859_1);
     private static final byte[] TRUE = "true".getBytes(StandardCharsets.ISO_8859_1);
     private static final byte[] FALSE = "false".getBytes(StandardCharsets.ISO_8859_1);
-    private static final byte[] EMPTY = "[]".getBytes(StandardCharsets.ISO_8859_1);
 
     /** Writes a value as Flink holds it, or null. */
     final void write(Object value, JsonBytes out) {
@@ -92,12 +82,15 @@ enum JsonValue {
 
     abstract void some(Object value, JsonBytes out);
 
-    private static void end(ArrayData array, JsonBytes out) {
-        if (array.size() == 0) {
-            out.raw(EMPTY);
-        } else {
-            out.raw((byte) ']');
+    private static void array(ArrayData array, JsonValue kind, BiFunction<ArrayData, Integer, Object> get, JsonBytes out) {
+        for (int index = 0; index < array.size(); index++) {
+            out.raw((byte) (index == 0 ? '[' : ','));
+            kind.write(array.isNullAt(index) ? null : get.apply(array, index), out);
         }
+        if (array.size() == 0) {
+            out.raw((byte) '[');
+        }
+        out.raw((byte) ']');
     }
 
     /** How values of {@code type} are written. */
