@@ -25,7 +25,8 @@ from springtide.local_pipeline import Ports, local_pipeline
 from springtide.loop import Loop
 from springtide.reckoning import Reckoner, Reckoning
 
-EVENTS_PER_SECOND = 200
+# At 200 Kafka, Flink and the learner take both of two cores, and whatever else runs waits for them.
+EVENTS_PER_SECOND = 50
 SETTLE_SECONDS = 60.0
 ITEMS, USERS = 50, 200
 # Longer than any server of the tests is away, so that the traffic itself loses nothing.
@@ -167,7 +168,8 @@ def started(stack: LocalStack, home: Path, document: dict[str, Any], name: str, 
         loop.stop()
 
 
-@pytest.fixture(scope="session")
+# Not of the session: eight processes that poll would run beside all tests of the folders that follow.
+@pytest.fixture(scope="package")
 def running(local_stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLoop]:
     """The loop of this folder, with two replicas and the page."""
     with started(local_stack, tmp_path_factory.mktemp("loop"), DOCUMENT, f"loop-{new_uuid()[:8]}") as running:

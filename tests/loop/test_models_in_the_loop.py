@@ -16,6 +16,7 @@ from tests.loop.conftest import DOCUMENT, ITEMS, RunningLoop, fields, started
 # Every third impression is clicked, whatever is shown to whom.
 CLICKED = 1 / 3
 SAMPLES = 4_000
+PER_SECOND = 200
 
 
 def answers(running: RunningLoop, address: str) -> list[Any]:
@@ -30,7 +31,7 @@ def answers(running: RunningLoop, address: str) -> list[Any]:
 def learn(running: RunningLoop, samples: int = SAMPLES) -> None:
     """Traffic until the learner has trained enough, and every replica answers from a version after that."""
     address = running.loop.addresses["learner"]
-    running.start_traffic()
+    running.start_traffic(PER_SECOND)
     running.until(lambda: httpx.get(f"{address}/status").json()["samples_total"] >= samples, 120, f"{samples} samples")
     running.stop_traffic()
     running.await_versions(1)
