@@ -25,7 +25,7 @@ from tests.serving.model import arrow
 
 KEYS = 64
 DIM = 16
-VERSIONS = 300
+VERSIONS = 100
 THREADS = 6
 ENCODER = FeatureEncoder(
     [
