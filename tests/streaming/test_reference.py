@@ -1,4 +1,7 @@
-"""The join against a plain reference, over random orders of events: fifty examples to one job, spaced in event time."""
+"""The join against a plain reference, over random orders of events: fifty examples to one job, spaced in event time.
+
+Where event time runs ahead of events, which of them are late is a matter of moments; that each ends once is not.
+"""
 
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
@@ -6,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
@@ -14,6 +17,7 @@ from hypothesis import strategies as st
 
 from infra.local.flink_cluster import FlinkCluster
 from infra.local.kafka_server import KafkaServer
+from streaming import sample
 from streaming.planner import Planner
 from tests.streaming.events import MARK, Stream
 from tests.streaming.running import running_join
@@ -45,10 +49,14 @@ class Event:
     time: float
 
 
+Drawn = TypeVar("Drawn")
 keys = st.integers(0, KEYS - 1)
 impressions = st.builds(Event, click=st.just(False), key=keys, time=st.sampled_from([0.0, 0.001, 0.5, 1.0]))
 clicks = st.builds(Event, click=st.just(True), key=keys, time=st.sampled_from(TIMES))
 events = st.lists(st.one_of(impressions, clicks), min_size=1, max_size=24)
+# Event time in seconds after the example's begin, as heartbeats and events of others move it: ahead of some events.
+beats = st.sampled_from([1.0, 5.5, 9.0, 13.0, 16.5, 22.0])
+hurried = st.lists(st.one_of(impressions, clicks, clicks, beats), min_size=4, max_size=30)
 
 
 def reference(example: list[Event]) -> Counter[tuple[Any, ...]]:
@@ -88,29 +96,29 @@ def stream(local_kafka: KafkaServer, local_flink: FlinkCluster, planner: Planner
         yield found
 
 
-def drawn() -> list[list[Event]]:
+def drawn(examples: st.SearchStrategy[list[Drawn]]) -> list[list[Drawn]]:
     """Examples as hypothesis draws them; it shrinks nothing here, for each would cost a job."""
-    found: list[list[Event]] = []
+    found: list[list[Drawn]] = []
 
     @seed(5)
     @settings(max_examples=EXAMPLES, database=None, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(events)
-    def collect(example: list[Event]) -> None:
+    @given(examples)
+    def collect(example: list[Drawn]) -> None:
         found.append(example)
 
     collect()
+    assert len(found) == EXAMPLES
     return found
 
 
 def test_random_orders_end_as_the_reference_says(stream: Stream) -> None:
-    examples = drawn()
-    assert len(examples) == EXAMPLES
+    examples = drawn(events)
     for number, example in enumerate(examples):
         begin = number * SPACING_S
         # Every other time all clicks are there before the first impression, and wait for it together.
         parts = [[event for event in example if event.click is click] for click in (True, False)]
-        for part, events in enumerate(parts if number % 2 else [example]):
-            for event in events:
+        for part, some in enumerate(parts if number % 2 else [example]):
+            for event in some:
                 send = stream.click if event.click else stream.impression
                 send(f"{number}/{event.key}", begin + event.time)
             stream.await_read(f"{MARK}{number}-{part}", begin)
@@ -144,3 +152,91 @@ def test_random_orders_end_as_the_reference_says(stream: Stream) -> None:
     assert wrong == {}
     kinds = Counter(row[1] for each in found.values() for row in each.elements())
     assert set(kinds) == {"click", "timeout", "correction", "orphan", "repeat"} and min(kinds.values()) > 10, kinds
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What was sent of one key, and what became of it.
+
+    Args:
+        shown: Impressions.
+        clicks: Times of the clicks.
+        verdicts: Verdicts and what was told of impressions.
+        answers: Times of the clicks that became a sample, or of which something was told.
+        kinds: Kinds of samples and reasons.
+        positives: Positive samples.
+    """
+
+    shown: int
+    clicks: Counter[float]
+    verdicts: int
+    answers: Counter[float]
+    kinds: Counter[str]
+    positives: int
+
+
+@pytest.fixture(scope="module")
+def hasty(local_kafka: KafkaServer, local_flink: FlinkCluster, planner: Planner) -> Iterator[dict[str, Ended]]:
+    """By key, what became of events of which many come behind event time."""
+    with running_join(local_kafka, local_flink, planner, "hasty") as stream:
+        yield {key: outcome(stream, key, sent) for key, sent in send_hurried(stream).items()}
+
+
+def send_hurried(stream: Stream) -> dict[str, list[Event]]:
+    """Sends the examples; returns what was sent, by key, when everything has its outcome."""
+    sent: dict[str, list[Event]] = {}
+    for number, example in enumerate(drawn(hurried)):
+        begin = number * SPACING_S
+        for place, step in enumerate(example):
+            if isinstance(step, Event):
+                key, now = f"{number}/{step.key}", [step]
+            else:
+                # A topic's own events hold its time back, unless it counts as idle.
+                key, now = f"{number}/ahead {place}", [Event(click, KEYS, step) for click in (False, True)]
+                stream.heartbeat(begin + step)
+            for event in now:
+                sent.setdefault(key, []).append(event)
+                (stream.click if event.click else stream.impression)(key, begin + event.time)
+            # Not awaited: how far each topic has been read when the next heartbeat comes is left to chance.
+            stream.producer.flush()
+        stream.advance(begin + CORRECTION + WINDOW)
+    stream.advance(EXAMPLES * SPACING_S)
+    stream.advance(EXAMPLES * SPACING_S + 1)
+    return sent
+
+
+def outcome(stream: Stream, key: str, sent: list[Event]) -> Ended:
+    """What became of one key."""
+    begin = int(key.partition("/")[0]) * SPACING_S
+    samples = [row for row in stream.samples if row["sample_id"].rpartition("#")[0] == key]
+    late = [row for row in stream.late if row["key"] == key]
+    positive = [stream.seconds(row["known_ts"]) for row in samples if row["label_click"] == 1]
+    told = [stream.seconds(row["feedback_ts"]) for row in late if row["feedback_ts"] is not None]
+    verdicts = sum(row["sample_id"].endswith(f".{sample.VERDICT}") for row in samples)
+    return Ended(
+        shown=sum(not event.click for event in sent),
+        clicks=Counter(round(begin + event.time, 3) for event in sent if event.click),
+        verdicts=verdicts + len(late) - len(told),
+        answers=Counter(time for time in [*positive, *told] if time is not None),
+        kinds=Counter([*(row["kind"] for row in samples), *(row["reason"] for row in late)]),
+        positives=len(positive),
+    )
+
+
+def test_however_far_event_time_is_each_event_has_an_outcome(hasty: dict[str, Ended]) -> None:
+    """One to each impression, at least one to each click, and none is positive twice."""
+    wrong = {
+        key: each
+        for key, each in hasty.items()
+        if each.verdicts != each.shown or each.positives > 1 or each.clicks - each.answers
+    }
+    assert wrong == {}
+    kinds = sum((each.kinds for each in hasty.values()), Counter[str]())
+    assert set(kinds) == {"click", "timeout", "correction", "orphan", "repeat", "late_impression"}, kinds
+    assert min(kinds.values()) > 10, kinds
+
+
+@pytest.mark.xfail(reason="docs/LOG.md: the verdict's join may hold an impression that the other does not hold yet")
+def test_no_click_is_told_of_twice(hasty: dict[str, Ended]) -> None:
+    """An orphan is not a verdict besides."""
+    assert {key: each for key, each in hasty.items() if each.answers - each.clicks} == {}
