@@ -17,8 +17,7 @@ from tests.checkpointing.simulation.weather import Weather
 from tests.checkpointing.simulation.witness import Truth, Violation
 from tests.long_run import record
 
-# What a missing rule breaks in any weather, it breaks within 33; what takes a weather of its own, not within 600.
-SCHEDULES = 500
+SCHEDULES = 2_000
 ALL_SCHEDULES = 100_000
 # Where a rule that is missing shows soon; others follow if the code has moved on.
 FIRST = {"boundary": 212, "attempt in key": 581, "lease": 2, "grace": 5, "the boundary is a log": 13}
