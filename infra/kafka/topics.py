@@ -216,23 +216,32 @@ class KafkaAdmin:
     def _raise_limits(self, wanted: Mapping[str, int | None]) -> None:
         """Lets topics take messages as large as ``wanted``; where that is not allowed it is logged with the cure."""
         asked = {name: most for name, most in wanted.items() if most is not None}
-        if not asked:
-            return
-        small = []
-        resources = [ConfigResource(ResourceType.TOPIC, name) for name in asked]
-        for resource, answer in self._client.describe_configs(resources).items():
-            name, most = resource.name, asked[resource.name]
-            with self._allowed(name, most):
-                if int(answer.result()[_LARGEST].value) < most:
-                    entry = ConfigEntry(_LARGEST, str(most), incremental_operation=AlterConfigOpType.SET)
-                    small.append(ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry]))
+        small = self._too_small(asked)
         if not small:
             return
-        for resource, answer in self._client.incremental_alter_configs(small).items():
-            name, most = resource.name, asked[resource.name]
-            with self._allowed(name, most):
+        raised, entries = {}, []
+        for name, most in small.items():
+            entry = ConfigEntry(_LARGEST, str(most), incremental_operation=AlterConfigOpType.SET)
+            entries.append(ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry]))
+        for resource, answer in self._client.incremental_alter_configs(entries).items():
+            with self._allowed(resource.name, small[resource.name]):
                 answer.result()
-                _log.info("topic_takes_larger_messages", topic=name, bytes=most)
+                raised[resource.name] = small[resource.name]
+                _log.info("topic_takes_larger_messages", topic=resource.name, bytes=small[resource.name])
+        # Brokers answer from a copy that is behind for a moment: who asks next must not lower what was just raised.
+        deadline = self._clock.monotonic() + CREATE_TIMEOUT_S
+        while raised and self._too_small(raised) and self._clock.monotonic() < deadline:
+            self._clock.sleep(0.02)
+
+    def _too_small(self, asked: Mapping[str, int]) -> dict[str, int]:
+        """Those topics of ``asked`` that take smaller messages only."""
+        small = {}
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in asked]
+        for resource, answer in (self._client.describe_configs(resources) if resources else {}).items():
+            with self._allowed(resource.name, asked[resource.name]):
+                if int(answer.result()[_LARGEST].value) < asked[resource.name]:
+                    small[resource.name] = asked[resource.name]
+        return small
 
     @contextmanager
     def _allowed(self, topic: str, bytes_wanted: int) -> Iterator[None]:
@@ -278,8 +287,7 @@ def creation_settings(topic: TopicSettings) -> dict[str, str]:
 
 
 def _new_topic(topic: TopicSettings) -> NewTopic:
-    config = creation_settings(topic)
-    return NewTopic(topic.name, topic.partitions, topic.replication, config=config)
+    return NewTopic(topic.name, topic.partitions, topic.replication, config=creation_settings(topic))
 
 
 def ready(kafka: Kafka, timeout: float) -> ClusterDescription:
