@@ -35,7 +35,8 @@ ROLE_CODES: Final[dict[str, int]] = {
 SERVING_ROLES: Final = frozenset({"rows", "dense", "statistics"})
 ROW_ROLES: Final = frozenset({"rows", "row_state"})
 
-Dtype = Literal[
+# Those that numpy has too.
+NumpyDtype = Literal[
     "bool",
     "int8",
     "int16",
@@ -48,8 +49,8 @@ Dtype = Literal[
     "float16",
     "float32",
     "float64",
-    "bfloat16",
 ]
+Dtype = Literal[NumpyDtype, "bfloat16"]
 ITEM_BYTES: Final[dict[str, int]] = {
     "bool": 1,
     "int8": 1,

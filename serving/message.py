@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from checkpointing.layout import NumpyDtype
 from infra.errors import Corrupt, Invalid
 from serving.handover import WHERE
 
@@ -37,20 +38,7 @@ class Part(BaseModel):
 class ArrayOf(Part):
     """An array that follows the head; its size follows from this."""
 
-    type: Literal[
-        "bool",
-        "int8",
-        "int16",
-        "int32",
-        "int64",
-        "uint8",
-        "uint16",
-        "uint32",
-        "uint64",
-        "float16",
-        "float32",
-        "float64",
-    ]
+    type: NumpyDtype
     shape: Annotated[tuple[Count, ...], Field(max_length=16)]
 
 
