@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import socket
@@ -179,7 +180,8 @@ def test_a_predictor_whose_answer_is_wrong_is_left_behind(
             announcing.start()
             _, files = handover.receive(connection)
             handover.close(files)
-            handover.send(connection, wrong)
+            with contextlib.suppress(BrokenPipeError):  # the head alone may have been enough to be left behind
+                handover.send(connection, wrong)
             announcing.join()
         assert (publishing.predictors, control.number) == (0, 1)
         assert len([line for line in caplog.messages if "predictor_left_behind" in line]) == 1
