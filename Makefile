@@ -5,8 +5,9 @@ PY := .venv/bin/python
 SETUP = @$(PYTHON) -m infra.bootstrap
 SANITIZED := build/sanitize
 ARGS ?=
-# Tests of the stack wait more than they compute: the others run beside them.
-SIDE_BY_SIDE := -n 2 --dist loadgroup
+# Tests of the stack wait more than they compute: the others run beside them. They begin in the order in which
+# tests/conftest.py puts them, the longest group first.
+SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all check format sanitize reference chart tree clean

@@ -45,7 +45,6 @@ class Follower:
         self, store: ObjectStore, model: str, clock: Clock, keeps: Callable[[int], bool] = lambda version: False
     ) -> None:
         self._keeps = keeps
-        self._kept: int | None = None  # to be handed out by the poll that found it
         self._store = store
         self._model = model
         self._clock = clock
@@ -109,7 +108,7 @@ class Follower:
         problem: Corrupt | Invalid | None = None
         due = self._clock.monotonic() >= self._not_before
         read = len(self._unreported)
-        switch = self._kept = None
+        found: ServingContent | int | None = None
         decided = self._control.look()
         try:
             if self._looked:
@@ -119,7 +118,7 @@ class Follower:
         except (Corrupt, Invalid) as error:
             problem = error
         if due or decided or len(self._unreported) > read:
-            switch, broken = self._switch()
+            found, broken = self._switch()
             problem = problem or broken
             if problem is not None:
                 self._not_before = self._clock.monotonic() + RETRY_AFTER_S
@@ -129,7 +128,7 @@ class Follower:
         reported = tuple(self._unreported)
         self._unreported.clear()
         news = self.problem if self.problem is not None and str(self.problem) != str(known) else None
-        return Update(reported, switch, news, self._kept)
+        return Update(reported, None, news, found) if isinstance(found, int) else Update(reported, found, news)
 
     def _servable(self, manifest: Manifest) -> bool:
         return manifest.gate.servable or manifest.version in self._control.decisions.promoted
@@ -172,8 +171,11 @@ class Follower:
                 self._ahead.clear()
                 self._start()
 
-    def _switch(self) -> tuple[ServingContent | None, Corrupt | Invalid | None]:
-        """The switch to the newest version that may answer and whose files are good, and what was wrong with newer."""
+    def _switch(self) -> tuple[ServingContent | int | None, Corrupt | Invalid | None]:
+        """The switch to the newest version that may answer and whose files are good, and what was wrong with newer.
+
+        In place of a switch the number of a version that the replica has still.
+        """
         pin = self.pin
         try:
             if pin is not None:
@@ -191,8 +193,7 @@ class Follower:
         if self._goal in (0, self._version):
             return None, None
         if self._keeps(self._goal):
-            self._kept = self._goal
-            return None, self._arrive(self._goal)
+            return self._goal, self._arrive(self._goal)
         return self._to(self._goal)
 
     def _extend(self, servable: list[Manifest]) -> tuple[ServingContent | None, Corrupt | Invalid | None]:
@@ -278,14 +279,14 @@ class Follower:
         self._ahead.clear()
         self._covered = self.seen
 
-    def _to_pinned(self, version: int) -> tuple[ServingContent | None, Corrupt | Invalid | None]:
+    def _to_pinned(self, version: int) -> tuple[ServingContent | int | None, Corrupt | Invalid | None]:
         self._detached = True
         self._ahead.clear()
         if self._version == version:
             return None, None
         if self._keeps(version):
-            self._version = self._kept = version
-            return None, None
+            self._version = version
+            return version, None
         with Lease(self._store, "follower", self._clock) as held:
             chain = plan_held(self._store, self._model, version, held, pinned=True)
             if not self._servable(chain.manifest):

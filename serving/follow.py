@@ -106,6 +106,8 @@ class Following:
         self._changed = changed
         self._applied: deque[Applied] = deque(maxlen=KEPT_APPLIED)
         self._trouble: Trouble | None = None
+        # What was logged last: it is no news when a silent store has been in between.
+        self._told: str | None = None
         # Set while a switch was refused: what follows it extends a state that this replica does not have.
         self._gap: SpringtideError | None = None
         self._start_over_at: float | None = None
@@ -239,7 +241,7 @@ class Following:
         before = self._trouble
         if error is None:
             if before is not None:
-                self._trouble = None
+                self._trouble = self._told = None
                 self._metrics.set("springtide_replica_stuck_since_timestamp_seconds", 0)
                 seconds = round((self._clock.now_ms() - before.since_ts) / 1000, 1)
                 _log.info("versions_accepted_again", after_seconds=seconds, version=self._number())
@@ -250,9 +252,10 @@ class Following:
         since = self._clock.now_ms() if before is None else before.since_ts
         self._trouble = Trouble(error, since)
         self._metrics.set("springtide_replica_stuck_since_timestamp_seconds", since / 1000)
-        if isinstance(error, Corrupt):
-            self._metrics.inc("springtide_replica_corrupt_total")
-        if not silent:  # a silent store is told by the backoff
+        if not silent and str(error) != self._told:  # a silent store is told by the backoff
+            self._told = str(error)
+            if isinstance(error, Corrupt):
+                self._metrics.inc("springtide_replica_corrupt_total")
             _log.error("version_refused", error=trace or error, reason=str(error), serving_version=self._number())
         self._changed()
 

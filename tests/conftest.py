@@ -15,24 +15,43 @@ from infra.local.kafka_server import KafkaServer
 from infra.local.s3_server import S3Server
 from infra.local.stack import LocalStack
 
+# Dear to start, so there is one of each in a process. What has Flink in it takes half of the time of all tests; what
+# needs a broker, a store or a browser alone has its own and runs beside it.
+FLINK_FIXTURES = {"local_flink", "local_stack", "planner"}
+DOOR_FIXTURES = {"local_kafka", "local_store", "browser"}
 STACK_FIXTURES = {"local_kafka", "local_store", "local_flink", "local_stack"}
-# Dear to start, so there is one of each: the stack's servers, the planner's JVM, the browser.
-SERVER_FIXTURES = STACK_FIXTURES | {"planner", "browser"}
+GROUPS = ["flink", "doors"]
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests that use the stack, runs them last in one process, and keeps two processes off its servers.
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks the tests that use the stack, and keeps two processes off its servers.
 
-    Where the tests run in several processes, one of them gets all that share servers, and every other file stays whole,
-    since its fixtures are dear.
+    Where the tests run in several processes, one of them gets all that need Flink, another all that need other servers,
+    and every other file stays whole, since its fixtures are dear. The longest group begins first, so that none is left
+    to run alone at the end. A single process runs the quick ones first.
     """
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if fixtures & STACK_FIXTURES:
             item.add_marker(pytest.mark.stack)
-        item.add_marker(pytest.mark.xdist_group("servers" if fixtures & SERVER_FIXTURES else item.path.stem))
-    items.sort(key=lambda item: item.get_closest_marker("stack") is not None)
+        if fixtures & FLINK_FIXTURES:
+            group = "flink"
+        elif fixtures & DOOR_FIXTURES:
+            group = "doors"
+        else:
+            group = item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: (*GROUPS, item.path.stem).index(_group(item)))
+    else:
+        items.sort(key=lambda item: item.get_closest_marker("stack") is not None)
+
+
+def _group(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("xdist_group")
+    assert marker is not None
+    return str(marker.args[0])
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
