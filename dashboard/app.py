@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Any, Final
 
+import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from sse_starlette import EventSourceResponse
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
@@ -19,15 +19,17 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboard import assets
+from dashboard.decisions import Desk, Wish
 from dashboard.history import COARSE_KEPT, MINUTE, History, as_json
 from dashboard.live import Live
 from dashboard.sampler import Sampler
 from infra.clock import Clock
+from infra.errors import Invalid, SpringtideError
 from infra.metrics import Metrics
 from infra.spec import Pipeline
 
@@ -39,6 +41,9 @@ HEADERS: Final = (
 )
 DEFAULT_MINUTES: Final = 10.0
 GZIP_FROM_BYTES: Final = 600
+# Whoever guesses waits; and a wish is a few words.
+WRONG_TOKEN_S: Final = 1.0
+MOST_BODY_BYTES: Final = 4096
 
 
 class Json(Response):
@@ -68,7 +73,7 @@ class SafeHeaders:
 
 
 def build_app(
-    pipeline: Pipeline, *, sampler: Sampler, history: History, live: Live, clock: Clock, metrics: Metrics
+    pipeline: Pipeline, *, sampler: Sampler, history: History, live: Live, desk: Desk, clock: Clock, metrics: Metrics
 ) -> Starlette:
     """The page's server; its lifespan runs the sampler in a thread of its own.
 
@@ -77,6 +82,7 @@ def build_app(
         sampler: Makes the ticks.
         history: Where the API reads past figures.
         live: Passes the ticks on.
+        desk: Takes decisions.
         clock: Says when now is.
         metrics: What `/metrics` shows.
     """
@@ -110,9 +116,15 @@ def build_app(
     async def versions(_: Request) -> Response:
         return Json({"versions": await run_in_threadpool(sampler.version_rows)})
 
-    async def stream(_: Request) -> Response:
-        answer: Response = EventSourceResponse(live.stream(), ping=15, headers={"Cache-Control": "no-store"})
-        return answer
+    async def dead(_: Request) -> Response:
+        return Json({"letters": await run_in_threadpool(sampler.dead_letters)})
+
+    async def stream(request: Request) -> Response:
+        packed = "gzip" in request.headers.get("accept-encoding", "")
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        if packed:
+            headers["Content-Encoding"] = "gzip"
+        return StreamingResponse(live.stream(packed=packed), headers=headers, media_type="text/event-stream")
 
     async def health(_: Request) -> Response:
         return Json({"alive": True})
@@ -157,6 +169,8 @@ def build_app(
             Route("/api/history", past),
             Route("/api/live", stream),
             Route("/api/versions", versions),
+            Route("/api/dead", dead),
+            Route("/api/decide", _deciding(desk), methods=["POST"]),
             Route("/healthz", health),
             Route("/readyz", ready),
             Route("/status", status),
@@ -166,6 +180,41 @@ def build_app(
         exception_handlers={HTTPException: refused},
         lifespan=lifespan,
     )
+
+
+def _deciding(desk: Desk) -> Callable[[Request], Awaitable[Response]]:
+    """Takes wishes of those who know the token."""
+
+    async def decide(request: Request) -> Response:
+        if not desk.open:
+            raise HTTPException(403, "nobody may decide here; cure: set `dashboard.token` in pipeline.yaml")
+        if not desk.knows(request.headers.get("authorization", "")):
+            await asyncio.sleep(WRONG_TOKEN_S)
+            raise HTTPException(401, "that is not the token of `dashboard.token`")
+        try:
+            entries = await run_in_threadpool(desk.decide, Wish.of(await _body(request)))
+        except SpringtideError as error:
+            raise HTTPException(409 if isinstance(error, Invalid) else 503, str(error)) from None
+        return Json({"decided": [entry.number for entry in entries]})
+
+    return decide
+
+
+async def _body(request: Request) -> Any:
+    """The request's JSON.
+
+    Raises:
+        Invalid: It is none, or too long to be a wish.
+    """
+    data = b""
+    async for part in request.stream():
+        data += part
+        if len(data) > MOST_BODY_BYTES:
+            raise Invalid("the body is too long", wanted=f"at most {MOST_BODY_BYTES} bytes")
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise Invalid("the body is no JSON", wanted="action, version, who, why") from None
 
 
 def _number(given: Mapping[str, str], name: str, default: float, most: float) -> float:

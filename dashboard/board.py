@@ -8,19 +8,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
+from checkpointing.control import Decision, Decisions
 from checkpointing.manifest import Manifest
-from dashboard.applied import AppliedVersions, applied_versions
+from dashboard import said
+from dashboard.applied import AppliedVersions
 from dashboard.behind import BehindTracker, Measurement
+from dashboard.dead import DeadLetters
+from dashboard.decisions import as_section
 from dashboard.feed import News
 from dashboard.flow import Flow
 from dashboard.history import History, quantile
 from dashboard.quality import QualityByTime
+from dashboard.slices import QualityBySlice
 from dashboard.storage import BaseSize, Storage
 from dashboard.strip import Happening, Watcher
 from dashboard.targets import Answer
 from dashboard.verdict import Facts, judge
 from dashboard.versions import VersionLog, committed_ms, row, sample_positions
-from infra.clock import iso
 from infra.spec import Pipeline
 from streaming import topics
 
@@ -29,6 +33,7 @@ MINUTE_TICKS: Final = 60
 HEARTBEATS_MISSED: Final = 3
 # A tick stays small: more changed buckets than this come with the next reading of the past.
 MOST_BUCKETS: Final = 8
+SLOW_TICKS: Final = 5
 # Without these nothing can be said; what else cannot be read is an event.
 NEEDED: Final = frozenset({"kafka", "store"})
 
@@ -42,9 +47,10 @@ class Board:
         pipeline: The model.
         history: Where figures and events are kept.
         now_ms: When the page began to look.
+        may_decide: Whether those who know the token may decide here.
     """
 
-    def __init__(self, pipeline: Pipeline, history: History, now_ms: int) -> None:
+    def __init__(self, pipeline: Pipeline, history: History, now_ms: int, *, may_decide: bool = False) -> None:
         self._pipeline = pipeline
         self._history = history
         self._started_ms = now_ms
@@ -61,12 +67,19 @@ class Board:
         self.log = VersionLog()
         self.storage = Storage(pipeline.dashboard.prices, gets_per_hour(pipeline), now_ms)
         self.quality = self._kept_quality()
+        self.slices = QualityBySlice(history)
+        self.dead = DeadLetters(_words(pipeline))
+        self._decisions = Decisions()
+        self._may_decide = may_decide
+        self._slow: dict[str, Section] = {}
+        self._ticks = 0
 
     def begin_line(self, line: str) -> None:
         """Takes the name of the line of versions; the quality of another line in the same place is dropped."""
         if self._history.begin_line(line):
             self._happenings.append(("claim", "the store holds another line of versions; quality begins anew"))
             self.quality = self._kept_quality()
+            self.slices = QualityBySlice(self._history)
 
     def take_news(self, news: News) -> None:
         """Takes what came over Kafka."""
@@ -78,6 +91,8 @@ class Board:
             self._tracker.dead(partition, offset)
         for positive in news.positives:
             self._tracker.sample(positive.key, positive.partition, positive.offset)
+        for letter, told_ms in news.letters:
+            self.dead.add(letter, told_ms)
         self._flow.count(news.counted)
         self._trouble("kafka", "; ".join(news.troubles.values()))
 
@@ -90,6 +105,7 @@ class Board:
         self.storage.add(manifests)
         through = self.quality.through
         self.quality.add(manifests)
+        self.slices.add(manifests)
         fresh = [manifest for manifest in manifests if manifest.version > through]
         if committed_ms_after(fresh, self._started_ms):
             self._new_manifests = fresh
@@ -101,6 +117,12 @@ class Board:
         """Takes the newest base."""
         self.storage.base(base)
         self._trouble("bases", "")
+
+    def take_decisions(self, decisions: Decisions, fresh: Sequence[Decision]) -> None:
+        """Takes what people decided, and what of it is new."""
+        self._decisions = decisions
+        self._happenings += self._watcher.decisions(fresh)
+        self._trouble("decisions", "")
 
     def take_trouble(self, source: str, why: str) -> None:
         """Notes that ``source`` could not be read."""
@@ -116,7 +138,7 @@ class Board:
                 self._tracker.applied(answer.name, status["version"])
                 self._applied.take(answer.name, status, self.log)
             elif answer.role == "learner" and answer.up and isinstance(status.get("samples_total"), int):
-                self._flow.trained(now_ms, status["samples_total"], _number(status.get("duplicates_total")))
+                self._flow.trained(now_ms, status["samples_total"], said.number(status.get("duplicates_total")))
             elif answer.role == "join" and answer.up and isinstance(status.get("watermark_ms"), int):
                 self._tracker.watermark(status["watermark_ms"], now_ms)
 
@@ -132,18 +154,21 @@ class Board:
         self._store(now_ms, headline, behind, rates, measured.idle)
         sections: dict[str, Section] = {
             "t": now_ms,
-            "about": self._about(),
+            "about": said.about(self._pipeline, may_decide=self._may_decide),
             "headline": headline,
             "status": self._status(headline, measured, replicas, now_ms),
             "waterfall": self._applied.waterfall({a.name for a in replicas if a.up}, now_ms),
-            "replicas": [self._replica(answer, measured) for answer in replicas],
-            "learner": self._process("learner", ("version", "epoch", "state", "behind_records", "samples_total")),
-            "join": self._process("join", ("job_state", "watermark_ms")),
+            "replicas": [said.replica(answer, measured) for answer in replicas],
+            "learner": said.process(
+                self._of_role("learner"), ("version", "epoch", "state", "behind_records", "samples_total")
+            ),
+            "join": said.process(self._of_role("join"), ("job_state", "watermark_ms")),
             "rates": rates,
             "minute": self._flow.minute(now_ms),
-            "storage": self.storage.section(now_ms),
+            **self._slow_sections(now_ms),
             "quality": self._quality(),
             "versions": [row(manifest, self._served().get(manifest.version, [])) for manifest in self._new_manifests],
+            "decisions": as_section(self._decisions),
             "events": self._events(now_ms),
         }
         self._new_manifests = []
@@ -208,27 +233,14 @@ class Board:
                 silent_ms=max(0, now_ms - committed_ms(newest)) if newest else 0,
                 silence_ms=HEARTBEATS_MISSED * self._pipeline.learner.heartbeat_interval.ms,
                 refused="; ".join(refused.gate.reasons) or "no reason given" if refused else "",
-                decided=self._decided(replicas),
+                decided=said.decided(self._of_role("learner"), replicas),
+                held=said.held(join),
+                feedback_topic=self._pipeline.events.feedback[0].topic,
+                quiet_ms=now_ms - measured.last_feedback_ms if measured.last_feedback_ms is not None else None,
                 job_state=str(join.status.get("job_state") or "") if join and join.up else "",
             )
         )
         return {"kind": verdict.kind, "word": verdict.word, "why": verdict.why}
-
-    def _decided(self, replicas: Sequence[Answer]) -> list[str]:
-        """The decisions that the processes say they obey, each once."""
-        found: dict[str, None] = {}
-        learner = self._of_role("learner")
-        if learner is not None and learner.up and isinstance(learner.status.get("held"), str):
-            found[f"Learning waits: {learner.status['held']}"] = None
-        for replica in replicas:
-            pin = replica.status.get("pinned") if replica.up else None
-            if isinstance(pin, dict):
-                why = f": {pin['why']}" if pin.get("why") else ""
-                since = iso(_number(pin.get("since_ts")))
-                found[f"Replicas are pinned to version {pin.get('version')} by {pin.get('by')} since {since}{why}"] = (
-                    None
-                )
-        return list(found)
 
     def _waiting(self, replicas: Sequence[Answer]) -> str:
         if self._left:
@@ -237,26 +249,16 @@ class Board:
             return "No version yet: the learner commits the first one after the first samples."
         return "No replica has applied a version yet." if replicas else ""
 
-    def _replica(self, answer: Answer, measured: Measurement) -> dict[str, Any]:
-        behind = measured.replicas.get(answer.name)
-        applied = applied_versions(answer.status)
-        return {
-            "name": answer.name,
-            "up": answer.up,
-            "since_ts": answer.since_ms,
-            "ready": bool(answer.status.get("ready")),
-            "version": answer.status.get("version"),
-            "applied_ts": applied[-1][1] if applied else None,
-            "oldest_received_ts": behind.oldest_received_ms if behind else None,
-            "known": behind is not None,
-        }
-
-    def _process(self, role: str, fields: Sequence[str]) -> dict[str, Any] | None:
-        answer = self._of_role(role)
-        if answer is None:
-            return None
-        said = {name: answer.status.get(name) for name in fields}
-        return {"up": answer.up, "since_ts": answer.since_ms, "why": answer.why, **said}
+    def _slow_sections(self, now_ms: int) -> dict[str, Section]:
+        """What nobody watches second by second, made anew every few ticks: a viewer's line stays thin."""
+        if self._ticks % SLOW_TICKS == 0:
+            self._slow = {
+                "storage": self.storage.section(now_ms),
+                "tables": said.tables(self._of_role("learner")),
+                "slices": self.slices.rows(),
+            }
+        self._ticks += 1
+        return self._slow
 
     def _quality(self) -> dict[str, Any]:
         closed = self.quality.last_closed()
@@ -284,17 +286,6 @@ class Board:
         values |= {f"stage:{stage}": length / 1000 for stage, length in self._applied.longest_new().items()}
         self._history.record(now_ms, values)
 
-    def _about(self) -> dict[str, Any]:
-        return {
-            "name": self._pipeline.name,
-            "model": self._pipeline.model.name,
-            "slo_ms": self._pipeline.slo.behind.ms,
-            "window_ms": self._pipeline.join.window.ms,
-            "feedback_topic": self._pipeline.events.feedback[0].topic,
-            "feedback": self._pipeline.events.feedback[0].name,
-            "bucket_ms": self._pipeline.learner.quality_bucket.ms,
-        }
-
     def _served(self) -> dict[int, list[str]]:
         served: dict[int, list[str]] = {}
         for answer in self._answers.values():
@@ -312,8 +303,12 @@ class Board:
             self._troubles.pop(source, None)
 
 
-def _number(said: object) -> int:
-    return said if isinstance(said, int) else 0
+def _words(pipeline: Pipeline) -> set[str]:
+    """Names in the pipeline of what events consist of; they are no data."""
+    events = pipeline.events
+    own = {event.key for event in (events.impressions, *events.feedback)}
+    own |= {event.time for event in (events.impressions, *events.feedback)}
+    return own | {field.name for field in events.impressions.fields}
 
 
 def gets_per_hour(pipeline: Pipeline) -> float:

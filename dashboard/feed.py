@@ -49,6 +49,7 @@ class News:
         late: Key and event time of feedback that found no impression.
         dead: Places in the feedback topic of records that could not be read.
         counted: Name and Kafka time of everything that is counted.
+        letters: Dead letters, with their Kafka time.
         troubles: Per topic why it could not be read.
         complete: Every topic was read to its end.
     """
@@ -59,6 +60,7 @@ class News:
     dead: list[tuple[int, int]] = field(default_factory=list)
     counted: list[tuple[str, int]] = field(default_factory=list)
     troubles: dict[str, str] = field(default_factory=dict)
+    letters: list[tuple[dict[str, Any], int]] = field(default_factory=list)
     complete: bool = True
 
 
@@ -128,6 +130,7 @@ class Feed:
         for _, _, received, value in _records(batch):
             document = _object(value)
             news.counted.append(("dead", received))
+            news.letters.append((document, received))
             partition, offset = document.get("partition"), document.get("offset")
             if document.get("topic") == self._feedback.topic and isinstance(partition, int) and isinstance(offset, int):
                 news.dead.append((partition, offset))

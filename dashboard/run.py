@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Final
 
 import uvicorn
+from starlette.applications import Starlette
 
 from dashboard.app import build_app
+from dashboard.decisions import Desk
 from dashboard.history import History
 from dashboard.live import Live
 from dashboard.sampler import PERIOD_S, Sampler
@@ -21,6 +23,7 @@ from infra.clock import Clock
 from infra.logs import logger
 from infra.metrics import Metrics
 from infra.object_store import ObjectStore
+from infra.secrets import read_secret
 from infra.spec import Pipeline
 from infra.status_server import listen_error
 
@@ -55,7 +58,7 @@ def run_dashboard(
         period_s: Seconds from tick to tick.
 
     Raises:
-        Invalid: The port is in use, or the history file cannot be used.
+        Invalid: The port is in use, the history file cannot be used, or the token is missing.
         Corrupt: The history file is damaged.
     """
     listener = _listen(host, port)
@@ -63,25 +66,33 @@ def run_dashboard(
         bound = int(listener.getsockname()[1])
         history = History(Path(pipeline.dashboard.history))
         metrics = Metrics("dashboard", clock=clock)
-        sampler = Sampler(pipeline, store=store, history=history, clock=clock, metrics=metrics, period_s=period_s)
-        asyncio.run(_serve(pipeline, sampler, history, clock, metrics, listener, bound, stop, listening))
+        secret = pipeline.dashboard.token
+        desk = Desk(store, pipeline.name, clock, None if secret is None else read_secret(secret))
+        sampler = Sampler(
+            pipeline,
+            store=store,
+            history=history,
+            clock=clock,
+            metrics=metrics,
+            period_s=period_s,
+            may_decide=desk.open,
+        )
+        live = Live()
+        app = build_app(pipeline, sampler=sampler, history=history, live=live, desk=desk, clock=clock, metrics=metrics)
+        asyncio.run(_serve(app, live, sampler, listener, bound, stop, listening))
     finally:
         listener.close()
 
 
 async def _serve(
-    pipeline: Pipeline,
+    app: Starlette,
+    live: Live,
     sampler: Sampler,
-    history: History,
-    clock: Clock,
-    metrics: Metrics,
     listener: socket.socket,
     port: int,
     stop: threading.Event,
     listening: Callable[[int], None] | None,
 ) -> None:
-    live = Live()
-    app = build_app(pipeline, sampler=sampler, history=history, live=live, clock=clock, metrics=metrics)
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -12,6 +12,7 @@ from typing import Any, Final
 from dashboard import targets
 from dashboard.bases import BaseReader
 from dashboard.board import Board, Section
+from dashboard.decisions import DecisionReader
 from dashboard.feed import Feed, News
 from dashboard.history import History
 from dashboard.quality import Point
@@ -56,6 +57,7 @@ class Sampler:
         clock: Says when now is.
         metrics: Of room ``dashboard``.
         period_s: Seconds from tick to tick.
+        may_decide: Whether those who know the token may decide on the page.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Sampler:
         clock: Clock,
         metrics: Metrics,
         period_s: float = PERIOD_S,
+        may_decide: bool = False,
     ) -> None:
         self._period_s = period_s
         self._clock = clock
@@ -77,14 +80,15 @@ class Sampler:
         self._feed = Feed(pipeline, clock)
         self._manifests = ManifestReader(store, pipeline.name)
         self._bases = BaseReader(store, pipeline.name, clock)
+        self._decisions = DecisionReader(store, pipeline.name)
         self._replicas: set[str] = set()
         self._written = (0, 0)
         self._through: int | None = None  # until the line of versions is known
-        self._board = Board(pipeline, history, clock.now_ms())
+        self._board = Board(pipeline, history, clock.now_ms(), may_decide=may_decide)
         wanted = pipeline.dashboard.targets
         listed = [("join", wanted.join), ("learner", wanted.learner), *(("replica", url) for url in wanted.replicas)]
         self._targets = [Target(role, url, clock, self._client) for role, url in listed if url]  # type: ignore[arg-type]
-        self._pool = ThreadPoolExecutor(min(MOST_THREADS, len(self._targets) + 3), thread_name_prefix="page")
+        self._pool = ThreadPoolExecutor(min(MOST_THREADS, len(self._targets) + 4), thread_name_prefix="page")
         self._flying: dict[object, Future[Any]] = {}
         self._lost: dict[str, str] = {}
         self.ticks = 0
@@ -113,7 +117,7 @@ class Sampler:
         """Asks everything once, waits a bounded time, and says what is known now."""
         started: list[Future[Any]] = [self._start(self._feed, self._feed.poll)]
         started += [self._start(self._manifests, self._next_manifests)]
-        started += [self._start(self._bases, self._bases.poll)]
+        started += [self._start(self._bases, self._bases.poll), self._start(self._decisions, self._decisions.poll)]
         started += [self._start(target, target.poll) for target in self._targets]
         wait(started, timeout=GATHER_SHARE * self._period_s)
         now = self._clock.now_ms()
@@ -121,6 +125,7 @@ class Sampler:
             # Versions before samples: what a version holds is settled as soon as its sample is seen.
             self._take(self._manifests, "store", self._take_chunk)
             self._take(self._bases, "bases", self._board.take_base)
+            self._take(self._decisions, "decisions", lambda found: self._board.take_decisions(*found))
             self._take(self._feed, "kafka", self._take_news)
             answers: list[Answer] = []
             for target in self._targets:
@@ -140,6 +145,11 @@ class Sampler:
         """Quality by impression time from ``from_ms`` on, oldest first."""
         with self._lock:
             return self._board.quality.points(from_ms)
+
+    def dead_letters(self) -> list[dict[str, Any]]:
+        """The newest dead letters, newest first, masked."""
+        with self._lock:
+            return self._board.dead.rows()
 
     def close(self) -> None:
         """Ends reading; after :meth:`run` has returned."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from checkpointing.control import Decision
 from checkpointing.manifest import Manifest
 from dashboard.targets import Answer
 
@@ -70,6 +71,18 @@ class Watcher:
             if manifest.changes and not manifest.gate.servable:
                 reasons = "; ".join(manifest.gate.reasons) or "no reason given"
                 found.append(("refused", f"version {manifest.version} refused: {reasons}"))
+        return found
+
+    def decisions(self, entries: Iterable[Decision]) -> list[Happening]:
+        """What people decided, in the log's own words."""
+        found: list[Happening] = []
+        for entry in entries:
+            if entry.kind == "forget":
+                text = f"{entry.who} had {len(entry.keys)} keys forgotten"  # which ones is nobody's business here
+            else:
+                about = "" if entry.version is None else f" version {entry.version}"
+                text = f"{entry.who}: {entry.kind}{about}" + (f", {entry.why}" if entry.why else "")
+            found.append(("decision", text))
         return found
 
     def behind(self, behind_ms: Mapping[str, int]) -> list[Happening]:

@@ -28,6 +28,9 @@ class Facts:
         silence_ms: How long that may be, with heartbeats.
         refused: Why the newest version was refused by the gate; empty when it was not.
         decided: What people decided that holds: who, since when, why.
+        held: Kinds of feedback whose negatives the join holds back.
+        feedback_topic: Of the first kind.
+        quiet_ms: Time since the newest feedback; None before the first.
         job_state: State of the join's job, empty where unknown.
     """
 
@@ -44,6 +47,9 @@ class Facts:
     silence_ms: int = 30_000
     refused: str = ""
     decided: Sequence[str] = ()
+    held: Sequence[str] = ()
+    feedback_topic: str = ""
+    quiet_ms: int | None = None
     job_state: str = ""
 
 
@@ -83,5 +89,13 @@ def _trouble(facts: Facts) -> str:
         found.append(f"No version for {facts.silent_ms // 1000} s: the learner does not commit.")
     if facts.refused:
         found.append(f"The newest version is refused: {facts.refused}.")
+    if facts.held:
+        since = f" for {_length(facts.quiet_ms)}" if facts.quiet_ms is not None else ""
+        topic = f"`{facts.feedback_topic}`" if len(facts.held) == 1 else ", ".join(facts.held)
+        found.append(f"No feedback on {topic}{since}: negatives are held; see docs/runbooks/feedback-held.md.")
     found += [f"{decision}." for decision in facts.decided]
     return " ".join(found)
+
+
+def _length(ms: int) -> str:
+    return f"{ms // 60_000} min" if ms >= 120_000 else f"{ms // 1000} s"

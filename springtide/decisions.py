@@ -1,4 +1,4 @@
-"""Enters a person's decision about a model into its control log, after a look at whether it can be obeyed."""
+"""What the commands of decisions do and print: who decided, and what follows."""
 
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
@@ -9,73 +9,50 @@ from pathlib import Path
 import orjson
 import typer
 
-from checkpointing.boundary import read_boundary
-from checkpointing.chain import manifest_of, plan
-from checkpointing.control import ControlLog, Decision, DecisionKind
-from checkpointing.history import newest_version
+from checkpointing.control import ControlLog, Decision
+from checkpointing.deciding import Decider
 from infra.clock import SystemClock, iso
-from infra.errors import Invalid
 from infra.object_store import ObjectStore, open_store
 from infra.pipeline_file import load_pipeline
 
 
 def rollback(path: Path, version: int, *, who: str, why: str) -> None:
     """Pins replicas to a servable version; learning goes on."""
-    store, model = _open(path)
-    _require(store, model, version, servable=True)
-    _enter(store, model, "pin", who, why, version)
-    boundary = read_boundary(store)
-    start = plan(store, model, version).tail
-    if not boundary.holds(start, version):  # a collection was faster
-        _enter(store, model, "unpin", who, f"version {version} was collected", None)
-        raise Invalid(f"version {version} was collected meanwhile", cure="choose a newer one", where=store.url)
+    _tell(_decider(path, who, why).pin(version))
     typer.echo("replicas switch within a second; `springtide resume` ends it")
 
 
 def promote(path: Path, version: int, *, who: str, why: str) -> None:
     """Makes a version servable that the gate refused."""
-    store, model = _open(path)
-    _require(store, model, version, servable=False)
-    _enter(store, model, "promote", who, why, version)
+    _tell(_decider(path, who, why).promote(version))
 
 
 def resume(path: Path, *, who: str, why: str) -> None:
     """Ends a pin and a pause."""
-    store, model = _open(path)
-    control = ControlLog(store, model)
-    control.poll()
-    held = control.decisions
-    if held.pin is None and held.pause is None:
+    entries = _decider(path, who, why).resume()
+    if not entries:
         typer.echo("nothing is pinned or paused")
-    if held.pin is not None:
-        _enter(store, model, "unpin", who, why, None)
-    if held.pause is not None:
-        _enter(store, model, "resume", who, why, None)
+    _tell(*entries)
 
 
 def unpin(path: Path, *, who: str, why: str) -> None:
     """Ends a pin, and leaves a pause as it is."""
-    store, model = _open(path)
-    control = ControlLog(store, model)
-    control.poll()
-    if control.decisions.pin is None:
+    entry = _decider(path, who, why).unpin()
+    if entry is None:
         typer.echo("nothing is pinned")
     else:
-        _enter(store, model, "unpin", who, why, None)
+        _tell(entry)
 
 
 def pause(path: Path, *, who: str, why: str) -> None:
     """Keeps the learner from polling."""
-    store, model = _open(path)
-    _enter(store, model, "pause", who, why, None)
+    _tell(_decider(path, who, why).pause())
     typer.echo("the learner stops within a second, and goes on committing heartbeats; `springtide resume` ends it")
 
 
 def revert_learner(path: Path, version: int, *, who: str, why: str) -> None:
     """Lets the learner restore a servable version and go on from there."""
-    store, model = _open(path)
-    _require(store, model, version, servable=True)
-    _enter(store, model, "revert-learner", who, why, version)
+    _tell(_decider(path, who, why).revert_learner(version))
     typer.echo("the learner goes back within a second or, if none runs, when it starts; see `springtide versions`")
 
 
@@ -95,25 +72,14 @@ def _open(path: Path) -> tuple[ObjectStore, str]:
     return open_store(pipeline.store), pipeline.name
 
 
-def _require(store: ObjectStore, model: str, version: int, *, servable: bool) -> None:
-    """Whether ``version`` is there, has content, and may answer if that is asked."""
-    newest = newest_version(store)
-    manifest = manifest_of(store, model, version)
-    if newest is None or not manifest.changes:
-        raise Invalid(f"version {version} is a {manifest.kind}", wanted="a delta", cure="see `springtide versions`")
-    control = ControlLog(store, model)
-    control.poll()
-    if servable and not manifest.gate.servable and version not in control.decisions.promoted:
-        raise Invalid(
-            f"the gate refused version {version}: {', '.join(manifest.gate.reasons)}",
-            wanted="a servable version",
-            cure="choose another, or `springtide promote` it first",
-        )
+def _decider(path: Path, who: str, why: str) -> Decider:
+    store, model = _open(path)
+    return Decider(store, model, SystemClock(), who or getpass.getuser(), why)
 
 
-def _enter(store: ObjectStore, model: str, kind: DecisionKind, who: str, why: str, version: int | None) -> None:
-    control = ControlLog(store, model)
-    typer.echo(line(control.append(kind, who=who or getpass.getuser(), why=why, clock=SystemClock(), version=version)))
+def _tell(*entries: Decision) -> None:
+    for entry in entries:
+        typer.echo(line(entry))
 
 
 def line(entry: Decision) -> str:

@@ -119,6 +119,7 @@ def run_join(
                 ) as heartbeats,
             ):
                 desk.heartbeats = heartbeats
+                desk.silence = silence
                 _watch(watch, heartbeats, (silence.look, outcomes.look), desk, clock, stop)
         except Stopped:
             pass
@@ -230,6 +231,7 @@ class _Desk:
         self._reason: str | None = "the join is being submitted"
         self._restarts: tuple[str | None, int] = (None, 0)
         self.heartbeats: Heartbeats | None = None
+        self.silence: SilenceWatch | None = None
 
     def status(self) -> Mapping[str, Any]:
         with self._lock:
@@ -241,6 +243,7 @@ class _Desk:
             "job_state": view.state if view is not None else None,
             "watermark_ms": view.watermark_ms if view is not None else None,
             "heartbeats": self.heartbeats.delivered() if self.heartbeats is not None else {},
+            "held": self.silence.all_held() if self.silence is not None else [],
             "reason": reason,
         }
 

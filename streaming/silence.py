@@ -83,6 +83,11 @@ class SilenceWatch:
         with self._lock:
             return kind in self._held
 
+    def all_held(self) -> list[str]:
+        """The kinds of feedback whose negatives are held, by name."""
+        with self._lock:
+            return sorted(self._held)
+
     def look(self) -> None:
         """Counts, if the last count is some seconds old.
 

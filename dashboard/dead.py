@@ -1,0 +1,70 @@
+"""Keeps the newest dead letters with their bytes masked; must not show what a person wrote or did."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections import deque
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+KEPT: Final = 20
+# Of one letter; what is wrong with it mostly stands at its beginning.
+SHOWN_BYTES: Final = 400
+_WORD: Final = re.compile(r"\w+")
+
+
+class DeadLetters:
+    """The newest letters, newest first.
+
+    Args:
+        names: Words of the pipeline (fields and keys of its events), which may be shown as they are.
+    """
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = frozenset(names)
+        self._newest: deque[dict[str, Any]] = deque(maxlen=KEPT)
+
+    def add(self, letter: Mapping[str, Any], told_ms: int) -> None:
+        """Takes one message of the dead topic."""
+        body = letter.get("body")
+        try:
+            raw = base64.b64decode(body, validate=True) if isinstance(body, str) else b""
+        except binascii.Error:
+            raw = b""
+        self._newest.appendleft(
+            {
+                "t": told_ms,
+                "reason": str(letter.get("reason"))[:40],
+                "topic": str(letter.get("topic"))[:255],
+                "partition": letter.get("partition"),
+                "offset": letter.get("offset"),
+                "bytes": len(raw),
+                "body": masked(raw[:SHOWN_BYTES], self._names),
+            }
+        )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The letters as the page shows them."""
+        return list(self._newest)
+
+
+def masked(raw: bytes, names: Collection[str] = ()) -> str:
+    """The bytes as text whose shape is left: letters become ``x``, digits ``9``; known names and JSON's words stay.
+
+    Bytes that are no text are hidden whole.
+    """
+    try:
+        text = raw.decode("utf-8", errors="strict" if len(raw) < SHOWN_BYTES else "ignore")
+    except UnicodeDecodeError:
+        return ""
+    if sum(not (character.isprintable() or character.isspace()) for character in text) > len(text) / 20:
+        return ""
+    known = {*names, "true", "false", "null"}
+    return _WORD.sub(lambda word: word[0] if word[0] in known else _hidden(word[0]), text)
+
+
+def _hidden(word: str) -> str:
+    return "".join("9" if character.isdigit() else "_" if character == "_" else "x" for character in word)
