@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from infra.spec_part import Part
+from infra.spec_part import Part, Secret
 
 
 class Targets(Part):
@@ -33,6 +33,7 @@ class Dashboard(Part):
         port: The port; 0 takes a free one.
         targets: The processes that the page asks.
         history: The file of past figures.
+        token: Who knows it may pin, promote and resume on the page; without one nobody may.
         prices: For the cost of the store.
     """
 
@@ -40,4 +41,5 @@ class Dashboard(Part):
     port: int = Field(default=8080, ge=0, le=65535)
     targets: Targets = Targets()
     history: str = ".springtide/history.sqlite"
+    token: Secret | None = None
     prices: Prices = Prices()
