@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Any, Final
 
-import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -24,12 +23,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboard import assets
-from dashboard.decisions import Desk, Wish
+from dashboard.door import Door
 from dashboard.history import COARSE_KEPT, MINUTE, History, as_json
 from dashboard.live import Live
 from dashboard.sampler import Sampler
 from infra.clock import Clock
-from infra.errors import Invalid, SpringtideError
 from infra.metrics import Metrics
 from infra.spec import Pipeline
 
@@ -41,9 +39,6 @@ HEADERS: Final = (
 )
 DEFAULT_MINUTES: Final = 10.0
 GZIP_FROM_BYTES: Final = 600
-# Whoever guesses waits; and a wish is a few words.
-WRONG_TOKEN_S: Final = 1.0
-MOST_BODY_BYTES: Final = 4096
 
 
 class Json(Response):
@@ -73,7 +68,7 @@ class SafeHeaders:
 
 
 def build_app(
-    pipeline: Pipeline, *, sampler: Sampler, history: History, live: Live, desk: Desk, clock: Clock, metrics: Metrics
+    pipeline: Pipeline, *, sampler: Sampler, history: History, live: Live, door: Door, clock: Clock, metrics: Metrics
 ) -> Starlette:
     """The page's server; its lifespan runs the sampler in a thread of its own.
 
@@ -82,7 +77,7 @@ def build_app(
         sampler: Makes the ticks.
         history: Where the API reads past figures.
         live: Passes the ticks on.
-        desk: Takes decisions.
+        door: Takes decisions.
         clock: Says when now is.
         metrics: What `/metrics` shows.
     """
@@ -118,6 +113,9 @@ def build_app(
 
     async def dead(_: Request) -> Response:
         return Json({"letters": await run_in_threadpool(sampler.dead_letters)})
+
+    async def decide(request: Request) -> Response:
+        return Json({"decided": await door.decide(request)})
 
     async def stream(request: Request) -> Response:
         packed = "gzip" in request.headers.get("accept-encoding", "")
@@ -170,7 +168,7 @@ def build_app(
             Route("/api/live", stream),
             Route("/api/versions", versions),
             Route("/api/dead", dead),
-            Route("/api/decide", _deciding(desk), methods=["POST"]),
+            Route("/api/decide", decide, methods=["POST"]),
             Route("/healthz", health),
             Route("/readyz", ready),
             Route("/status", status),
@@ -180,41 +178,6 @@ def build_app(
         exception_handlers={HTTPException: refused},
         lifespan=lifespan,
     )
-
-
-def _deciding(desk: Desk) -> Callable[[Request], Awaitable[Response]]:
-    """Takes wishes of those who know the token."""
-
-    async def decide(request: Request) -> Response:
-        if not desk.open:
-            raise HTTPException(403, "nobody may decide here; cure: set `dashboard.token` in pipeline.yaml")
-        if not desk.knows(request.headers.get("authorization", "")):
-            await asyncio.sleep(WRONG_TOKEN_S)
-            raise HTTPException(401, "that is not the token of `dashboard.token`")
-        try:
-            entries = await run_in_threadpool(desk.decide, Wish.of(await _body(request)))
-        except SpringtideError as error:
-            raise HTTPException(409 if isinstance(error, Invalid) else 503, str(error)) from None
-        return Json({"decided": [entry.number for entry in entries]})
-
-    return decide
-
-
-async def _body(request: Request) -> Any:
-    """The request's JSON.
-
-    Raises:
-        Invalid: It is none, or too long to be a wish.
-    """
-    data = b""
-    async for part in request.stream():
-        data += part
-        if len(data) > MOST_BODY_BYTES:
-            raise Invalid("the body is too long", wanted=f"at most {MOST_BODY_BYTES} bytes")
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        raise Invalid("the body is no JSON", wanted="action, version, who, why") from None
 
 
 def _number(given: Mapping[str, str], name: str, default: float, most: float) -> float:

@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
@@ -12,27 +11,29 @@ from checkpointing.control import Decision, Decisions
 from checkpointing.manifest import Manifest
 from dashboard import said
 from dashboard.applied import AppliedVersions
-from dashboard.behind import BehindTracker, Measurement
-from dashboard.dead import DeadLetters
+from dashboard.behind import BehindTracker
+from dashboard.dead import DeadLetters, words
 from dashboard.decisions import as_section
 from dashboard.feed import News
 from dashboard.flow import Flow
-from dashboard.history import History, quantile
+from dashboard.headline import Headline
+from dashboard.history import History
+from dashboard.measurement import Measurement
 from dashboard.quality import QualityByTime
 from dashboard.slices import QualityBySlice
-from dashboard.storage import BaseSize, Storage
+from dashboard.storage import BaseSize, Storage, gets_per_hour
 from dashboard.strip import Happening, Watcher
 from dashboard.targets import Answer
 from dashboard.verdict import Facts, judge
-from dashboard.versions import VersionLog, committed_ms, row, sample_positions
+from dashboard.versions import VersionLog, committed_after, committed_ms, row, sample_positions
 from infra.spec import Pipeline
 from streaming import topics
 
-MINUTE_TICKS: Final = 60
 # Missing heartbeats: the learner commits an empty version at least this often, times three.
 HEARTBEATS_MISSED: Final = 3
 # A tick stays small: more changed buckets than this come with the next reading of the past.
 MOST_BUCKETS: Final = 8
+# What nobody watches second by second is made anew every few ticks: a viewer's line stays thin.
 SLOW_TICKS: Final = 5
 # Without these nothing can be said; what else cannot be read is an event.
 NEEDED: Final = frozenset({"kafka", "store"})
@@ -59,7 +60,7 @@ class Board:
         self._applied = AppliedVersions()
         self._watcher = Watcher(now_ms, pipeline.slo.behind.ms)
         self._answers: dict[str, Answer] = {}
-        self._headlines: deque[int] = deque(maxlen=MINUTE_TICKS)
+        self._headline = Headline()
         self._troubles: dict[str, str] = {}
         self._new_manifests: list[Manifest] = []
         self._happenings: list[Happening] = [("page", "page started")]
@@ -67,8 +68,8 @@ class Board:
         self.log = VersionLog()
         self.storage = Storage(pipeline.dashboard.prices, gets_per_hour(pipeline), now_ms)
         self.quality = self._kept_quality()
-        self.slices = QualityBySlice(history)
-        self.dead = DeadLetters(_words(pipeline))
+        self.slices = QualityBySlice()
+        self.dead = DeadLetters(words(pipeline))
         self._decisions = Decisions()
         self._may_decide = may_decide
         self._slow: dict[str, Section] = {}
@@ -79,7 +80,7 @@ class Board:
         if self._history.begin_line(line):
             self._happenings.append(("claim", "the store holds another line of versions; quality begins anew"))
             self.quality = self._kept_quality()
-            self.slices = QualityBySlice(self._history)
+            self.slices = QualityBySlice()
 
     def take_news(self, news: News) -> None:
         """Takes what came over Kafka."""
@@ -107,7 +108,7 @@ class Board:
         self.quality.add(manifests)
         self.slices.add(manifests)
         fresh = [manifest for manifest in manifests if manifest.version > through]
-        if committed_ms_after(fresh, self._started_ms):
+        if committed_after(fresh, self._started_ms):
             self._new_manifests = fresh
             self._happenings += self._watcher.versions(fresh)
         self._left = left
@@ -147,7 +148,7 @@ class Board:
         measured = self._tracker.measure(now_ms)
         replicas = [answer for answer in self._answers.values() if answer.role == "replica"]
         behind = {name: of.ms(now_ms) for name, of in measured.replicas.items()}
-        headline = self._headline(measured, replicas, now_ms)
+        headline = self._headline.section(measured, replicas, self.log, now_ms, readable="kafka" not in self._troubles)
         self._happenings += self._watcher.behind({} if measured.idle else behind)
         self._happenings += self._watcher.troubles(self._troubles)
         rates = self._flow.rates(now_ms)
@@ -182,37 +183,6 @@ class Board:
         bucket, window = self._pipeline.learner.quality_bucket, self._pipeline.join.window
         return QualityByTime(self._history, bucket_ms=bucket.ms, window_ms=window.ms)
 
-    def _headline(self, measured: Measurement, replicas: Sequence[Answer], now_ms: int) -> dict[str, Any]:
-        up = [answer.name for answer in replicas if answer.up]
-        names = up or [answer.name for answer in replicas]
-        candidates = [measured.replicas[name] for name in names if name in measured.replicas]
-        if not replicas:
-            candidates = [measured.committed]
-        worst = max(candidates, key=lambda behind: behind.ms(now_ms), default=None)
-        known = worst is not None and self.log.newest is not None and "kafka" not in self._troubles
-        length = worst.ms(now_ms) if worst is not None and known else None
-        if length is not None and not measured.idle:
-            self._headlines.append(length)
-        recent = sorted(self._headlines)
-        version = min((v for a in replicas if a.up and isinstance(v := a.status.get("version"), int)), default=None)
-        if not replicas and self.log.newest is not None:
-            version = self.log.newest.version
-        manifest = self.log.get(version) if version else None
-        return {
-            "behind_ms": length,
-            "oldest_received_ts": worst.oldest_received_ms if worst is not None and known else None,
-            "waiting_for": worst.waiting_for if worst is not None and known else None,
-            "idle": measured.idle,
-            "p50_ms": quantile([float(v) for v in recent], 0.5) if recent else None,
-            "p99_ms": quantile([float(v) for v in recent], 0.99) if recent else None,
-            "version": version,
-            "label_ts": manifest.newest_known_ts if manifest else None,
-            "last_feedback_ts": measured.last_feedback_ms,
-            "waiting_for_join": measured.waiting_for_join,
-            "waiting_for_learner": measured.waiting_for_learner,
-            "followed_share": measured.followed_share,
-        }
-
     def _status(
         self, headline: Mapping[str, Any], measured: Measurement, replicas: Sequence[Answer], now_ms: int
     ) -> dict[str, Any]:
@@ -234,7 +204,7 @@ class Board:
                 silence_ms=HEARTBEATS_MISSED * self._pipeline.learner.heartbeat_interval.ms,
                 refused="; ".join(refused.gate.reasons) or "no reason given" if refused else "",
                 decided=said.decided(self._of_role("learner"), replicas),
-                held=said.held(join),
+                held=said.held(join, self._pipeline),
                 feedback_topic=self._pipeline.events.feedback[0].topic,
                 quiet_ms=now_ms - measured.last_feedback_ms if measured.last_feedback_ms is not None else None,
                 job_state=str(join.status.get("job_state") or "") if join and join.up else "",
@@ -250,12 +220,12 @@ class Board:
         return "No replica has applied a version yet." if replicas else ""
 
     def _slow_sections(self, now_ms: int) -> dict[str, Section]:
-        """What nobody watches second by second, made anew every few ticks: a viewer's line stays thin."""
+        """Sums over many versions, and what changes slowly."""
         if self._ticks % SLOW_TICKS == 0:
             self._slow = {
                 "storage": self.storage.section(now_ms),
                 "tables": said.tables(self._of_role("learner")),
-                "slices": self.slices.rows(),
+                "slices": self.slices.section(),
             }
         self._ticks += 1
         return self._slow
@@ -301,22 +271,3 @@ class Board:
             self._troubles[source] = why
         else:
             self._troubles.pop(source, None)
-
-
-def _words(pipeline: Pipeline) -> set[str]:
-    """Names in the pipeline of what events consist of; they are no data."""
-    events = pipeline.events
-    own = {event.key for event in (events.impressions, *events.feedback)}
-    own |= {event.time for event in (events.impressions, *events.feedback)}
-    return own | {field.name for field in events.impressions.fields}
-
-
-def gets_per_hour(pipeline: Pipeline) -> float:
-    """How often the replicas and this page ask the store for the next version."""
-    replicas = len(pipeline.dashboard.targets.replicas)
-    return replicas * 3_600_000 / pipeline.store.poll_interval.ms + 3600
-
-
-def committed_ms_after(manifests: Sequence[Manifest], start_ms: int) -> bool:
-    """Whether the newest of ``manifests`` was committed after ``start_ms``; older ones are back-fill."""
-    return bool(manifests) and committed_ms(manifests[-1]) >= start_ms

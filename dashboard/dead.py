@@ -10,10 +10,13 @@ from collections import deque
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from infra.spec import Pipeline
+
 KEPT: Final = 20
 # Of one letter; what is wrong with it mostly stands at its beginning.
 SHOWN_BYTES: Final = 400
-_WORD: Final = re.compile(r"\w+")
+# A word, or any sign that is no plain one: a picture says something, too.
+_WORD: Final = re.compile(r"\w+|[^\x00-\x7f]")
 
 
 class DeadLetters:
@@ -39,8 +42,8 @@ class DeadLetters:
                 "t": told_ms,
                 "reason": str(letter.get("reason"))[:40],
                 "topic": str(letter.get("topic"))[:255],
-                "partition": letter.get("partition"),
-                "offset": letter.get("offset"),
+                "partition": _number(letter.get("partition")),
+                "offset": _number(letter.get("offset")),
                 "bytes": len(raw),
                 "body": masked(raw[:SHOWN_BYTES], self._names),
             }
@@ -66,5 +69,16 @@ def masked(raw: bytes, names: Collection[str] = ()) -> str:
     return _WORD.sub(lambda word: word[0] if word[0] in known else _hidden(word[0]), text)
 
 
+def words(pipeline: Pipeline) -> set[str]:
+    """The pipeline's names of what events consist of; they are no data."""
+    events = (pipeline.events.impressions, *pipeline.events.feedback)
+    own = {name for event in events for name in (event.key, event.time)}
+    return own | {field.name for field in pipeline.events.impressions.fields}
+
+
 def _hidden(word: str) -> str:
     return "".join("9" if character.isdigit() else "_" if character == "_" else "x" for character in word)
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) else None

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from dashboard.behind import Feedback
+from dashboard.measurement import Feedback
 from infra.clock import Clock
 from infra.errors import SpringtideError
 from infra.kafka import Batch, PartitionReader, PositionOutOfRange

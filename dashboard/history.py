@@ -150,7 +150,7 @@ class History:
         if known != line:
             with self._translated(), self._db:
                 self._db.execute("DELETE FROM quality")
-                self._db.execute("DELETE FROM meta WHERE name IN ('quality_through', 'slices')")
+                self._db.execute("DELETE FROM meta WHERE name = 'quality_through'")
             self.set_meta("line", line)
         return known not in (None, line)
 

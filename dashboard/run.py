@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 
 from dashboard.app import build_app
 from dashboard.decisions import Desk
+from dashboard.door import Door
 from dashboard.history import History
 from dashboard.live import Live
 from dashboard.sampler import PERIOD_S, Sampler
@@ -78,7 +79,8 @@ def run_dashboard(
             may_decide=desk.open,
         )
         live = Live()
-        app = build_app(pipeline, sampler=sampler, history=history, live=live, desk=desk, clock=clock, metrics=metrics)
+        door = Door(desk)
+        app = build_app(pipeline, sampler=sampler, history=history, live=live, door=door, clock=clock, metrics=metrics)
         asyncio.run(_serve(app, live, sampler, listener, bound, stop, listening))
     finally:
         listener.close()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from dashboard.applied import applied_versions
-from dashboard.behind import Measurement
+from dashboard.measurement import Measurement
 from dashboard.targets import Answer
 from infra.clock import iso
 from infra.spec import Pipeline
@@ -79,10 +79,11 @@ def decided(learner: Answer | None, replicas: Sequence[Answer]) -> list[str]:
     return list(found)
 
 
-def held(join: Answer | None) -> list[str]:
-    """The kinds of feedback whose negatives the join holds back."""
+def held(join: Answer | None, pipeline: Pipeline) -> list[str]:
+    """The topics of the kinds of feedback whose negatives the join holds back."""
     said = join.status.get("held") if join is not None and join.up else None
-    return [str(name) for name in said] if isinstance(said, list) else []
+    topics = {kind.name: kind.topic for kind in pipeline.events.feedback}
+    return [topics.get(str(name), str(name)) for name in said] if isinstance(said, list) else []
 
 
 def number(said: object) -> int:

@@ -8,11 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from checkpointing.control import CONTROL_EVERY_S
 from checkpointing.manifest import Manifest
 from dashboard.versions import committed_ms
-from infra.spec import Prices
+from infra.spec import Pipeline, Prices
 
-HOUR_MS: Final = 3_600_000
+HOUR_S: Final = 3_600
+HOUR_MS: Final = HOUR_S * 1_000
 # Longer chains are counted no further; the alert has fired long before.
 REMEMBERED: Final = 200_000
 HOURS_PER_MONTH: Final = 730
@@ -47,7 +49,7 @@ class Storage:
 
     Args:
         prices: What a put, a get and a GiB cost.
-        gets_per_hour: How often processes that follow the line ask for the next version.
+        gets_per_hour: How often processes that follow the line ask for the next version or decision.
         started_ms: Versions committed before are shown, but not counted as written.
     """
 
@@ -106,3 +108,10 @@ class Storage:
             "cost_per_hour": round(per_hour, 4),
             "currency": self._prices.currency,
         }
+
+
+def gets_per_hour(pipeline: Pipeline) -> float:
+    """How often replicas and this page ask for the next version, and they and the learner for the next decision."""
+    replicas = len(pipeline.dashboard.targets.replicas)
+    versions = replicas * HOUR_MS / pipeline.store.poll_interval.ms + HOUR_S
+    return versions + (replicas + 1) * HOUR_S / CONTROL_EVERY_S + HOUR_S

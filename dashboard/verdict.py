@@ -28,7 +28,7 @@ class Facts:
         silence_ms: How long that may be, with heartbeats.
         refused: Why the newest version was refused by the gate; empty when it was not.
         decided: What people decided that holds: who, since when, why.
-        held: Kinds of feedback whose negatives the join holds back.
+        held: Topics of the kinds of feedback whose negatives the join holds back.
         feedback_topic: Of the first kind.
         quiet_ms: Time since the newest feedback; None before the first.
         job_state: State of the join's job, empty where unknown.
@@ -90,9 +90,10 @@ def _trouble(facts: Facts) -> str:
     if facts.refused:
         found.append(f"The newest version is refused: {facts.refused}.")
     if facts.held:
-        since = f" for {_length(facts.quiet_ms)}" if facts.quiet_ms is not None else ""
-        topic = f"`{facts.feedback_topic}`" if len(facts.held) == 1 else ", ".join(facts.held)
-        found.append(f"No feedback on {topic}{since}: negatives are held; see docs/runbooks/feedback-held.md.")
+        known = facts.quiet_ms is not None and list(facts.held) == [facts.feedback_topic]
+        since = f" for {_length(facts.quiet_ms)}" if known and facts.quiet_ms is not None else ""
+        silent = " and ".join(f"`{topic}`" for topic in facts.held)
+        found.append(f"No feedback on {silent}{since}: negatives are held; see docs/runbooks/feedback-held.md.")
     found += [f"{decision}." for decision in facts.decided]
     return " ".join(found)
 

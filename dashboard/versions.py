@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -150,3 +150,8 @@ def committed_ms(manifest: Manifest) -> int:
 def sample_positions(manifest: Manifest, topic: str) -> dict[int, int]:
     """Per partition of the samples topic the offset after the last sample that the version has learned."""
     return {p.partition: p.next_offset for p in manifest.positions if p.topic == topic}
+
+
+def committed_after(manifests: Sequence[Manifest], start_ms: int) -> bool:
+    """Whether the newest of ``manifests`` was committed after ``start_ms``; older ones are back-fill."""
+    return bool(manifests) and committed_ms(manifests[-1]) >= start_ms

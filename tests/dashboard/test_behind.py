@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dashboard.behind import SETTLE_MS, Behind, BehindTracker, Feedback
+from dashboard.behind import SETTLE_MS, BehindTracker
+from dashboard.measurement import Behind, Feedback
 
 SKEW_MS = 1_000
 PARTITIONS = 2

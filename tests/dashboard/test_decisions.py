@@ -3,7 +3,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from checkpointing.content import Content
 from checkpointing.control import ControlLog
 from checkpointing.manifest import Gate
 from checkpointing.writer import Writer
+from dashboard.door import MOST_WAITING, WRONG_TOKEN_S
 from infra.object_store import ObjectStore, open_store
 from infra.spec import Dashboard, Pipeline
 from tests.dashboard.loop import CLOCK, Page, pipeline_for, served
@@ -48,7 +51,7 @@ def page(pipeline: Pipeline, store: ObjectStore) -> Iterator[Page]:
 
 def decide(page: Page, body: Any, token: str | None = TOKEN) -> httpx.Response:
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    return httpx.post(f"{page.url}/api/decide", json=body, headers=headers, timeout=10, trust_env=False)
+    return httpx.post(f"{page.url}/api/decide", json=body, headers=headers, timeout=60, trust_env=False)
 
 
 def wish(action: str, version: object = None) -> dict[str, Any]:
@@ -82,24 +85,45 @@ def test_who_does_not_know_the_token_changes_nothing(
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "code", "said"),
     [
-        (wish("pin", 3), "gate refused version 3"),
-        (wish("pin", 99), "99"),
-        (wish("pin", "2"), "version is '2'"),
-        (wish("pin"), "version is None"),
-        (wish("resume", 2), "version is 2"),
-        (wish("forget", 2), "action is 'forget'"),
-        ({"action": "pin", "version": 2}, "who decides"),
-        ([], "no JSON object"),
+        (wish("pin", 3), 409, "gate refused version 3"),
+        (wish("pin", 1), 409, "version 1 is a claim"),
+        (wish("pin", 99), 409, "99"),
+        (wish("pin", "2"), 400, "version is '2'"),
+        (wish("pin", True), 400, "version is True"),
+        (wish("pin"), 400, "version is None"),
+        (wish("resume", 2), 400, "version is 2"),
+        (wish("forget", 2), 400, "action is 'forget'"),
+        ({"action": "pin", "version": 2}, 400, "who decides"),
+        (wish("pin", 2) | {"why": "x" * 401}, 400, "who decides"),
+        (wish("pin", 2) | {"why": "x" * 5000}, 400, "too long"),
+        ([], 400, "no JSON object"),
     ],
 )
 def test_a_wish_that_cannot_be_obeyed_is_refused_with_its_reason(
-    page: Page, pipeline: Pipeline, store: ObjectStore, body: Any, said: str
+    page: Page, pipeline: Pipeline, store: ObjectStore, body: Any, code: int, said: str
 ) -> None:
     reply = decide(page, body)
-    assert reply.status_code == 409 and said in reply.json()["error"]
+    assert reply.status_code == code and said in reply.json()["error"]
     assert ControlLog(store, pipeline.name).poll() == []
+
+
+def test_guesses_take_their_turns_and_a_crowd_is_sent_away(page: Page) -> None:
+    """Side by side they would be as many a second as there are connections; nor does it help to hang up at once."""
+    began = time.monotonic()
+    with ThreadPoolExecutor(MOST_WAITING + 4) as crowd:
+        codes = list(
+            crowd.map(lambda n: decide(page, wish("resume"), f"guess {n}").status_code, range(MOST_WAITING + 4))
+        )
+    heard = codes.count(401)
+    assert 0 < heard <= MOST_WAITING and codes.count(429) == len(codes) - heard
+    assert time.monotonic() - began >= heard * WRONG_TOKEN_S
+    began = time.monotonic()
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{page.url}/api/decide", headers={"Authorization": "Bearer x"}, timeout=0.2, trust_env=False)
+    assert decide(page, wish("resume")).status_code == 200
+    assert time.monotonic() - began >= WRONG_TOKEN_S
 
 
 def test_without_a_token_in_the_pipeline_nobody_decides(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import dataclasses
+
 import httpx
 import orjson
 import pytest
@@ -44,6 +46,9 @@ def test_whiskers_are_of_the_last_minute_and_need_feedback() -> None:
     assert window.whiskers(61_100) == {}
 
 
+HELD = Facts(True, 0, 10_000, True, held=["clicks"], feedback_topic="clicks", quiet_ms=250_000)
+
+
 @pytest.mark.parametrize(
     ("facts", "kind", "said"),
     [
@@ -54,6 +59,10 @@ def test_whiskers_are_of_the_last_minute_and_need_feedback() -> None:
         (Facts(True, 0, 10_000, False, silent_ms=42_000), "warn", "No version for 42 s"),
         (Facts(True, 0, 10_000, False, job_state="FAILED"), "warn", "FAILED"),
         (Facts(True, 0, 10_000, False, refused="log loss"), "warn", "log loss"),
+        (Facts(True, 0, 10_000, False, decided=["Learning waits: Ada"]), "warn", "Learning waits: Ada."),
+        (HELD, "warn", "No feedback on `clicks` for 4 min: negatives are held; see docs/runbooks/"),
+        (dataclasses.replace(HELD, held=["buys"]), "warn", "No feedback on `buys`: negatives are held"),
+        (dataclasses.replace(HELD, held=["buys", "clicks"]), "warn", "on `buys` and `clicks`: negatives are held"),
         (Facts(True, 0, 10_000, False, replicas=2, replicas_up=0), "bad", ""),
         (Facts(False, None, 10_000, True, waiting="No version yet."), "starting", "No version yet."),
         (Facts(True, 900, 10_000, False, unreadable="kafka: gone"), "unknown", "kafka: gone"),
