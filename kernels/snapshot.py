@@ -53,6 +53,7 @@ class Snapshot:
             KeyError: An unknown table.
             ValueError: Shapes do not fit the table.
             MemoryError: No room.
+            OSError: No room for another file.
         """
         return Snapshot(self.core.extended(_blocks(self._tables, rows)), self._tables)
 
@@ -66,6 +67,7 @@ class Snapshot:
 
         Raises:
             MemoryError: No room.
+            OSError: No room for another file.
         """
         return Snapshot(self.core.compacted(), self._tables)
 

@@ -315,6 +315,7 @@ class EmbeddingTables:
             KeyError: An unknown table.
             ValueError: Shapes do not fit the table.
             MemoryError: No room.
+            OSError: No room for another file.
         """
         return Snapshot.make(self._group, self.tables, rows)
 

@@ -2,8 +2,10 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include <exception>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "bindings.hpp"
@@ -53,6 +55,18 @@ BorrowedBlocks borrow(const PythonBlocks& blocks, const std::vector<std::size_t>
   return borrowed;
 }
 
+// What the system refuses other than memory becomes an OSError with its number.
+void to_os_error(const std::exception_ptr& thrown, void*) {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const std::system_error& error) {
+    PyObject* const arguments = Py_BuildValue("(is)", error.code().value(), error.what());
+    if (arguments == nullptr) return;  // the error of that is set instead
+    PyErr_SetObject(PyExc_OSError, arguments);
+    Py_DECREF(arguments);
+  }
+}
+
 std::vector<std::size_t> dims_of(const Snapshot& snapshot) {
   std::vector<std::size_t> dims;
   for (std::size_t t = 0; t < snapshot.table_count(); ++t) dims.push_back(snapshot.dim(t));
@@ -96,6 +110,7 @@ void check_fits(const Snapshot& snapshot, const Group& group) {
 }
 
 void bind_snapshot(nb::module_& module) {
+  nb::register_exception_translator(to_os_error);
   nb::class_<Snapshot>(module, "Snapshot")
       .def("extended", &extend, nb::arg("blocks"))
       .def("compaction_due", &Snapshot::compaction_due)

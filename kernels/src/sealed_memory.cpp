@@ -2,13 +2,16 @@
 #include "sealed_memory.hpp"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <memory>
 #include <new>
 #include <stdexcept>
+#include <system_error>
 
 #include "memory.hpp"
 
@@ -34,6 +37,22 @@ void in_huge_pages(unsigned char* memory, std::size_t bytes) noexcept {
   (void)madvise(memory, whole, kCollapse);
 }
 
+[[noreturn]] void fail(const char* what) {
+  if (errno == ENOMEM) throw std::bad_alloc();
+  throw std::system_error(errno, std::generic_category(), what);
+}
+
+// Something else in this process or the kernel may hold a page for a moment, which the kernel calls busy.
+bool sealed(int file) noexcept {
+  constexpr int kAttempts = 1000;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    if (fcntl(file, F_ADD_SEALS, kSeals) == 0) return true;
+    if (errno != EBUSY) return false;
+    (void)sched_yield();
+  }
+  return false;
+}
+
 struct stat status_of(int file) {
   struct stat status;
   if (fstat(file, &status) != 0) throw std::invalid_argument("no such file descriptor");
@@ -46,9 +65,10 @@ SealedMemory::SealedMemory(std::size_t bytes) : bytes_((bytes + kPage - 1) / kPa
   memory_ = static_cast<unsigned char*>(map_pages(bytes_, bytes_ >= kHugePage));
   file_ = memfd_create("springtide-rows", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   try {
-    if (file_ < 0 || ftruncate(file_, static_cast<off_t>(bytes_)) != 0) throw std::bad_alloc();
+    if (file_ < 0) fail("no file for the rows");
+    if (ftruncate(file_, static_cast<off_t>(bytes_)) != 0) fail("no room in the file for the rows");
     identity_ = identity_of(file_);
-    if (mmap(memory_, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file_, 0) == MAP_FAILED) throw std::bad_alloc();
+    if (mmap(memory_, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file_, 0) == MAP_FAILED) fail("the rows");
   } catch (...) {
     unmap_pages(memory_, bytes_);
     if (file_ >= 0) (void)close(file_);
@@ -78,8 +98,8 @@ SealedMemory::~SealedMemory() {
 void SealedMemory::seal() {
   // As long as anything maps it that might be let write, the kernel refuses the seal; the place stays reserved.
   constexpr int kReserved = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
-  if (mmap(memory_, bytes_, PROT_NONE, kReserved, -1, 0) == MAP_FAILED) throw std::bad_alloc();
-  if (fcntl(file_, F_ADD_SEALS, kSeals) != 0) throw std::bad_alloc();
+  if (mmap(memory_, bytes_, PROT_NONE, kReserved, -1, 0) == MAP_FAILED) fail("the rows");
+  if (!sealed(file_)) fail("the rows cannot be sealed");
   map_to_read(file_);
 }
 

@@ -10,7 +10,7 @@ namespace springtide {
 // has the file or maps it, however that process ends.
 class SealedMemory {
  public:
-  // `bytes` zero bytes. Throws std::bad_alloc.
+  // `bytes` zero bytes. Throws std::bad_alloc, or std::system_error where it is files and not memory that lacks.
   explicit SealedMemory(std::size_t bytes);
   // What another process sealed; `file` stays the caller's. Throws std::invalid_argument where it is not sealed.
   static SealedMemory* opened(int file);
@@ -19,7 +19,7 @@ class SealedMemory {
   SealedMemory& operator=(const SealedMemory&) = delete;
 
   unsigned char* writable() noexcept { return memory_; }
-  // From here on nobody can write to it, in whatever process, and a write is a fault. Throws std::bad_alloc.
+  // From here on nobody can write to it, in whatever process, and a write is a fault. Throws as above.
   void seal();
 
   const unsigned char* data() const noexcept { return memory_; }

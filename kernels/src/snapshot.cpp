@@ -129,23 +129,22 @@ std::unique_ptr<Snapshot> Snapshot::extended(const Blocks& blocks) const {
   return next;
 }
 
-bool Snapshot::compaction_due() const noexcept {
-  std::size_t base = 0;
-  std::size_t overlay = 0;
+Snapshot::Sizes Snapshot::sizes() const noexcept {
+  Sizes sizes{0, 0};
   for (const TableView& view : tables_) {
-    base += view.base.size();
-    overlay += view.overlay.size();
+    sizes.base += view.base.size();
+    sizes.overlay += view.overlay.size();
   }
+  return sizes;
+}
+
+bool Snapshot::compaction_due() const noexcept {
+  const auto [base, overlay] = sizes();
   return overlay > base / kMostChanged + kSmall || segments_.size() >= kMostSegments;
 }
 
 std::unique_ptr<Snapshot> Snapshot::compacted() const {
-  std::size_t base = 0;
-  std::size_t overlay = 0;
-  for (const TableView& view : tables_) {
-    base += view.base.size();
-    overlay += view.overlay.size();
-  }
+  const auto [base, overlay] = sizes();
   return overlay > base / kMostChanged || base <= kSmall ? rebased() : folded();
 }
 

@@ -72,6 +72,12 @@ class Snapshot {
 
   Snapshot() = default;
   Memory piece(std::uint64_t identity) const noexcept;
+  // Entries of all tables.
+  struct Sizes {
+    std::size_t base;
+    std::size_t overlay;
+  };
+  Sizes sizes() const noexcept;
   std::unique_ptr<Snapshot> rebased() const;
   std::unique_ptr<Snapshot> folded() const;
   const unsigned char* place(std::size_t table, const OverlayEntry& entry) const noexcept {

@@ -3,8 +3,10 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import errno
 import json
 import os
+import resource
 import socket
 import struct
 import traceback
@@ -94,3 +96,20 @@ def test_what_another_process_tells_is_checked(layout: EmbeddingTables) -> None:
     with pytest.raises(ValueError, match="not sealed"):
         layout.opened(told, [unsealed, *files[1:]])
     os.close(unsealed)
+
+
+def test_no_file_left_is_told_as_that_and_leaves_the_snapshot(layout: EmbeddingTables) -> None:
+    keys = np.arange(9)
+    before = layout.snapshot([rows_of(keys, np.ones((9, 1), np.float32))])
+    change = [rows_of(keys[:3], np.full((3, 1), 2, np.float32))]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        with pytest.raises(OSError, match="no file for the rows") as raised:
+            before.extended(change)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert raised.value.errno == errno.EMFILE
+    assert (layout.reader().lookup(asking(keys), before)[:, 0] == 1).all()
+    after = before.extended(change)
+    assert (layout.reader().lookup(asking(keys), after)[:, 0] == [2] * 3 + [1] * 6).all()
