@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from springtide import event_commands, version_commands
+from springtide import event_commands, start_commands, version_commands
 from springtide.lifecycle import run, stop_on_signals
 from springtide.options import DEFAULT_FILE, Output, OutputOption, PipelineFile
 
@@ -20,6 +20,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+start_commands.add_to(app)
 
 
 @app.command(rich_help_panel=START)

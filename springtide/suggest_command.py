@@ -15,7 +15,7 @@ from infra.pipeline_file import load_pipeline
 from infra.spec import Pipeline
 from infra.units import Duration
 from streaming import topics
-from streaming.delays import Suggestion, collect
+from streaming.delays import Suggestion, collect, span
 from streaming.topic_tail import TopicTail
 
 
@@ -48,14 +48,6 @@ def text(found: Suggestion, pipeline: Pipeline) -> str:
         f"  the window of {window} covers {found.coverage:.1%}; {span(found.suggested_s)} covers {found.wanted:.1%}\n"
         f"  {found.orphaned:.1%} of the feedback found no impression within {correction}; later feedback is among it"
     )
-
-
-def span(seconds: float) -> str:
-    """A span as a pipeline.yaml has it, in the largest unit that makes it a whole number, or in seconds."""
-    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
-        if seconds >= length and seconds % length == 0:
-            return f"{seconds / length:g}{unit}"
-    return f"{seconds:g}s"
 
 
 def _rows(pipeline: Pipeline, topic: str, since_ms: int) -> Iterator[dict[str, Any]]:

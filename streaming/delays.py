@@ -19,6 +19,7 @@ ENOUGH: Final = 100
 QUANTILES: Final = (0.5, 0.9, 0.95, 0.99, 1.0)
 # Windows that a person would write, in seconds.
 _ROUND_S: Final = (
+    *(0.1, 0.2, 0.3, 0.5),
     *(1, 2, 3, 5, 10, 15, 20, 30, 45),
     *(60 * minutes for minutes in (1, 2, 3, 5, 10, 15, 20, 30, 45)),
     *(3600 * hours for hours in (1, 2, 3, 6, 12)),
@@ -123,7 +124,7 @@ class Delays:
             window_s=window.seconds,
             coverage=sum(delay <= window.ms for delay in delays) / len(delays),
             wanted=wanted,
-            suggested_s=next((each for each in _ROUND_S if each * 1000 >= bound), bound / 1000),
+            suggested_s=round_window_s(bound),
             orphaned=len(self._orphans) / (len(self._orphans) + len(self._answered)),
         )
 
@@ -145,6 +146,21 @@ def collect(
 def delay_ms(row: Mapping[str, Any]) -> int:
     """How long after its impression the feedback of a positive sample came; feedback from before it came at once."""
     return max(0, _ms(row["known_ts"]) - _ms(row["impression_ts"]))
+
+
+def round_window_s(bound_ms: float) -> float:
+    """The smallest window that a person would write, in seconds, which is no shorter than ``bound_ms``."""
+    return next((each for each in _ROUND_S if each * 1000 >= bound_ms), bound_ms / 1000)
+
+
+def span(seconds: float) -> str:
+    """A span as a pipeline.yaml has it, in the largest unit that makes it a whole number, or in seconds."""
+    if 0 < seconds < 1 and math.isclose(seconds * 1000, round(seconds * 1000)):
+        return f"{seconds * 1000:g}ms"
+    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= length and seconds % length == 0:
+            return f"{seconds / length:g}{unit}"
+    return f"{seconds:g}s"
 
 
 def _at(ordered: list[int], share: float) -> int:

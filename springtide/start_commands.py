@@ -1,0 +1,65 @@
+"""The commands for a beginning and their options; knows no room: each imports its own when it is called."""
+
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from springtide.lifecycle import run
+from springtide.options import DEFAULT_FILE
+
+START = "Start"
+
+
+class Security(StrEnum):
+    """How brokers are spoken to."""
+
+    plaintext = "plaintext"
+    ssl = "ssl"
+    sasl_plaintext = "sasl_plaintext"
+    sasl_ssl = "sasl_ssl"
+
+
+def init(
+    bootstrap: Annotated[str, typer.Option(help="Kafka's brokers, host:port.")],
+    impressions: Annotated[str, typer.Option(help="Topic of what was shown.")],
+    feedback: Annotated[list[str], typer.Option(help="Topic of what was clicked; repeat it for several kinds.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write; - prints it.")] = DEFAULT_FILE,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    name: Annotated[str, typer.Option(help="The model's name; without it the topic's first word.")] = "",
+    store: Annotated[str, typer.Option(help="Where versions go, as s3://bucket/prefix.")] = "",
+    endpoint: Annotated[str | None, typer.Option(help="Address of an S3 server that is not Amazon's.")] = None,
+    messages: Annotated[int, typer.Option(min=10, max=100_000, help="How many of each topic are read at most.")] = 1000,
+    security: Annotated[Security, typer.Option(help="How the brokers are spoken to.")] = Security.plaintext,
+    mechanism: Annotated[str, typer.Option(help="SASL mechanism.")] = "SCRAM-SHA-512",
+    username_env: Annotated[str, typer.Option(help="Environment variable with the user's name.")] = "KAFKA_USERNAME",
+    password_env: Annotated[str, typer.Option(help="Environment variable with the password.")] = "KAFKA_PASSWORD",
+    ca: Annotated[str | None, typer.Option(help="PEM file of the authority that signed the brokers.")] = None,
+) -> None:
+    """Read some messages of two topics and write a commented pipeline.yaml."""
+
+    def command() -> None:
+        from springtide.init_command import InitSettings, run_init
+
+        kafka: dict[str, Any] = {"bootstrap": bootstrap, "security": security.value}
+        if security.value.startswith("sasl"):
+            secrets = {"username": {"env": username_env}, "password": {"env": password_env}}
+            kafka["sasl"] = {"mechanism": mechanism, **secrets}
+        if ca is not None:
+            kafka["tls"] = {"ca": ca}
+        run_init(
+            InitSettings(
+                kafka, impressions, tuple(dict.fromkeys(feedback)), output, force, name, store, endpoint, messages
+            )
+        )
+
+    run(command)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds them to the program."""
+    app.command(rich_help_panel=START)(init)
