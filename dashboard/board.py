@@ -166,6 +166,7 @@ class Board:
             "join": said.process(self._of_role("join"), ("job_state", "watermark_ms")),
             "rates": rates,
             "minute": self._flow.minute(now_ms),
+            "dead": self.dead.section(),
             **self._slow_sections(now_ms),
             "quality": self._quality(),
             "versions": [row(manifest, self._served().get(manifest.version, [])) for manifest in self._new_manifests],

@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections import deque
+from bisect import insort
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
@@ -28,30 +28,37 @@ class DeadLetters:
 
     def __init__(self, names: Collection[str]) -> None:
         self._names = frozenset(names)
-        self._newest: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        self._oldest_first: list[dict[str, Any]] = []
 
     def add(self, letter: Mapping[str, Any], told_ms: int) -> None:
-        """Takes one message of the dead topic."""
+        """Takes one message of the dead topic, and its Kafka time."""
         body = letter.get("body")
         try:
             raw = base64.b64decode(body, validate=True) if isinstance(body, str) else b""
         except binascii.Error:
             raw = b""
-        self._newest.appendleft(
-            {
-                "t": told_ms,
-                "reason": str(letter.get("reason"))[:40],
-                "topic": str(letter.get("topic"))[:255],
-                "partition": _number(letter.get("partition")),
-                "offset": _number(letter.get("offset")),
-                "bytes": len(raw),
-                "body": masked(raw[:SHOWN_BYTES], self._names),
-            }
-        )
+        shown = {
+            "t": told_ms,
+            "reason": str(letter.get("reason"))[:40],
+            "topic": str(letter.get("topic"))[:255],
+            "partition": _number(letter.get("partition")),
+            "offset": _number(letter.get("offset")),
+            "bytes": len(raw),
+            "body": masked(raw[:SHOWN_BYTES], self._names),
+        }
+        insort(self._oldest_first, shown, key=lambda row: row["t"])  # partitions are read one after another
+        del self._oldest_first[:-KEPT]
 
     def rows(self) -> list[dict[str, Any]]:
         """The letters as the page shows them."""
-        return list(self._newest)
+        return self._oldest_first[::-1]
+
+    def section(self) -> dict[str, Any]:
+        """How many there are to open, and of when the newest is."""
+        return {
+            "kept": len(self._oldest_first),
+            "newest_ts": self._oldest_first[-1]["t"] if self._oldest_first else None,
+        }
 
 
 def masked(raw: bytes, names: Collection[str] = ()) -> str:

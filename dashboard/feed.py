@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import orjson
 
+from dashboard.dead import KEPT
 from dashboard.measurement import Feedback
 from infra.clock import Clock
 from infra.errors import SpringtideError
@@ -76,7 +77,7 @@ class Feed:
     def __init__(self, pipeline: Pipeline, clock: Clock, look_back_ms: int = LOOK_BACK_MS) -> None:
         self._feedback = pipeline.events.feedback[0]
         self._clock = clock
-        start = clock.now_ms() - look_back_ms
+        self._start_ms = start = clock.now_ms() - look_back_ms
         # Samples last: what a sample answers has then been read before it.
         takers: list[tuple[str, Callable[[Batch, News], None]]] = [
             (self._feedback.topic, self._take_feedback),
@@ -84,7 +85,8 @@ class Feed:
             (topics.dead_of(pipeline), self._take_dead),
             (topics.samples_of(pipeline), self._take_samples),
         ]
-        self._tails = deque((_Tail(pipeline, topic, start, clock), take) for topic, take in takers)
+        kept = {topics.dead_of(pipeline): KEPT}
+        self._tails = deque((_Tail(pipeline, topic, start, clock, kept.get(topic, 0)), take) for topic, take in takers)
 
     def poll(self) -> News:
         """Everything that has arrived since the last call; a topic that cannot be read is named, not raised."""
@@ -129,7 +131,8 @@ class Feed:
     def _take_dead(self, batch: Batch, news: News) -> None:
         for _, _, received, value in _records(batch):
             document = _object(value)
-            news.counted.append(("dead", received))
+            if received >= self._start_ms:
+                news.counted.append(("dead", received))
             news.letters.append((document, received))
             partition, offset = document.get("partition"), document.get("offset")
             if document.get("topic") == self._feedback.topic and isinstance(partition, int) and isinstance(offset, int):
@@ -146,21 +149,30 @@ class Feed:
 
 
 class _Tail:
-    """One topic, read to its end; opened again after it was made anew."""
+    """One topic, read to its end; opened again after it was made anew.
 
-    def __init__(self, pipeline: Pipeline, topic: str, start_ms: int, clock: Clock) -> None:
+    Args:
+        pipeline: Names the cluster.
+        topic: The topic.
+        start_ms: Reading begins at this Kafka time,
+        clock: Says when now is.
+        newest: but so many of the newest messages of a partition are read, however old they are.
+    """
+
+    def __init__(self, pipeline: Pipeline, topic: str, start_ms: int, clock: Clock, newest: int) -> None:
         self.topic = topic
         self._reader = PartitionReader(
             pipeline.kafka, topic, group=f"springtide.{pipeline.name}.dashboard", clock=clock
         )
         self._start_ms = start_ms
         self._clock = clock
+        self._newest = newest
         self.found = False
 
     def read(self, take: Callable[[Batch], None]) -> bool:
         """Hands over what has arrived; False where there is more than one call may take."""
         if not self.found:
-            self._reader.assign(self._reader.positions_at(self._start_ms, METADATA_TIMEOUT_S))
+            self._reader.assign(self._begin())
             self.found = True
         taken = 0
         while taken < MOST:
@@ -175,6 +187,13 @@ class _Tail:
             take(batch)
             taken += len(batch)
         return False
+
+    def _begin(self) -> dict[int, int]:
+        positions = self._reader.positions_at(self._start_ms, METADATA_TIMEOUT_S)
+        if not self._newest:
+            return positions
+        held = self._reader.watermarks(METADATA_TIMEOUT_S)
+        return {at: min(found, max(held[at].low, held[at].high - self._newest)) for at, found in positions.items()}
 
     def close(self) -> None:
         self._reader.close()
