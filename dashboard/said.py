@@ -74,7 +74,7 @@ def decided(learner: Answer | None, replicas: Sequence[Answer]) -> list[str]:
         pin = each.status.get("pinned") if each.up else None
         if isinstance(pin, Mapping):
             why = f": {pin['why']}" if pin.get("why") else ""
-            since = iso(number(pin.get("since_ts")))
+            since = iso(number(pin.get("since_ts")))[:19].replace("T", " ") + " UTC"
             found[f"Replicas are pinned to version {pin.get('version')} by {pin.get('by')} since {since}{why}"] = None
     return list(found)
 

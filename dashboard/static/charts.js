@@ -4,14 +4,15 @@
 import { byId, moment } from './format.js';
 
 const charts = new Map();
+const SIGNS_ABREAST = 50;
 
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
 /**
  * Draws lines over time into the element `id`.
  *
- * panels: [{ lines: [{ name, data, colour, area, dashed, hollow, step }], limit, format, zero }], one grid below the other.
- * from, to: milliseconds. marks: [{ t, kind, text }]. label: the chart in one sentence.
+ * panels: [{ lines: [{ name, data, colour, area, dashed, hollow, joined }], limit: { at, name, tone }, format, axis, zero, most }], one grid below the other.
+ * from, to: milliseconds. marks: [{ t, text, tone, sign }]. label: the chart in one sentence.
  */
 export function draw(id, { panels, from, to, marks = [], label }) {
   const element = byId(id);
@@ -27,8 +28,8 @@ export function draw(id, { panels, from, to, marks = [], label }) {
   const line = colour('line');
   const share = 100 / panels.length;
   const grids = panels.map((_, index) => ({
-    left: 44, right: 10, top: `${index * share + (panels.length > 1 ? 10 : 6)}%`,
-    height: panels.length > 1 ? `${share - 19}%` : undefined, bottom: panels.length > 1 ? undefined : 24,
+    left: 44, right: 10, top: `${index * share + (panels.length > 1 ? 7 : 8)}%`,
+    height: panels.length > 1 ? `${share - (panels.length > 2 ? 13 : 19)}%` : undefined, bottom: panels.length > 1 ? undefined : 24,
   }));
   chart.setOption({
     animation: false,
@@ -39,7 +40,7 @@ export function draw(id, { panels, from, to, marks = [], label }) {
       backgroundColor: colour('raised'), borderColor: line, padding: [8, 10],
       textStyle: { color: colour('text'), fontSize: 12 },
       axisPointer: { type: 'line', lineStyle: { color: text, type: 'dashed' }, animation: false },
-      formatter: (points) => tip(points, panels, to - from),
+      formatter: (points) => tip(points, panels, marks, to - from),
     },
     axisPointer: { link: [{ xAxisIndex: 'all' }] },
     xAxis: panels.map((_, index) => ({
@@ -65,30 +66,38 @@ export function draw(id, { panels, from, to, marks = [], label }) {
       itemStyle: { color: one.colour },
       areaStyle: one.area ? { color: one.colour, opacity: 0.13 } : undefined,
       emphasis: { disabled: true },
-      markLine: place ? undefined : markLines(panel, marks, from),
+      markLine: place ? undefined : markLines(panel, marks, from, to - from, index === 0),
     }))),
   }, { notMerge: true });
 }
 
-function markLines(panel, marks, from) {
-  const data = marks.filter((mark) => mark.t >= from).map((mark) => ({
-    xAxis: mark.t, name: mark.text,
-    lineStyle: { color: colour(mark.kind === 'up' || mark.kind === 'page' ? 'muted' : 'warn'), type: 'dotted', width: 1.2 },
-    label: { show: false },
-  }));
+function markLines(panel, marks, from, rangeMs, first) {
+  let signed = -Infinity; // a sign needs room beside the one before
+  const data = marks.filter((mark) => mark.t >= from).map((mark) => {
+    const show = first && mark.t - signed > rangeMs / SIGNS_ABREAST;
+    if (show) signed = mark.t;
+    return {
+      xAxis: mark.t, name: mark.text, lineStyle: { color: colour(mark.tone), type: 'dotted', width: 1.2 },
+      label: { show, formatter: mark.sign, position: 'end', distance: 1, color: colour(mark.tone), fontSize: 9 },
+    };
+  });
   if (panel.limit != null) {
     data.push({
-      yAxis: panel.limit.at, lineStyle: { color: colour('bad'), type: 'dashed', width: 1.2 },
-      label: { show: true, formatter: panel.limit.name, position: 'insideStartTop', color: colour('bad'), fontSize: 11 },
+      yAxis: panel.limit.at, lineStyle: { color: colour(panel.limit.tone ?? 'bad'), type: 'dashed', width: 1.2 },
+      label: { show: true, formatter: panel.limit.name, position: 'insideStartTop', color: colour(panel.limit.tone ?? 'bad'), fontSize: 11 },
     });
   }
   return { symbol: 'none', silent: true, animation: false, data };
 }
 
-function tip(points, panels, rangeMs) {
+/** The figures under the pointer, and what happened about then. */
+function tip(points, panels, marks, rangeMs) {
   const found = points.filter((point) => point.value?.[1] != null);
   if (!found.length) return '';
+  const near = marks.filter((mark) => Math.abs(mark.t - points[0].value[0]) < rangeMs / 120).slice(-3).map((mark) => `${mark.sign} ${short(mark.text)}`);
   const formats = new Map(panels.flatMap((panel) => panel.lines.map((line) => [line.name, panel.format])));
   const lines = found.map((point) => `${point.seriesName}  ${formats.get(point.seriesName)(point.value[1])}`);
-  return [moment(points[0].value[0], rangeMs), ...lines].join('\n');
+  return [moment(points[0].value[0], rangeMs), ...lines, ...near].join('\n');
 }
+
+const short = (text) => (text.length > 60 ? `${text.slice(0, 59)}…` : text);

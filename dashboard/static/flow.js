@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { colour, draw } from './charts.js';
+import { marks } from './events.js';
 import { byId, clock, count, el, percent, rate, twin, trio, write } from './format.js';
 
 const ROWS = [
@@ -47,7 +48,7 @@ export function rates(memory) {
   const joined = memory.pairs('joined', 'mean');
   const trained = memory.pairs('trained', 'mean');
   draw('rates-chart', {
-    from: t - memory.rangeMs, to: t, marks: [...memory.events.values()],
+    from: t - memory.rangeMs, to: t, marks: marks(memory),
     label: `Samples per second: ${rate(r.joined)} joined, ${rate(r.trained)} trained, ${rate(r.feedback)} clicks received`,
     panels: [{
       zero: true, format: rate,

@@ -41,9 +41,9 @@ export function moment(ts, rangeMs) {
 
 export function bytes(n) {
   if (n == null) return NONE;
-  const units = ['B', 'KiB', 'MiB', 'GiB'];
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
   let unit = 0;
-  for (; n >= 1024 && unit < 3; unit += 1) n /= 1024;
+  for (; n >= 1024 && unit < 4; unit += 1) n /= 1024;
   return `${n < 10 && unit ? n.toFixed(1) : Math.round(n)} ${units[unit]}`;
 }
 
@@ -68,6 +68,29 @@ export function write(element, text) {
 export const lesson = (...children) => el('p', { class: 'lesson' }, ...children);
 export const code = (text) => el('code', {}, text);
 
+/** A sentence of the server; what stands between backticks is code. */
+export const said = (text) => text.split('`').map((part, index) => (index % 2 ? code(part) : part));
+
+/** One shape per kind, so that colour is never the only sign. */
+export const shape = () => el('span', { class: 'shape', 'aria-hidden': 'true' });
+
+/** A table whose first column names the row. `rows` gives arrays of strings or elements; `numbers` are columns of figures. */
+export function table(head, rows, numbers = []) {
+  const number = (index) => (numbers.includes(index) ? 'num' : null);
+  return el('table', {},
+    el('thead', {}, el('tr', {}, head.map((text, index) => el('th', { scope: 'col', class: number(index) }, text)))),
+    el('tbody', {}, rows.map((cells) => el('tr', {}, cells.map((cell, index) =>
+      el(index ? 'td' : 'th', { scope: index ? null : 'row', class: number(index) }, cell))))));
+}
+
+/** Puts what `make` gives into `box`, but only when `key` has changed: what is open or has the focus stays. */
+export function redraw(box, key, make) {
+  const shown = JSON.stringify(key);
+  if (box.dataset.shown === shown) return;
+  box.dataset.shown = shown;
+  box.replaceChildren(...[make()].flat());
+}
+
 /** Figures side by side: `[[name, value, note], …]`. */
 export function trio(list, figures) {
   const wanted = figures.map(([name, value, note]) => `${name}|${value}|${note ?? ''}`).join('\n');
@@ -86,11 +109,9 @@ export function twin(details, head, rows) {
     if (!details.open) return;
     const old = details.querySelector('.scroll');
     const title = details.closest('section').querySelector('h1, h2').textContent.trim();
-    const table = el('table', {},
-      el('thead', {}, el('tr', {}, head.map((text) => el('th', { scope: 'col' }, text)))),
-      el('tbody', {}, rows().map((cells) => el('tr', {}, cells.map((text) => el('td', {}, text))))));
-    if (old) old.replaceChildren(table);
-    else details.append(el('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `${title}, table` }, table));
+    const drawn = table(head, rows());
+    if (old) old.replaceChildren(drawn);
+    else details.append(el('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `${title}, table` }, drawn));
   };
   twins.set(details, draw);
   draw();

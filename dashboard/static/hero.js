@@ -3,7 +3,8 @@
 
 import { age } from './memory.js';
 import { colour, draw } from './charts.js';
-import { byId, clock, code, count, el, length, lengthParts, lesson, NONE, twin, write } from './format.js';
+import { marks } from './events.js';
+import { byId, clock, code, count, el, length, lengthParts, lesson, NONE, said, shape, twin, write } from './format.js';
 
 const WAITS = {
   join: 'it waits for its verdict from the join',
@@ -40,11 +41,11 @@ export function headline({ t, about, headline: h, status }) {
 }
 
 function reason(t, about, h, status, idle) {
-  if (idle) {
+  if (idle && status.kind === 'idle') {
     return ['No feedback on ', code(about.feedback_topic), h.last_feedback_ts == null
-      ? ' since this page began to look.' : ` for ${length(t - h.last_feedback_ts)}.`, status.kind === 'idle' ? '' : ` ${status.why}`];
+      ? ' since this page began to look.' : ` for ${length(t - h.last_feedback_ts)}.`];
   }
-  if (status.why) return [status.why];
+  if (status.why) return said(status.why);
   if (h.oldest_received_ts == null) return ['Caught up: everything that was received has been learned.'];
   const share = h.followed_share < 1 ? ` Measured on one key in ${Math.round(1 / h.followed_share)}.` : '';
   return [`Oldest feedback not learned: ${clock(h.oldest_received_ts)}; ${WAITS[h.waiting_for]}.${share}`];
@@ -57,7 +58,7 @@ export function course(memory) {
   const data = memory.pairs('behind');
   const worst = Math.max(0, ...data.map(([, value]) => value ?? 0));
   draw('behind-chart', {
-    from: t - memory.rangeMs, to: t, marks: [...memory.events.values()],
+    from: t - memory.rangeMs, to: t, marks: marks(memory),
     label: `Seconds behind the stream over ${memory.minutes} minutes; worst ${length(worst * 1000)}, objective ${length(about.slo_ms)}`,
     panels: [{
       zero: true, most: roof(Math.max(slo * 1.1, worst * 1.05)), axis: (value) => axisSeconds(value), format: (value) => length(value * 1000),
@@ -102,7 +103,7 @@ export function processes({ t, join, learner, replicas = [] }) {
   if (list.dataset.shown === shown) return;
   list.dataset.shown = shown;
   list.replaceChildren(...chips.map(([up, name, text]) => el('li', { 'data-kind': up ? 'ok' : 'bad' },
-    el('span', { class: 'shape', 'aria-hidden': 'true' }), el('b', {}, name), ` ${text}`)));
+    shape(), el('b', {}, name), ` ${text}`)));
   if (!chips.length) list.replaceChildren(lesson('No process is listed: name their addresses under ', code('dashboard.targets'), ' in pipeline.yaml.'));
 }
 

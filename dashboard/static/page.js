@@ -1,14 +1,19 @@
 // Joins contact, memory and panels into the page; must not draw anything itself.
 // SPDX-License-Identifier: Apache-2.0
 
-import { course, header, headline, processes } from './hero.js';
+import { dead, prepare as prepareDead } from './dead.js';
+import { prepare as prepareDecisions } from './decide.js';
+import { events } from './events.js';
 import { join, rates } from './flow.js';
-import { events, versions } from './lists.js';
 import { byId, clock, el } from './format.js';
+import { course, header, headline, processes } from './hero.js';
 import { connect } from './live.js';
 import { Memory, RANGES } from './memory.js';
 import { quality } from './quality.js';
 import { replicas } from './replicas.js';
+import { slices } from './slices.js';
+import { storage, tables } from './storage.js';
+import { versions } from './versions.js';
 import { waterfall } from './waterfall.js';
 
 const memory = new Memory();
@@ -21,11 +26,16 @@ function draw() {
   waterfall(memory.tick);
   replicas(memory);
   join(memory.tick);
+  dead(memory.tick);
   versions(memory);
   events(memory);
   course(memory);
   quality(memory);
   rates(memory);
+  slices(memory.tick);
+  storage(memory.tick);
+  tables(memory.tick);
+  document.body.dataset.tick = memory.tick.t; // for whoever measures how late the page is
 }
 
 async function reload() {
@@ -67,6 +77,8 @@ function ranges() {
 addEventListener('themechange', draw);
 document.addEventListener('visibilitychange', draw);
 
+prepareDecisions();
+prepareDead(memory);
 ranges();
 connect({
   onTick(sections) {

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { colour, draw } from './charts.js';
+import { marks } from './events.js';
 import { byId, clock, count, decimal, length, lesson, twin, trio, write } from './format.js';
 
 export function quality(memory) {
@@ -28,17 +29,20 @@ export function quality(memory) {
   write(byId('quality-note'), `${count(q.overall.samples)} samples${closed ? ` · closed through ${clock(closed.t)}` : ' · no bucket closed yet'}`);
   const line = (field, wanted) => points.filter((p, index) => p.closed === wanted || (!wanted && points[index + 1] && !points[index + 1].closed && p.closed))
     .map((p) => [p.t, p[field]]);
-  const panel = (name, field, tone) => ({
-    name, format: (value) => value.toFixed(3), axis: (value) => +value.toFixed(3),
+  const panel = (name, field, tone, limit) => ({
+    name, limit, format: (value) => value.toFixed(3), axis: (value) => +value.toFixed(4),
     lines: [
       { name, data: line(field, true), colour: tone, joined: true, hollow: line(field, true).length < 3 },
       { name: `${name}, open`, data: line(field, false), colour: tone, dashed: true, joined: true, hollow: line(field, false).length < 3 },
     ].filter((one) => one.data.length),
   });
   draw('quality-chart', {
-    from: t - memory.rangeMs, to: t, marks: [...memory.events.values()],
+    from: t - memory.rangeMs, to: t, marks: marks(memory),
     label: `Quality by impression time: AUC ${decimal(q.overall.auc)}, log loss ${decimal(q.overall.log_loss)}, calibration ${decimal(q.overall.calibration, 2)} over all samples`,
-    panels: [panel('AUC', 'auc', colour('accent')), panel('log loss', 'log_loss', colour('second'))],
+    panels: [
+      panel('AUC', 'auc', colour('accent')), panel('log loss', 'log_loss', colour('second')),
+      panel('calibration', 'calibration', colour('third'), { at: 1, name: '1: as many as clicked', tone: 'muted' }),
+    ],
   });
   twin(byId('quality-table'), ['Impressions from', 'State', 'Samples', 'AUC', 'Log loss', 'Calibration'], () =>
     points.slice(-200).reverse().map((p) => [clock(p.t), p.closed ? 'closed' : 'open', count(p.samples), decimal(p.auc), decimal(p.log_loss), decimal(p.calibration, 2)]));

@@ -3,9 +3,12 @@
 
 import { age } from './memory.js';
 import { colour } from './charts.js';
-import { byId, clock, code, count, el, length, lesson, NONE, twin, write } from './format.js';
+import { marks } from './events.js';
+import { byId, clock, code, count, el, length, lesson, NONE, shape, twin, write } from './format.js';
 
 const CELLS = 60;
+// Beyond so many replicas their rows are low and stand side by side.
+const MANY = 8;
 
 export function replicas(memory) {
   const { t, about, replicas: list = [] } = memory.tick;
@@ -21,10 +24,12 @@ export function replicas(memory) {
   }
   if (box.childElementCount !== list.length || box.querySelector('.lesson')) {
     box.replaceChildren(...list.map(() => el('div', { class: 'replica' },
-      el('span', { class: 'who' }, el('span', { class: 'shape', 'aria-hidden': 'true' }), el('b')),
+      el('span', { class: 'who' }, shape(), el('b')),
       el('canvas', { role: 'img' }), el('span', { class: 'ver' }), el('span', { class: 'lag' }))));
   }
-  list.forEach((replica, index) => paint(box.children[index], replica, memory, t, about));
+  box.classList.toggle('many', list.length > MANY);
+  const happened = marks(memory);
+  list.forEach((replica, index) => paint(box.children[index], replica, memory, t, about, happened));
   twin(byId('replicas-table'), ['Replica', 'State', 'Version', 'Applied', 'Behind', `Worst in ${span(memory.minutes)}`], () =>
     list.map((r) => [r.name, state(r), r.version == null ? NONE : `v${count(r.version)}`, r.applied_ts ? clock(r.applied_ts) : NONE,
       r.known ? length(age(t, r.oldest_received_ts)) : NONE, length(1000 * Math.max(0, ...memory.cells(`behind:${r.name}`, CELLS)))]));
@@ -33,7 +38,7 @@ export function replicas(memory) {
 const span = (minutes) => (minutes < 60 ? `${minutes} min` : minutes < 1440 ? `${minutes / 60} h` : minutes === 1440 ? '24 h' : `${minutes / 1440} d`);
 const state = (r) => (r.up ? (r.ready ? 'ready' : 'not ready') : `no answer since ${clock(r.since_ts)}`);
 
-function paint(row, replica, memory, t, about) {
+function paint(row, replica, memory, t, about, happened) {
   const behind = replica.known ? age(t, replica.oldest_received_ts) : null;
   const late = behind != null && behind > about.slo_ms && !memory.tick.headline.idle;
   row.dataset.kind = !replica.up || late ? 'bad' : replica.ready ? 'ok' : 'warn';
@@ -43,15 +48,15 @@ function paint(row, replica, memory, t, about) {
   const cells = memory.cells(`behind:${replica.name}`, CELLS);
   const canvas = row.querySelector('canvas');
   canvas.setAttribute('aria-label', `${replica.name}: ${state(replica)}; now ${length(behind)} behind; worst ${length(1000 * Math.max(0, ...cells))}`);
-  strip(canvas, cells, about.slo_ms / 1000);
+  strip(canvas, cells, about.slo_ms / 1000, happened.map(({ t: at, tone }) => ({ at: 1 - (t - at) / memory.rangeMs, tone })));
 }
 
 /** One bar per cell: its height and colour are its share of the objective; a dash where nothing was measured. */
-function strip(canvas, cells, slo) {
+function strip(canvas, cells, slo, happened) {
   const ratio = devicePixelRatio || 1;
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];
   if (!width) return;
-  if (canvas.width !== Math.round(width * ratio)) {
+  if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(height * ratio);
   }
@@ -72,4 +77,9 @@ function strip(canvas, cells, slo) {
     pen.fillStyle = seconds > slo ? colours.bad : seconds > slo / 2 ? colours.warn : colours.ok;
     pen.fillRect(left, height - tall, wide, tall);
   });
+  for (const { at, tone } of happened) {
+    if (at < 0) continue;
+    pen.fillStyle = colour(tone);
+    for (let top = 0; top < height; top += 4) pen.fillRect(Math.round(at * width), top, 1, 2);
+  }
 }

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from infra.local.kafka_server import KafkaServer
+from tests.dashboard.browsing import launched
 from tests.dashboard.loop import Loop
 
 
@@ -20,13 +21,16 @@ def loop(local_kafka: KafkaServer, unique: Callable[[str], str], tmp_path: Path)
     made.close()
 
 
+@pytest.fixture
+def loop_of_many(local_kafka: KafkaServer, unique: Callable[[str], str], tmp_path: Path) -> Iterator[Loop]:
+    """As the other, with two dozen replicas."""
+    made = Loop(tmp_path, unique("many"), local_kafka.bootstrap, replicas=24)
+    yield made
+    made.close()
+
+
 @pytest.fixture(scope="package")
 def browser(chromium: str) -> Iterator[Browser]:
     """Goes with the last test of this folder: while it is there, no other test can have an event loop of its own."""
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(
-            executable_path=chromium, args=[*arguments, "--disable-component-update", "--disable-sync"]
-        )
+    with launched(chromium) as found:
         yield found
-        found.close()

@@ -31,10 +31,14 @@ CLOCK = SystemClock()
 BUCKET_MS = 10_000
 # Faster than a person needs, so that tests wait less.
 PERIOD_S = 0.25
+TOKEN = "let-me"
 
 
-def pipeline_for(folder: Path, name: str, *, bootstrap: str = "127.0.0.1:1", **targets: Any) -> Pipeline:
-    """One model on topics of its own name, versions and history below ``folder``."""
+def pipeline_for(
+    folder: Path, name: str, *, bootstrap: str = "127.0.0.1:1", token: str | None = None, **targets: Any
+) -> Pipeline:
+    """One model on topics of its own name, versions and history below ``folder``; who knows the token may decide."""
+    decisions = {} if token is None else {"token": {"value": token}}
     return Pipeline.model_validate(
         {
             "name": name,
@@ -47,7 +51,7 @@ def pipeline_for(folder: Path, name: str, *, bootstrap: str = "127.0.0.1:1", **t
             "tables": [{"name": "item", "dim": 4}],
             "join": {"window": "5s", "correction_window": "10s"},
             "store": {"url": (folder / "versions").as_uri()},
-            "dashboard": {"history": str(folder / "history.sqlite"), "targets": targets},
+            "dashboard": {"history": str(folder / "history.sqlite"), "targets": targets, **decisions},
         }
     )
 
@@ -122,6 +126,7 @@ class Loop:
             folder,
             name,
             bootstrap=bootstrap,
+            token=TOKEN,
             join=self.join.url,
             learner=self.learner.url,
             replicas=[replica.url for replica in self.replicas],
@@ -164,16 +169,15 @@ class Loop:
                 captured_ts=oldest_received_ms + 70,
             )
         bucket = now - now % BUCKET_MS
-        content = Content(
-            positions=[Position(topic=topics.samples(self.pipeline.name), partition=0, next_offset=self.position)],
-            timeline=timeline,
-            newest_known_ts=now,
-            learned_through=now,
-            metrics={str(bucket): quality_of(200, 60), str(bucket - 60_000): quality_of(100, 30)},
-            gate=Gate(servable=not refused, reasons=(refused,) if refused else ()),
-            **fields,
-        )
-        manifest = self.writer.commit(content)
+        usual: dict[str, Any] = {
+            "positions": [Position(topic=topics.samples(self.pipeline.name), partition=0, next_offset=self.position)],
+            "timeline": timeline,
+            "newest_known_ts": now,
+            "learned_through": now,
+            "metrics": {str(bucket): quality_of(200, 60), str(bucket - 60_000): quality_of(100, 30)},
+            "gate": Gate(servable=not refused, reasons=(refused,) if refused else ()),
+        }
+        manifest = self.writer.commit(Content(**(usual | fields)))
         self.learner.status |= {
             "version": manifest.version,
             "samples_total": self._samples,

@@ -18,19 +18,14 @@ from checkpointing.manifest import Gate
 from checkpointing.writer import Writer
 from dashboard.door import MOST_WAITING, WRONG_TOKEN_S
 from infra.object_store import ObjectStore, open_store
-from infra.spec import Dashboard, Pipeline
-from tests.dashboard.loop import CLOCK, Page, pipeline_for, served
-
-TOKEN = "let-me"
+from infra.spec import Pipeline
+from tests.dashboard.loop import CLOCK, TOKEN, Page, pipeline_for, served
 
 
 @pytest.fixture
-def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+def pipeline(tmp_path: Path) -> Pipeline:
     """One whose page takes decisions."""
-    monkeypatch.setenv("PAGE_TOKEN", TOKEN)
-    plain = pipeline_for(tmp_path, "decided")
-    page = plain.dashboard.model_dump() | {"token": {"env": "PAGE_TOKEN"}}
-    return plain.model_copy(update={"dashboard": Dashboard.model_validate(page)})
+    return pipeline_for(tmp_path, "decided", token=TOKEN)
 
 
 @pytest.fixture

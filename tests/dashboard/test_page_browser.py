@@ -8,30 +8,17 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, expect
 
+from tests.dashboard.browsing import WAIT_MS, window
+from tests.dashboard.browsing import tab as opened
 from tests.dashboard.loop import Loop, served
-
-WAIT_MS = 12_000
 
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    made = browser.new_context(viewport={"width": 1160, "height": 900}, color_scheme="dark", locale="en-GB")
-    made.set_default_timeout(WAIT_MS)
-    yield made
-    made.close()
-
-
-def watched(context: BrowserContext) -> tuple[Page, list[str], list[str]]:
-    """A tab, what it complained of, and whom it asked."""
-    tab = context.new_page()
-    complaints: list[str] = []
-    asked: list[str] = []
-    tab.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
-    tab.on("pageerror", lambda error: complaints.append(str(error)))
-    tab.on("request", lambda request: asked.append(request.url))
-    return tab, complaints, asked
+    with window(browser) as made:
+        yield made
 
 
 def test_the_page_shows_the_figures_of_the_api_and_asks_nobody_else(loop: Loop, context: BrowserContext) -> None:
@@ -40,7 +27,8 @@ def test_the_page_shows_the_figures_of_the_api_and_asks_nobody_else(loop: Loop, 
     manifest = loop.commit()
     loop.apply_everywhere(manifest)
     with served(loop.pipeline) as page:
-        tab, complaints, asked = watched(context)
+        watched = opened(context)
+        tab = watched.page
         tab.goto(page.url)
         expect(tab.locator("#behind")).to_have_text("0.0", timeout=WAIT_MS)
         expect(tab.locator("#status")).to_contain_text("within SLO")
@@ -73,15 +61,17 @@ def test_the_page_shows_the_figures_of_the_api_and_asks_nobody_else(loop: Loop, 
             tab.locator(f"#{twin}-table summary").click()
             expect(tab.locator(f"#{twin}-table tbody tr").first).to_be_visible()
 
-        assert {urlsplit(url).netloc for url in asked} == {urlsplit(page.url).netloc}
-        assert complaints == []  # among others: the content security policy and the integrity of the chart library hold
+        assert watched.asked == {urlsplit(page.url).netloc}
+        assert (
+            watched.complaints == []
+        )  # among others: the content security policy and the integrity of the chart library hold
         policy = page.get("/").headers["content-security-policy"]
         assert policy.startswith("default-src 'self'") and "unsafe" not in policy
 
 
 def test_lost_contact_is_said_and_ends_by_itself(loop: Loop, context: BrowserContext) -> None:
     loop.apply_everywhere(loop.commit())
-    tab, _, _ = watched(context)
+    tab = opened(context).page
     with served(loop.pipeline) as page:
         tab.goto(page.url)
         expect(tab.locator("#behind")).to_have_text("idle", timeout=WAIT_MS)
@@ -100,30 +90,26 @@ def test_lost_contact_is_said_and_ends_by_itself(loop: Loop, context: BrowserCon
 
 def test_an_empty_loop_teaches_and_a_phone_scrolls_one_way_only(loop: Loop, browser: Browser) -> None:
     """The one manifest is the learner's claim: nothing is servable yet."""
-    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="light", has_touch=True)
-    context.set_default_timeout(WAIT_MS)
-    try:
-        with served(loop.pipeline) as page:
-            tab, complaints, _ = watched(context)
-            tab.goto(page.url)
-            expect(tab.locator("#status")).to_contain_text("starting", timeout=WAIT_MS)
-            expect(tab.locator("#why")).to_contain_text("No replica has applied a version yet")
-            expect(tab.locator("#waterfall")).to_contain_text("springtide probe")
-            expect(tab.locator("main")).to_contain_text("Each sample is predicted before it is learned")
-            assert tab.evaluate("document.documentElement.scrollWidth") == 390
-            light = tab.evaluate("getComputedStyle(document.body).backgroundColor")
-            button = tab.get_by_role("button", name="Dark")
-            button.focus()
-            tab.keyboard.press("Enter")
-            expect(button).to_have_attribute("aria-pressed", "true")
-            assert tab.evaluate("getComputedStyle(document.body).backgroundColor") != light
-            tab.reload()
-            expect(tab.locator("html")).to_have_attribute("data-theme", "dark")
+    with window(browser, width=390, dark=False) as context, served(loop.pipeline) as page:
+        watched = opened(context)
+        tab = watched.page
+        tab.goto(page.url)
+        expect(tab.locator("#status")).to_contain_text("starting", timeout=WAIT_MS)
+        expect(tab.locator("#why")).to_contain_text("No replica has applied a version yet")
+        expect(tab.locator("#waterfall")).to_contain_text("springtide probe")
+        expect(tab.locator("main")).to_contain_text("Each sample is predicted before it is learned")
+        assert tab.evaluate("document.documentElement.scrollWidth") == 390
+        light = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+        button = tab.get_by_role("button", name="Dark")
+        button.focus()
+        tab.keyboard.press("Enter")
+        expect(button).to_have_attribute("aria-pressed", "true")
+        assert tab.evaluate("getComputedStyle(document.body).backgroundColor") != light
+        tab.reload()
+        expect(tab.locator("html")).to_have_attribute("data-theme", "dark")
 
-            tab.get_by_role("radio", name="10 min").focus()
-            tab.keyboard.press("ArrowRight")
-            expect(tab.get_by_role("radio", name="1 h", exact=True)).to_have_attribute("aria-checked", "true")
-            assert tab.evaluate("document.documentElement.scrollWidth") == 390
-            assert complaints == []
-    finally:
-        context.close()
+        tab.get_by_role("radio", name="10 min").focus()
+        tab.keyboard.press("ArrowRight")
+        expect(tab.get_by_role("radio", name="1 h", exact=True)).to_have_attribute("aria-checked", "true")
+        assert tab.evaluate("document.documentElement.scrollWidth") == 390
+        assert watched.complaints == []
