@@ -13,6 +13,7 @@ from starlette.routing import Route
 from serving import protocol_v1, protocol_v2
 from serving.answering import Answering, Handler, json_response, raw_response, timeout_asked
 from serving.body import BINARY_TYPE, JSON_TYPE
+from serving.layouts import Layouts
 from serving.predictor import Predictor, version_asked, version_in_header
 from serving.refusals import NOT_READY, Refused
 from serving.shadow import Shadow
@@ -47,6 +48,7 @@ class Endpoints:
         self._shadow = shadow
         self._not_ready = not_ready
         self._release = release
+        self._layouts = Layouts()
 
     def routes(self) -> list[Route]:
         """Every path of both protocols; what asks for a version stands beside what takes the newest."""
@@ -117,7 +119,7 @@ class Endpoints:
 
         def work() -> Response:
             signature = self._predictor.signature
-            infer = protocol_v2.read_infer(body, header_length, signature)
+            infer = protocol_v2.read_infer(body, header_length, signature, self._layouts)
             prediction = self._predictor.predict(infer.question, version, at_least)
             self._shadow.score(infer.question, prediction, beside)
             content, json_length = protocol_v2.write_infer(infer, prediction, signature)

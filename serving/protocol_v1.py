@@ -161,7 +161,8 @@ def _is_named(instance: object) -> bool:
 def _column(column: Column, cells: list[object]) -> pa.Array:
     """One column; a scalar may stand alone or as a list of one, a text as `{"b64": …}`."""
     if not column.is_list:
-        cells = [cell[0] if type(cell) is list and len(cell) == 1 else cell for cell in cells]
+        if list in map(type, cells):
+            cells = [cell[0] if type(cell) is list and len(cell) == 1 else cell for cell in cells]
         if column.type == "string":
             cells = [_text(column, cell) for cell in cells]
     elif column.type == "list[string]":

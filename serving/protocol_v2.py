@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from serving import protocol_v2_binary as binary
 from serving.body import read_object
+from serving.layouts import Layout, Layouts, Tensor
 from serving.prediction import Prediction, Question
 from serving.refusals import Refused, nearest, shown
 from serving.signature import Column, Signature, arrow_column
@@ -70,18 +71,33 @@ def model_metadata(signature: Signature, versions: Sequence[int]) -> dict[str, o
     }
 
 
-def read_infer(body: bytes, header_length: str | None, signature: Signature) -> Infer:
+def read_infer(body: bytes, header_length: str | None, signature: Signature, layouts: Layouts) -> Infer:
     """Parses the body of POST /v2/models/{m}/infer.
 
     Args:
         body: The whole body: JSON, or JSON followed by binary tensors.
         header_length: Value of `Inference-Header-Content-Length`, None where the request has none.
         signature: What the model takes.
+        layouts: Of this signature.
 
     Raises:
         Refused: The body is not what the protocol or the signature wants.
     """
     header, tail = binary.split(body, header_length)
+    known = layouts.get(header)
+    if known is not None:
+        columns = {
+            tensor.column.name: binary.read_tensor(
+                tensor.column, tensor.datatype, tensor.shape, tail.take(tensor.column.name, tensor.bytes)
+            )
+            for tensor in known.tensors
+        }
+        tail.check_empty()
+        return Infer(Question(columns, known.rows, known.shared), known.id, known.outputs, known.in_binary)
+    return _read(header, tail, signature, layouts)
+
+
+def _read(header: bytes, tail: binary.Tail, signature: Signature, layouts: Layouts) -> Infer:
     request = read_object(header)
     request_id = request.get("id")
     if request_id is not None and not isinstance(request_id, str):
@@ -91,6 +107,7 @@ def read_infer(body: bytes, header_length: str | None, signature: Signature) -> 
         raise Refused(f"`inputs` is {shown(inputs)}", wanted="a list of tensors")
     columns: dict[str, pa.Array] = {}
     shared: set[str] = set()
+    tensors: list[Tensor] = []
     for entry in inputs:
         if not isinstance(entry, dict):
             raise Refused(f"an input is {shown(entry)}", wanted="an object with name, datatype, shape and data")
@@ -108,10 +125,13 @@ def read_infer(body: bytes, header_length: str | None, signature: Signature) -> 
             columns[column.name] = arrow_column(column, by_row(column, values, shape))
         else:
             columns[column.name] = binary.read_tensor(column, datatype, shape, tail.take(column.name, size))
+            tensors.append(Tensor(column, datatype, shape, size))
     tail.check_empty()
     once = frozenset(shared)
     rows = signature.check(columns, once)
     outputs, in_binary = requested_outputs(request, signature)
+    if len(tensors) == len(columns):  # else values stand in it, too
+        layouts.put(header, Layout(tuple(tensors), rows, once, request_id, outputs, in_binary))
     return Infer(Question(columns, rows, once), request_id, outputs, in_binary)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import struct
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,18 +18,19 @@ import pyarrow as pa
 from serving.refusals import Refused, shown
 from serving.signature import Column, arrow_column, check_finite
 
-NUMPY_TYPES: dict[str, str] = {
-    "BOOL": "?",
-    "INT8": "<i1",
-    "INT16": "<i2",
-    "INT32": "<i4",
-    "INT64": "<i8",
-    "UINT8": "<u1",
-    "UINT16": "<u2",
-    "UINT32": "<u4",
-    "FP32": "<f4",
-    "FP64": "<f8",
+NUMPY_TYPES: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype("?"),
+    "INT8": np.dtype("<i1"),
+    "INT16": np.dtype("<i2"),
+    "INT32": np.dtype("<i4"),
+    "INT64": np.dtype("<i8"),
+    "UINT8": np.dtype("<u1"),
+    "UINT16": np.dtype("<u2"),
+    "UINT32": np.dtype("<u4"),
+    "FP32": np.dtype("<f4"),
+    "FP64": np.dtype("<f8"),
 }
+INT64 = pa.int64()
 LENGTH = struct.Struct("<I")
 
 
@@ -93,12 +95,17 @@ def read_tensor(column: Column, datatype: str, shape: tuple[int, ...], data: mem
         width = shape[1] if column.is_list else 0
         rows = [texts[row * width : (row + 1) * width] for row in range(shape[0])] if column.is_list else texts
         return arrow_column(column, rows)
-    numpy_type = np.dtype(NUMPY_TYPES[datatype])
+    numpy_type = NUMPY_TYPES[datatype]
     if len(data) != count * numpy_type.itemsize:
         raise Refused(
             f"input `{column.name}` has {len(data)} binary bytes",
             wanted=f"{count * numpy_type.itemsize} for {datatype} {list(shape)}",
         )
+    if datatype == "INT64" and column.type == "integer":
+        # Bytes that came as they are needed stay where they are.
+        buffer = pa.py_buffer(data)
+        if buffer.address % numpy_type.alignment == 0:
+            return pa.Array.from_buffers(INT64, count, [None, buffer], 0)
     numbers = np.frombuffer(data, dtype=numpy_type)
     if column.type == "number":
         numbers = numbers.astype(np.float64)

@@ -8,9 +8,11 @@ learner hashes the sample: `7` and `"7"` are different ids, and a mistaken type 
 from __future__ import annotations
 
 import itertools
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import cached_property
+from typing import Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +46,7 @@ class Column:
     name: str
     type: FieldType
 
-    @property
+    @cached_property
     def is_list(self) -> bool:
         return self.type.startswith("list[")
 
@@ -108,12 +110,14 @@ class Signature:
         Raises:
             Refused: There is none.
         """
-        for column in self.columns:
-            if column.name == name:
-                return column
-        names = [column.name for column in self.columns]
-        hint = nearest(name, names) if isinstance(name, str) else ""
-        raise Refused(f"unknown input {shown(name)}{hint}", wanted=", ".join(names))
+        if isinstance(name, str) and name in self._by_name:
+            return self._by_name[name]
+        hint = nearest(name, self._by_name) if isinstance(name, str) else ""
+        raise Refused(f"unknown input {shown(name)}{hint}", wanted=", ".join(self._by_name))
+
+    @cached_property
+    def _by_name(self) -> dict[str, Column]:
+        return {column.name: column for column in self.columns}
 
     def check(self, columns: dict[str, pa.Array], shared: frozenset[str] = frozenset()) -> int:
         """Checks that every column is there once with as many rows as the others; returns the rows.
@@ -203,12 +207,17 @@ def arrow_column(column: Column, values: Sequence[object]) -> pa.Array:
         cells = values
     _check_types(column, cells, allowed, column.type)
     try:
-        array = pa.array(values, type=column.arrow_type)
+        if column.type == "integer" and None not in cells:
+            # Nearly every column of a request; Arrow itself takes three times as long.
+            return pa.Array.from_buffers(
+                column.arrow_type, len(cells), [None, pa.py_buffer(array("q", cast("Sequence[int]", cells)))], 0
+            )
+        made = pa.array(values, type=column.arrow_type)
     except (pa.ArrowException, OverflowError) as error:
         raise Refused(f"input `{column.name}`: {error}", wanted=f"values of type {column.type}") from error
     if column.type == "number":
-        check_finite(column, array.drop_null().to_numpy(zero_copy_only=False))
-    return array
+        check_finite(column, made.drop_null().to_numpy(zero_copy_only=False))
+    return made
 
 
 def check_finite(column: Column, numbers: npt.NDArray[np.float64]) -> None:

@@ -37,8 +37,8 @@ def request(columns: Columns, **more: Any) -> dict[str, Any]:
     return {"inputs": inputs, **more}
 
 
-def binary(columns: Columns, header: dict[str, Any] | None = None) -> tuple[bytes, dict[str, str]]:
-    """The same request as binary tensors; the columns must hold no null."""
+def binary(columns: Columns, header: dict[str, Any] | None = None, wide: bool = False) -> tuple[bytes, dict[str, str]]:
+    """The same request as binary tensors, integers of 4 or 8 bytes; the columns must hold no null."""
     inputs: list[dict[str, Any]] = []
     tail = b""
     for name, values in columns.items():
@@ -49,7 +49,7 @@ def binary(columns: Columns, header: dict[str, Any] | None = None) -> tuple[byte
             datatype = "BYTES"
         else:
             numpy_type, datatype = {
-                "integer": ("<i4", "INT32"),
+                "integer": ("<i8", "INT64") if wide else ("<i4", "INT32"),
                 "number": ("<f4", "FP32"),
                 "boolean": ("?", "BOOL"),
             }[kind]
@@ -150,6 +150,23 @@ def test_binary_tensors_in_and_out(served: Served) -> None:
         {"name": "click", "datatype": "FP32", "shape": [5], "parameters": {"binary_data_size": 20}}
     ]
     assert np.frombuffer(response.content[length:], "<f4").tolist() == pytest.approx(wanted)
+
+
+def test_requests_of_one_form_are_each_read_for_themselves(served: Served) -> None:
+    """The JSON part is the same each time, and is known after the first; the tensors are not."""
+    for seed in range(3):
+        columns = full_columns(5)
+        columns["item"] = [seed * 10 + row for row in range(5)]
+        wanted = served.client.post("/v2/models/demo/infer", json=request(columns)).json()["outputs"][0]["data"]
+        for wide in (False, True):  # integers of 8 bytes are taken where they lie, narrower ones are converted
+            content, headers = binary(columns, wide=wide)
+            answer = served.client.post("/v2/models/demo/infer", content=content, headers=headers)
+            assert answer.json()["outputs"][0]["data"] == pytest.approx(wanted)
+    content, headers = binary(columns)
+    short = served.client.post("/v2/models/demo/infer", content=content[:-1], headers=headers)
+    assert (short.status_code, "binary bytes left" in short.text) == (400, True)
+    long = served.client.post("/v2/models/demo/infer", content=content + b"!", headers=headers)
+    assert (long.status_code, "1 binary bytes belong to no input" in long.text) == (400, True)
 
 
 def test_outputs_as_asked(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from infra import spec
 from kernels.features import EncodedBatch, RunningStatistics
 from learner.decode import SampleDecoder
+from serving.layouts import Layouts
 from serving.protocol_v1 import read_predict
 from serving.protocol_v2 import read_infer
 from serving.signature import Signature
@@ -100,7 +101,7 @@ def requests(impressions_: list[dict[str, Any]]) -> dict[str, dict[str, pa.Array
     return {
         "v1 rows": dict(read_predict(rows, SIGNATURE).question.columns),
         "v1 columns": dict(read_predict(columns, SIGNATURE).question.columns),
-        "v2": dict(read_infer(tensors, None, SIGNATURE).question.columns),
+        "v2": dict(read_infer(tensors, None, SIGNATURE, Layouts()).question.columns),
     }
 
 
