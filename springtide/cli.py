@@ -38,10 +38,22 @@ def check(pipeline: PipelineFile = DEFAULT_FILE) -> None:
 
 
 @app.command(rich_help_panel=START)
-def doctor(pipeline: PipelineFile = DEFAULT_FILE, output: OutputOption = Output.text) -> None:
+def doctor(
+    pipeline: PipelineFile = DEFAULT_FILE,
+    acls: Annotated[
+        bool, typer.Option("--acls", help="Print the rights to request on Kafka and the store instead; asks no server.")
+    ] = False,
+    principal: Annotated[str, typer.Option(help="As whom the brokers know this user.")] = "User:springtide",
+    output: OutputOption = Output.text,
+) -> None:
     """Probe Kafka, the object store, Flink and this machine: every line is a fact or a cure."""
 
     def command() -> None:
+        if acls:
+            from springtide.rights_command import print_rights
+
+            print_rights(pipeline, principal=principal, as_json=output is Output.json)
+            return
         from springtide.doctor import examine, print_findings
 
         code = print_findings(examine(pipeline), as_json=output is Output.json)

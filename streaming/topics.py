@@ -23,6 +23,11 @@ _HEARTBEAT_RETENTION = Duration("1h")
 LARGEST_MESSAGE = 16 << 20
 
 
+def own_prefix(model: str) -> str:
+    """What the names of all topics, consumer groups and transactions of one model begin with."""
+    return f"{_PREFIX}.{model}."
+
+
 def samples(model: str) -> str:
     """Labelled samples, keyed by join key."""
     return f"{_PREFIX}.{model}.samples"

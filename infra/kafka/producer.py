@@ -26,6 +26,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "queue.buffering.max.kbytes": 65_536,
 }
 DELIVERY_TIMEOUT_S: Final = 30.0
+SERVE_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Producer:
         self._trouble = Trouble(kafka, "producer")
         self._lock = threading.Lock()
         self._failure: SpringtideError | None = None
+        # After it the client sends nothing more.
+        self._ended: SpringtideError | None = None
         self._client = opened(
             kafka,
             Client,
@@ -110,16 +113,18 @@ class Producer:
             except BufferError:
                 if self._clock.monotonic() > deadline:
                     raise self._trouble.silence(f"send to topic `{topic}`: the queue stays full") from None
-                self._client.poll(0.05)
+                self._serve(0.05)
                 continue
             except KafkaException as error:
+                if error.args[0].code() == KafkaError._FATAL:
+                    self._serve(SERVE_SECONDS)  # raises what was fatal
                 raise translated(self._kafka, error.args[0], f"send to topic `{topic}`") from None
             break
-        self._client.poll(0)
+        self._serve(0)
 
     def poll(self) -> None:
         """Calls what is due of earlier messages without sending one; the same errors."""
-        self._client.poll(0)
+        self._serve(0)
         self._raise_failure()
 
     def flush(self, timeout: float | None = None) -> None:
@@ -132,10 +137,24 @@ class Producer:
             Unavailable: Some were given up, or are still on their way after ``timeout``.
             Invalid: The broker refused one for good.
         """
-        left = self._client.flush(self._timeout + 1 if timeout is None else timeout)
+        deadline = self._clock.monotonic() + (self._timeout + 1 if timeout is None else timeout)
+        while len(self._client) and (left := deadline - self._clock.monotonic()) > 0:
+            self._serve(min(SERVE_SECONDS, left))
         self._raise_failure()
-        if left:
-            raise self._trouble.silence(f"send: {left} messages not delivered")
+        if len(self._client):
+            raise self._trouble.silence(f"send: {len(self._client)} messages not delivered")
+
+    def _serve(self, seconds: float) -> None:
+        """Lets the client call what is due, waiting ``seconds`` for something.
+
+        Its own ``flush`` is no choice: it goes on calling after an error for good has raised, which ends the process.
+        """
+        try:
+            self._client.poll(seconds)
+        except KafkaException as error:
+            with self._lock:
+                self._ended = translated(self._kafka, error.args[0], "send")
+            self._raise_failure()
 
     def close(self) -> None:
         """Flushes; the same errors."""
@@ -158,6 +177,6 @@ class Producer:
 
     def _raise_failure(self) -> None:
         with self._lock:
-            failure, self._failure = self._failure, None
+            failure, self._failure = self._ended or self._failure, None
         if failure is not None:
             raise failure

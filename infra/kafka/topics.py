@@ -132,7 +132,11 @@ class KafkaAdmin:
             near = difflib.get_close_matches(name, existing, n=1)
             lines.append(f"topic `{name}` not found" + (f"; nearest `{near[0]}`" if near else ""))
         if lines:
-            raise Invalid("\n".join(lines), cure="create it, or correct the pipeline", where=self._kafka.bootstrap)
+            cure = "create it, or correct the pipeline"
+            if self._kafka.security != "plaintext":
+                # Brokers show nobody what he may not describe.
+                cure = "create it, correct the pipeline, or grant the rights that `springtide doctor --acls` lists"
+            raise Invalid("\n".join(lines), cure=cure, where=self._kafka.bootstrap)
 
     def ensure_topics(self, wanted: Sequence[TopicSettings]) -> list[TopicShortfall]:
         """Creates the topics that are absent; existing ones stay as they are, but may take larger messages afterwards.
