@@ -9,14 +9,15 @@ from typing import Annotated
 import typer
 
 from springtide import event_commands, start_commands, version_commands
+from springtide.arrangement import PanelledHelp, arrange
 from springtide.lifecycle import run, stop_on_signals
 from springtide.options import DEFAULT_FILE, Output, OutputOption, PipelineFile
-
-START, RUN, WATCH = "Start", "Run", "Watch"
 
 app = typer.Typer(
     help="Keeps a recommendation or ad model as fresh as the last click.",
     no_args_is_help=True,
+    cls=PanelledHelp,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -25,19 +26,21 @@ app = typer.Typer(
 start_commands.add_to(app)
 
 
-@app.command(rich_help_panel=START)
-def check(pipeline: PipelineFile = DEFAULT_FILE) -> None:
+@app.command()
+def check(pipeline: PipelineFile = DEFAULT_FILE, output: OutputOption = Output.text) -> None:
     """Validate a pipeline.yaml without a network: all errors at once."""
 
     def command() -> None:
-        from springtide.check import check_file
+        from springtide.check import run_check
 
-        typer.echo(check_file(pipeline))
+        code = run_check(pipeline, as_json=output is Output.json)
+        if code:
+            raise typer.Exit(code)
 
     run(command)
 
 
-@app.command(rich_help_panel=START)
+@app.command()
 def doctor(
     pipeline: PipelineFile = DEFAULT_FILE,
     acls: Annotated[
@@ -63,7 +66,7 @@ def doctor(
     run(command)
 
 
-@app.command(rich_help_panel=START)
+@app.command()
 def plan(
     old: Annotated[Path, typer.Argument(help="The pipeline.yaml that a model was made by.")],
     new: Annotated[Path, typer.Argument(help="The one that it is to go on by.")],
@@ -81,7 +84,7 @@ def plan(
     run(command)
 
 
-@app.command(rich_help_panel=RUN)
+@app.command()
 def join(
     pipeline: PipelineFile = DEFAULT_FILE,
     stop_job: Annotated[bool, typer.Option("--stop-job", help="End the Flink job when this command ends.")] = False,
@@ -114,7 +117,7 @@ def join(
     run(command)
 
 
-@app.command(rich_help_panel=RUN)
+@app.command()
 def learn(
     pipeline: PipelineFile = DEFAULT_FILE,
     identity: Annotated[str, typer.Option(help="Who this learner is; the same name may take over at once.")] = "",
@@ -149,7 +152,7 @@ def learn(
     run(command)
 
 
-@app.command(rich_help_panel=RUN)
+@app.command()
 def replay(
     pipeline: PipelineFile = DEFAULT_FILE,
     first: Annotated[int, typer.Option("--from", min=0, help="Begin at this version; 0: before any sample.")] = 0,
@@ -170,7 +173,7 @@ def replay(
     run(command)
 
 
-@app.command(rich_help_panel=RUN)
+@app.command()
 def serve(
     pipeline: PipelineFile = DEFAULT_FILE,
     name: Annotated[str, typer.Option(help="Name of this replica.")] = "replica-0",
@@ -186,7 +189,7 @@ def serve(
     run(command)
 
 
-@app.command(rich_help_panel=RUN)
+@app.command()
 def dashboard(
     pipeline: PipelineFile = DEFAULT_FILE,
     port: Annotated[int | None, typer.Option(help="Port, instead of the one in the file.")] = None,
@@ -201,7 +204,7 @@ def dashboard(
     run(command)
 
 
-@app.command(rich_help_panel=RUN)
+@app.command()
 def demo(
     data: Annotated[str, typer.Option(help="movielens, open-bandit, mind, or the path of your pipeline.yaml.")] = (
         "movielens"
@@ -228,7 +231,7 @@ def demo(
     run(command)
 
 
-@app.command(rich_help_panel=WATCH)
+@app.command()
 def alerts(
     pipeline: PipelineFile = DEFAULT_FILE,
     puts_per_hour: Annotated[float, typer.Option(help="More objects put an hour than this are told.")] = 20_000,
@@ -245,7 +248,7 @@ def alerts(
     run(command)
 
 
-@app.command(rich_help_panel=WATCH)
+@app.command()
 def probe(
     pipeline: Annotated[
         Path | None, typer.Argument(help="The pipeline.yaml; without it ./pipeline.yaml or the running demo's.")
@@ -267,6 +270,7 @@ def probe(
 
 event_commands.add_to(app)
 version_commands.add_to(app)
+arrange(app)
 
 
 def main() -> None:

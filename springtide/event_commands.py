@@ -13,8 +13,6 @@ from springtide.options import DEFAULT_FILE, Output, OutputOption, PipelineFile
 if TYPE_CHECKING:
     from infra.units import Duration
 
-WATCH = "Watch"
-
 SinceOption = Annotated[str | None, typer.Option(help="Only what was written so long ago at most, such as 2h.")]
 
 
@@ -55,13 +53,14 @@ def late_replay(
     pipeline: PipelineFile = DEFAULT_FILE,
     since: SinceOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be joined again.")] = False,
+    output: OutputOption = Output.text,
 ) -> None:
     """Join late impressions and orphans again, as far as the topics still hold both sides."""
 
     def command() -> None:
         from springtide.late_command import replay_late
 
-        replay_late(pipeline, since=_span(since), dry_run=dry_run)
+        replay_late(pipeline, since=_span(since), dry_run=dry_run, as_json=output is Output.json)
 
     run(command)
 
@@ -90,5 +89,5 @@ def window(
 
 def add_to(app: typer.Typer) -> None:
     """Adds them to the program."""
-    app.add_typer(late, name="late", rich_help_panel=WATCH)
-    app.add_typer(suggest, name="suggest", rich_help_panel=WATCH)
+    app.add_typer(late, name="late")
+    app.add_typer(suggest, name="suggest")

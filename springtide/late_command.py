@@ -46,7 +46,7 @@ def list_late(path: Path, *, since: Duration | None, reason: str | None, limit: 
         typer.echo(f"{iso(row.told_ms)}  {row.reason:<16}  {place}  {text[:WIDEST]}")
 
 
-def replay_late(path: Path, *, since: Duration | None, dry_run: bool) -> None:
+def replay_late(path: Path, *, since: Duration | None, dry_run: bool, as_json: bool) -> None:
     """Joins again what was late and can be joined now, and says how many samples of which kind came of it.
 
     Raises:
@@ -56,21 +56,27 @@ def replay_late(path: Path, *, since: Duration | None, dry_run: bool) -> None:
     pipeline = load_pipeline(path)
     since_ms = clock.now_ms() - since.ms if since is not None else 0
     jobs = wanted(pipeline, unused(pipeline, since_ms=since_ms))
-    if not jobs:
-        typer.echo("nothing was late that is not answered by now")
-        return
-    for name, each in sorted(jobs.items()):
-        typer.echo(f"{name}: {len(each.keys):,} keys, {len(each.without_verdict):,} of them without a verdict")
-    if dry_run:
-        return
-    with Planner(flink_kafka_connector(), clock=clock) as planner:
-        replay(pipeline, jobs, planner, clock=clock)
-    left = wanted(pipeline, unused(pipeline, since_ms=since_ms))
-    for name, each in sorted(jobs.items()):
-        rest = left[name].keys if name in left else frozenset()
-        verdicts = len(each.without_verdict) - len(left[name].without_verdict if name in left else ())
-        positives = len(each.keys) - len(rest)
-        typer.echo(f"{name}: {positives:,} became positive, {verdicts:,} have a verdict now, {len(rest):,} stay late")
+    rows = {name: {"keys": len(each.keys), "without_verdict": len(each.without_verdict)} for name, each in jobs.items()}
+    if not as_json:
+        for name, row in sorted(rows.items()):
+            typer.echo(f"{name}: {row['keys']:,} keys, {row['without_verdict']:,} of them without a verdict")
+        if not jobs:
+            typer.echo("nothing was late that is not answered by now")
+    if jobs and not dry_run:
+        with Planner(flink_kafka_connector(), clock=clock) as planner:
+            replay(pipeline, jobs, planner, clock=clock)
+        left = wanted(pipeline, unused(pipeline, since_ms=since_ms))
+        for name, row in sorted(rows.items()):
+            rest = left.get(name)
+            stay = len(rest.keys) if rest else 0
+            verdicts = row["without_verdict"] - (len(rest.without_verdict) if rest else 0)
+            row |= {"positive": row["keys"] - stay, "verdicts": verdicts, "late": stay}
+            if not as_json:
+                typer.echo(
+                    f"{name}: {row['positive']:,} became positive, {verdicts:,} have a verdict now, {stay:,} stay late"
+                )
+    if as_json:
+        typer.echo(orjson.dumps([{"feedback": name} | row for name, row in sorted(rows.items())]).decode())
 
 
 def _as_row(row: Unused, body: bytes | None) -> dict[str, object]:

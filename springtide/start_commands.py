@@ -12,8 +12,6 @@ import typer
 from springtide.lifecycle import run
 from springtide.options import DEFAULT_FILE
 
-START = "Start"
-
 
 class Security(StrEnum):
     """How brokers are spoken to."""
@@ -62,4 +60,4 @@ def init(
 
 def add_to(app: typer.Typer) -> None:
     """Adds them to the program."""
-    app.command(rich_help_panel=START)(init)
+    app.command()(init)

@@ -12,8 +12,6 @@ from springtide.lifecycle import run, stop_on_signals
 from springtide.options import DEFAULT_FILE as FILE
 from springtide.options import Output, OutputOption, PipelineFile
 
-VERSIONS = "Versions"
-
 Version = Annotated[int, typer.Argument(help="Its number.")]
 Who = Annotated[str, typer.Option(help="Who decides; without it the user who is logged in.")]
 Why = Annotated[str, typer.Option(help="The reason, for the log.")]
@@ -42,7 +40,7 @@ def add_to(app: typer.Typer) -> None:
         export,
         copy,
     ):
-        app.command(rich_help_panel=VERSIONS)(command)
+        app.command()(command)
 
 
 def versions(
