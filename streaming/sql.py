@@ -94,9 +94,12 @@ def encodings(pipeline: spec.Pipeline) -> frozenset[str]:
 
 
 def read_back(pipeline: spec.Pipeline) -> Duration:
-    """How far before a cut-over the events lie that decide what is emitted from then on."""
+    """How far before a cut-over the events lie that decide what is emitted from then on.
+
+    The eldest is the impression, a correction window old, of feedback that would be given up just then.
+    """
     join = pipeline.join
-    longest = max(max(each.ms for each in join.windows(kind)) for kind in pipeline.events.feedback)
+    longest = max(sum(each.ms for each in join.windows(kind)) for kind in pipeline.events.feedback)
     return Duration(f"{longest + 2 * (join.skew.ms + join.out_of_orderness.ms) + join.future_bound.ms}ms")
 
 
@@ -197,11 +200,7 @@ def _insert(
     pipeline: spec.Pipeline, joins: list[sql_join.Join], sources: list[sql_sources.Source], cutover_ms: int
 ) -> str:
     dead = literal(topics.dead(pipeline.name))
-    branches = [
-        f"SELECT `#topic`, `#key`, `#value`, `#known` FROM {identifier(view)}"
-        for join in joins
-        for view in (join.verdicts, join.corrections)
-    ]
+    branches = [f"SELECT `#topic`, `#key`, `#value`, `#known` FROM {identifier(join.outcomes)}" for join in joins]
     branches += [
         f"SELECT {dead}, `#key`, `#value`, `#known` FROM {identifier(source.name + ' dead')}" for source in sources
     ]

@@ -33,14 +33,17 @@ def number_impressions(source: Source) -> list[str]:
 def order_feedback(source: Source) -> list[str]:
     """Views for one kind of feedback: what came before it for the same key, and how far event time was.
 
-    `#others` holds the event times nearest to the row's own of those that came before it, `below` and `above`.
+    `#time` is its event time as a plain time, which no join takes for a bound. `#below` and `#above` are the event
+    times nearest to it of those that came before it; where its own did, that is `#below`.
     """
     counted = f"{source.name} counted"
-    columns = ", ".join(map(identifier, ("#key", "#ts", "#received", *_PLACE)))
-    before = f"{neighbours('CAST(`#ts` AS TIMESTAMP_LTZ(3))', _BY_KEY)} AS `#others`"
+    plain = ", ".join(map(identifier, ("#key", "#ts", "#received", *_PLACE)))
+    columns = f"{plain}, `#time`"
+    timed = f"SELECT {plain}, `#arrival`, CAST(`#ts` AS TIMESTAMP_LTZ(3)) AS `#time` FROM {identifier(source.name)}"
+    before = f"{neighbours('`#time`', _BY_KEY)} AS `#others`"
     ordered = f"SELECT {columns}, `#watermark`, `#others`.`below` AS `#below`, `#others`.`above` AS `#above`"
     return [
-        create_view(counted, f"SELECT {columns}, {before} FROM {identifier(source.name)}"),
+        create_view(counted, f"SELECT {columns}, {before} FROM ({timed})"),
         create_view(feedback_view(source), f"{ordered} FROM ({_with_watermark(counted, '`#others` IS NOT NULL')})"),
     ]
 

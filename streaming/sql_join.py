@@ -14,6 +14,9 @@ from streaming.sql_rows import NO_TIME, closes, kept_negative, late_object, samp
 from streaming.sql_sources import Source
 from streaming.sql_text import create_view, identifier, interval, keep_first, literal
 
+# Flink keeps a row to the end of its bound and one step of its clock longer.
+_CLOCK_STEP_MS = 1
+
 
 @dataclass(frozen=True)
 class Join:
@@ -43,18 +46,18 @@ class Join:
     def correction_window(self) -> Duration:
         return self.pipeline.join.windows(self.kind)[1]
 
+    @cached_property
+    def held(self) -> Duration:
+        """How long feedback waits for its impression, in event time: until any that comes now would be late."""
+        return Duration(f"{self.pipeline.join.skew.ms + self.window.ms}ms")
+
     @property
-    def verdicts(self) -> str:
-        """The view of verdicts and of impressions that get none: `#topic`, `#key`, `#value`, `#known`.
+    def outcomes(self) -> str:
+        """The view of everything that the join says: `#topic`, `#key`, `#value`, `#known`.
 
         `#known` is when a row could be made: its events were received, and event time, if it waited for that, had come.
         """
-        return f"{self.kind.name}: verdicts"
-
-    @property
-    def corrections(self) -> str:
-        """The view of what feedback says beside the verdicts, of the same columns."""
-        return f"{self.kind.name}: corrections"
+        return f"{self.kind.name}: outcomes"
 
     def view(self, name: str) -> str:
         return f"{self.kind.name}: {name}"
@@ -68,11 +71,15 @@ _ORPHAN = "orphan"
 def views(join: Join) -> list[str]:
     """Every view of the join, in order of definition.
 
-    Two interval joins over the same numbered inputs. The primary one pairs an impression with feedback inside the
-    window, or with nothing once event time has passed the window: the verdict. The secondary one pairs feedback with
-    its impression inside the correction window, or with nothing: what the verdict could not know, and orphans. Feedback
-    whose window is closed already by its own topic's watermark counts as after the verdict, in both, so that every
-    feedback takes one of the two ways and none takes both.
+    Two interval joins over the same numbered inputs. The secondary one pairs feedback with its impression inside the
+    correction window, or with nothing once event time has passed the last impression that it could belong to: what
+    becomes of each feedback. The primary one pairs an impression with feedback inside the window, or with nothing once
+    event time has passed the window: whether a negative is due.
+
+    Each join merges its two inputs in an order of its own, so no pair may depend on that order. None does: feedback is
+    held until every impression that it fits would come too late, and what is late already by its own topic's event
+    time is known before either join. What the primary one pairs, the secondary one pairs as well, so that an
+    impression without a negative has its positive.
 
     Of several feedbacks on one impression the first to arrive decides, whether the impression is there already or they
     wait for it together; the others are repeats and are told as such.
@@ -85,14 +92,12 @@ def views(join: Join) -> list[str]:
     found = [create_view(join.view("impressions"), _with_fate(join))]
     if join.pipeline.join.labels != "immediate":
         found.append(create_view(join.view("primary pairs"), _primary_pairs(join)))
-        found.append(create_view(join.view("primary outcomes"), _primary_outcomes(join)))
+        found.append(create_view(join.view("impression outcomes"), _impression_outcomes(join)))
     return [
         *found,
         create_view(join.view("secondary pairs"), _secondary_pairs(join)),
-        create_view(join.view("counted pairs"), _counted_pairs(join)),
         create_view(join.view("feedback outcomes"), _feedback_outcomes(join)),
-        create_view(join.verdicts, _VERDICTS[join.pipeline.join.labels](join)),
-        create_view(join.corrections, _corrections(join)),
+        create_view(join.outcomes, _OUTCOMES[join.pipeline.join.labels](join)),
     ]
 
 
@@ -111,30 +116,31 @@ def _with_fate(join: Join) -> str:
 
 
 def _primary_pairs(join: Join) -> str:
-    skew, window = interval(join.pipeline.join.skew), interval(join.window)
     columns = _pair("i", join)
-    second = _came_second(join, "i.`#ts`", "i.`#watermark`", "f.")
     # In this mode the verdict leaves with the watermark, which must stay known behind the join.
     time = "i.`#ts` AS `#rowtime`, " if join.pipeline.join.labels == "aligned" else ""
     return (
         f"SELECT {time}{columns}, f.`#key` AS `#feedback`, i.`#fate`, i.`#partition`, i.`#offset`, i.`#body`\n"
         f"FROM {identifier(join.view('impressions'))} AS i\n"
         f"LEFT JOIN {identifier(feedback_view(join.feedback))} AS f ON i.`#key` = f.`#key`\n"
-        f"  AND f.`#ts` BETWEEN i.`#ts` - {skew} AND i.`#ts` + {window}\n"
+        f"  AND f.`#ts` BETWEEN i.`#ts` - {interval(join.held)} AND i.`#ts` + {interval(join.window)}\n"
+        f"  AND f.`#time` >= i.`#ts` - {interval(join.pipeline.join.skew)}\n"
         f"  AND (f.`#watermark` IS NULL OR f.`#watermark` < {closes('i.`#ts`', join.window)})\n"
-        f"  AND i.`#fate` = {literal(_JOINED)} AND NOT {second}"
+        f"  AND i.`#fate` = {literal(_JOINED)} AND NOT {_came_second(join, 'i.`#ts`', 'f.')}"
     )
 
 
 def _secondary_pairs(join: Join) -> str:
-    skew, window = interval(join.pipeline.join.skew), interval(join.correction_window)
+    # A checkpoint may be taken when event time stands just at the end: this join must still hold then what the other
+    # does, for after a restart event time may stand before it once more.
+    held = Duration(f"{join.held.ms + _CLOCK_STEP_MS}ms")
     return (
         f"SELECT {_pair('f', join)}, i.`#key` AS `#impression`, f.`#watermark`,\n"
-        "  i.`#watermark` AS `#iwatermark`, f.`#below`, f.`#above`, f.`#partition`, f.`#offset`, f.`#body`,\n"
-        "  PROCTIME() AS `#arrival`\n"
+        "  f.`#below`, f.`#above`, f.`#partition`, f.`#offset`, f.`#body`\n"
         f"FROM {identifier(feedback_view(join.feedback))} AS f\n"
         f"LEFT JOIN {identifier(join.view('impressions'))} AS i ON i.`#key` = f.`#key`\n"
-        f"  AND i.`#ts` BETWEEN f.`#ts` - {window} AND f.`#ts` + {skew} AND i.`#fate` = {literal(_JOINED)}"
+        f"  AND i.`#ts` BETWEEN f.`#ts` - {interval(join.correction_window)} AND f.`#ts` + {interval(held)}\n"
+        f"  AND i.`#ts` <= f.`#time` + {interval(join.pipeline.join.skew)} AND i.`#fate` = {literal(_JOINED)}"
     )
 
 
@@ -144,7 +150,7 @@ def _pair(side: str, join: Join) -> str:
         [
             f"{side}.`#key` AS `#key`",
             "CAST(i.`#ts` AS TIMESTAMP_LTZ(3)) AS `#its`",
-            "CAST(f.`#ts` AS TIMESTAMP_LTZ(3)) AS `#fts`",
+            "f.`#time` AS `#fts`",
             "i.`#received` AS `#ireceived`",
             "f.`#received` AS `#freceived`",
             *(f"i.{identifier(column)}" for column in join.impressions.columns),
@@ -152,39 +158,30 @@ def _pair(side: str, join: Join) -> str:
     )
 
 
-def _came_second(join: Join, impression: str, watermark: str, prefix: str = "") -> str:
-    """Whether another feedback that fits the impression came before this one, and cannot have ended as an orphan.
+def _came_second(join: Join, impression: str, prefix: str = "") -> str:
+    """Whether another feedback that fits the impression came before this one, or a copy of it did.
 
     Two that wait for their impression leave the interval join in no order; this is known before they enter it. If any
-    earlier one fits, the nearest in event time on its side does, since this one fits as well. Where event time had
-    passed the other one when the impression came, it may be gone, and the count behind the join decides.
+    earlier one fits, the nearest in event time on its side does, since this one fits as well. It was paired then: it
+    waited for the impression, or came while that was held, as this one did later.
     """
     skew, window = interval(join.pipeline.join.skew), interval(join.correction_window)
     tests = [
-        f"({other} BETWEEN {impression} - {skew} AND {impression} + {window}"
-        f" AND ({watermark} IS NULL OR {watermark} < {other} + {skew}))"
+        f"{other} BETWEEN {impression} - {skew} AND {impression} + {window}"
         for other in (f"{prefix}`#below`", f"{prefix}`#above`")
     ]
     return f"COALESCE({' OR '.join(tests)}, FALSE)"
 
 
-def _counted_pairs(join: Join) -> str:
-    """Counts the feedback of each impression, and the copies of each orphan."""
-    second = _came_second(join, "`#its`", "`#iwatermark`")
-    orphan = "`#impression` IS NULL"
-    # An orphan's copies have its time too; feedback that came second counts for nothing.
-    once = f"CASE WHEN {orphan} THEN CAST(`#fts` AS STRING) WHEN {second} THEN 'second' ELSE 'first' END"
-    ready = f"SELECT *, {once} AS `#once` FROM {identifier(join.view('secondary pairs'))}"
-    return (
-        f"SELECT *, COUNT(*) OVER (PARTITION BY `#key`, `#once` ORDER BY `#arrival`) AS `#number`\nFROM (\n{ready}\n)"
-    )
-
-
 def _feedback_outcomes(join: Join) -> str:
-    """What becomes of each feedback, written out: a click, a correction, an orphan or a repeat."""
+    """What becomes of each feedback, written out: a click, a correction, an orphan or a repeat.
+
+    `#verdict` is TRUE for a negative verdict, FALSE for a positive one and null for all else. `#otherwise` is what a
+    click is where its impression has a negative verdict already.
+    """
     end = closes("`#its`", join.window)
     decided = (
-        f"CASE WHEN `#number` > 1 OR `#once` = 'second' THEN {literal(_REPEATED)}"
+        f"CASE WHEN {_came_second(join, '`#its`')} OR COALESCE(`#below` = `#fts`, FALSE) THEN {literal(_REPEATED)}"
         f" WHEN `#impression` IS NULL THEN {literal(_ORPHAN)}"
         f" WHEN `#fts` <= {end} AND (`#watermark` IS NULL OR `#watermark` < {end}) THEN {literal(sample.CLICK)}"
         f" ELSE {literal(sample.CORRECTED)} END"
@@ -196,57 +193,79 @@ def _feedback_outcomes(join: Join) -> str:
         impression="`#its`",
         event="`#fts`",
     )
-    written = {
-        sample.CLICK: _positive(join, sample.CLICK, _emission(join)),
-        sample.CORRECTED: _positive(join, _corrected(join), sample.CORRECTION),
-    }
+    correction = _positive(join, _corrected(join), sample.CORRECTION)
+    written = {sample.CLICK: _positive(join, sample.CLICK, _emission(join)), sample.CORRECTED: correction}
     cases = "\n".join(f"  WHEN {literal(kind)} THEN {value}" for kind, value in written.items())
     late = f"`#kind` IN ({literal(_ORPHAN)}, {literal(_REPEATED)})"
-    topic = f"CASE WHEN {late} THEN {_late(join)} ELSE {_samples(join)} END"
-    rows = f"SELECT *, {decided} AS `#kind` FROM {identifier(join.view('counted pairs'))}"
+    verdict = f"`#kind` = {literal(sample.CLICK)}"
+    given_up = f"GREATEST(`#fts` + {interval(join.held)}, `#freceived`)"
+    paired = "GREATEST(`#fts`, `#freceived`, `#ireceived`)"
+    rows = f"SELECT *, {decided} AS `#kind` FROM {identifier(join.view('secondary pairs'))}"
     return (
-        f"SELECT {topic} AS `#topic`, `#key`, GREATEST(`#fts`, `#freceived`) AS `#known`, `#kind`,\n"
-        f"  CASE `#kind`\n{cases}\n  ELSE {told} END AS `#value`\nFROM (\n{rows}\n)"
+        f"SELECT CASE WHEN {late} THEN {_late(join)} ELSE {_samples(join)} END AS `#topic`, `#key`,\n"
+        f"  CASE WHEN {verdict} THEN FALSE END AS `#verdict`,\n"
+        f"  CASE `#kind`\n{cases}\n  ELSE {told} END AS `#value`,\n"
+        f"  CASE WHEN {verdict} THEN {correction} END AS `#otherwise`,\n"
+        f"  CASE WHEN `#impression` IS NULL THEN {given_up} ELSE {paired} END AS `#known`\nFROM (\n{rows}\n)"
     )
 
 
-def _corrections(join: Join) -> str:
-    """All but the clicks inside their window: these are verdicts. Without verdicts to wait for, those too."""
-    every = f"SELECT `#topic`, `#key`, `#value`, `#known` FROM {identifier(join.view('feedback outcomes'))}"
-    if join.pipeline.join.labels == "immediate":
-        return every
-    return f"{every} WHERE `#kind` <> {literal(sample.CLICK)}"
+# What every outcome says, and what those say that a verdict of before may change.
+_ROW = ("#topic", "#key", "#value", "#known")
+_COLUMNS = (*_ROW, "#verdict", "#otherwise")
 
 
 def _after_window(join: Join) -> str:
-    """Verdicts of the primary join, and clicks of the secondary one; the first of the two to arrive.
-
-    The two joins hear of the same event time at slightly different moments; where an impression comes so late that
-    only the second still holds its click, the click wins, for the other's verdict comes a window later.
-    """
-    clicks = (
-        f"SELECT `#topic`, `#key`, '' AS `#once`, `#value`, `#known` FROM"
-        f" {identifier(join.view('feedback outcomes'))} WHERE `#kind` = {literal(sample.CLICK)}"
-    )
-    verdicts = f"SELECT * FROM {identifier(join.view('primary outcomes'))}"
-    both = f"(SELECT *, PROCTIME() AS `#arrival` FROM (\n{verdicts}\nUNION ALL\n{clicks}\n))"
-    return keep_first(both, ("#topic", "#key", "#value", "#known"), ("#key", "#once"))
+    """Negatives of the primary join and everything of the secondary one; the first verdict of a key is the only one."""
+    first = "(`#verdict` IS NULL OR `#number` = 1)"
+    return _one_verdict(_every(join, "impression outcomes"), join, "`#verdict`", first, "`#otherwise` IS NOT NULL")
 
 
 def _aligned(join: Join) -> str:
-    """Verdicts of the primary join, each when event time has passed its window.
+    """Verdicts of the primary join, each when event time has passed its window, and what is not a click of the other.
 
     What is late already goes around the wait, which would drop it, and does not come out of the join for that: a
     second reader of its rows would be given a join of its own.
     """
-    wanted = ("#topic", "#key", "#value", "#known")
-    joined = f"(SELECT * FROM {identifier(join.view('primary outcomes'))} WHERE `#once` = '')"
-    told = _told(join, _alone(join, f"WHERE `#fate` <> {literal(_JOINED)}"), "CAST(NULL AS STRING)", NO_TIME, ())
-    return f"{keep_first(joined, wanted, ('#key',), order='#rowtime')}\nUNION ALL\n{told}"
+    told = _told(join, _alone(join, f"WHERE `#fate` <> {literal(_JOINED)}"), "CAST(NULL AS STRING)", NO_TIME)
+    waited = keep_first(identifier(join.view("impression outcomes")), _COLUMNS, ("#key",), order="#rowtime")
+    impressions = f"{waited}\nUNION ALL\nSELECT {_names(_COLUMNS)} FROM (\n{told}\n)"
+    negatives = "CASE WHEN `#verdict` THEN 1 END"
+    return _one_verdict(impressions, join, negatives, "`#verdict` IS NOT FALSE", "`#number` > 0")
+
+
+def _one_verdict(impressions: str, join: Join, counted: str, holds: str, corrects: str) -> str:
+    """What becomes of impressions and of feedback together, where a verdict of before may change what a click is.
+
+    As a rule each key has one verdict anyway. Event time may stand before the window's end once more after a restart,
+    though, and a click that comes then counts as in time where the negative has left: it corrects that.
+
+    Args:
+        impressions: The outcomes of impressions, of the columns of feedback's.
+        join: Whose feedback it is.
+        counted: An expression that is null for rows that make no difference to others of their key.
+        holds: Whether a row's `#value` holds, by the `#number` of such rows so far.
+        corrects: Whether else its `#otherwise` does.
+    """
+    rows = f"{impressions}\nUNION ALL\n{_every(join, 'feedback outcomes')}"
+    arrived = f"SELECT *, PROCTIME() AS `#arrival` FROM (\n{rows}\n)"
+    number = f"COUNT({counted}) OVER (PARTITION BY `#key` ORDER BY `#arrival`) AS `#number`"
+    return (
+        f"SELECT `#topic`, `#key`, CASE WHEN {holds} THEN `#value` ELSE `#otherwise` END AS `#value`, `#known`\n"
+        f"FROM (\nSELECT *, {number}\nFROM (\n{arrived}\n)\n) WHERE {holds} OR {corrects}"
+    )
+
+
+def _every(join: Join, outcomes: str) -> str:
+    return f"SELECT {_names(_COLUMNS)} FROM {identifier(join.view(outcomes))}"
+
+
+def _names(columns: tuple[str, ...]) -> str:
+    return ", ".join(map(identifier, columns))
 
 
 def _immediate(join: Join) -> str:
-    """Every impression at once, as not yet answered."""
+    """Every impression at once, as not yet answered, and every feedback."""
     shown = sample_object(
         join.pipeline,
         join.kind,
@@ -256,7 +275,9 @@ def _immediate(join: Join) -> str:
         received="`#ireceived`",
         known="`#its`",
     )
-    return _told(join, _alone(join), shown, "`#ireceived`", ())
+    impressions = _told(join, _alone(join), shown, "`#ireceived`")
+    rest = f"SELECT {_names(_ROW)} FROM {identifier(join.view('feedback outcomes'))}"
+    return f"SELECT {_names(_ROW)} FROM (\n{impressions}\n)\nUNION ALL\n{rest}"
 
 
 def _alone(join: Join, where: str = "") -> str:
@@ -266,11 +287,11 @@ def _alone(join: Join, where: str = "") -> str:
     return f"SELECT {columns}, {times} FROM {identifier(join.view('impressions'))} {where}"
 
 
-_VERDICTS = {"after_window": _after_window, "aligned": _aligned, "immediate": _immediate}
+_OUTCOMES = {"after_window": _after_window, "aligned": _aligned, "immediate": _immediate}
 
 
-def _primary_outcomes(join: Join) -> str:
-    aligned = join.pipeline.join.labels == "aligned"
+def _impression_outcomes(join: Join) -> str:
+    """What becomes of each impression without a click in its window; where labels are aligned, of each in time."""
     end = closes("`#its`", join.window)
     timeout = sample_object(
         join.pipeline,
@@ -281,16 +302,20 @@ def _primary_outcomes(join: Join) -> str:
         received="`#ireceived`",
         known=end,
     )
-    answered = _positive(join, sample.CLICK, sample.VERDICT, known=end if aligned else "`#fts`")
+    known = f"GREATEST({end}, `#ireceived`)"
+    kept = kept_negative(join.pipeline)
+    pairs = f"SELECT * FROM {identifier(join.view('primary pairs'))} WHERE"
+    if join.pipeline.join.labels != "aligned":
+        silent = f"{pairs} `#feedback` IS NULL AND (`#fate` <> {literal(_JOINED)} OR {kept})"
+        return _told(join, silent, timeout, known)
+    answered = _positive(join, sample.CLICK, sample.VERDICT, known=end)
     value = f"CASE WHEN `#feedback` IS NULL THEN {timeout}\n  ELSE {answered} END"
-    answer = f"GREATEST({end if aligned else '`#fts`'}, `#freceived`)"
-    known = f"CASE WHEN `#feedback` IS NULL THEN GREATEST({end}, `#ireceived`) ELSE {answer} END"
-    where = f"`#feedback` IS NOT NULL OR `#fate` <> {literal(_JOINED)} OR {kept_negative(join.pipeline)}"
-    rows = f"SELECT * FROM {identifier(join.view('primary pairs'))} WHERE {where}"
-    return _told(join, rows, value, known, ("#once", *(("#rowtime",) if aligned else ())))
+    known = f"CASE WHEN `#feedback` IS NULL THEN {known} ELSE GREATEST({end}, `#ireceived`, `#freceived`) END"
+    in_time = f"{pairs} `#fate` = {literal(_JOINED)} AND (`#feedback` IS NOT NULL OR {kept})"
+    return _told(join, in_time, value, known, negative="`#feedback` IS NULL", more="`#rowtime`, ")
 
 
-def _told(join: Join, rows: str, value: str, known: str, more: tuple[str, ...]) -> str:
+def _told(join: Join, rows: str, value: str, known: str, *, negative: str = "TRUE", more: str = "") -> str:
     """Impressions with their verdict, or with the reason why they get none."""
     joined = f"`#fate` = {literal(_JOINED)}"
     told = late_object(
@@ -300,16 +325,14 @@ def _told(join: Join, rows: str, value: str, known: str, more: tuple[str, ...]) 
         impression="`#its`",
         event=NO_TIME,
     )
-    place = "CAST(`#partition` AS STRING) || '@' || CAST(`#offset` AS STRING)"
-    once = f"CASE WHEN {joined} THEN '' ELSE {place} END"
-    extra = {"#once": f"{once} AS `#once`", "#rowtime": "`#rowtime`"}
-    columns = "".join(f", {extra[name]}" for name in more)
     topic = f"CASE WHEN {joined} THEN {_samples(join)} ELSE {_late(join)} END"
+    verdict = f"CASE WHEN {joined} AND {negative} THEN TRUE END"
     repeats = "" if join.tells_repeats else f"\nWHERE `#fate` <> {literal(_REPEATED)}"
     return (
-        f"SELECT {topic} AS `#topic`, `#key`{columns},\n"
+        f"SELECT {more}{topic} AS `#topic`, `#key`,\n"
         f"  CASE WHEN {joined} THEN {value}\n  ELSE {told} END AS `#value`,\n"
-        f"  CASE WHEN {joined} THEN {known} ELSE `#ireceived` END AS `#known`\nFROM (\n{rows}\n){repeats}"
+        f"  CASE WHEN {joined} THEN {known} ELSE `#ireceived` END AS `#known`,\n"
+        f"  {verdict} AS `#verdict`, CAST(NULL AS STRING) AS `#otherwise`\nFROM (\n{rows}\n){repeats}"
     )
 
 

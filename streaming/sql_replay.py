@@ -64,7 +64,7 @@ def replay_plan(pipeline: spec.Pipeline, wanted: Mapping[str, Wanted]) -> sql.Jo
         again = sql_join.Join(impressions, feedback, kind, bounded, first_emission=sample.REPLAY)
         definitions += sql_sources.statements(feedback, bounded, reading, reveal=True)
         definitions += [*sql_inputs.order_feedback(feedback), *sql_join.views(again)]
-        branches += [_branch(view, wanted[kind.name]) for view in (again.verdicts, again.corrections)]
+        branches.append(_branch(again.outcomes, wanted[kind.name]))
     keys = "\n".join(f"{name} {' '.join(sorted(each.keys))}" for name, each in sorted(wanted.items()))
     unique = hashlib.sha256(keys.encode()).hexdigest()[:12]
     definitions.append(sql.output_table(bounded, connection, f"replay.{unique}"))

@@ -123,14 +123,15 @@ class Stream:
         """Moves event time to ``watermark`` and returns when both joins have got there."""
         moment = watermark + self.pipeline.join.out_of_orderness.seconds
         name = f"{MARK}{watermark}"
-        kinds = [each.name for each in self.pipeline.events.feedback]
+        kinds = self.pipeline.events.feedback
         self.await_read(name, moment)
-        # Feedback without an impression leaves when event time has passed it by the skew.
+        # Feedback without an impression leaves when event time has passed it by the skew and the window.
         for kind in kinds:
-            self.click(name, watermark - self.pipeline.join.skew.seconds - 0.002, kind)
+            held = self.pipeline.join.skew.seconds + self.pipeline.join.windows(kind)[0].seconds
+            self.click(name, watermark - held - 0.003, kind.name)
         self.heartbeat(moment)
         self.producer.flush()
-        self.until(lambda: self._told(name) >= set(kinds), f"event time {watermark}")
+        self.until(lambda: self._told(name) >= {kind.name for kind in kinds}, f"event time {watermark}")
 
     def await_read(self, name: str, moment: float) -> None:
         """Returns when everything sent has been read; an impression and clicks at ``moment`` tell."""

@@ -50,13 +50,6 @@ def test_a_late_impression_has_its_verdict_now(outcomes: Stream, name: str) -> N
     assert of_samples(outcomes, f"late/{name}") == expected
 
 
-def test_an_orphan_whose_impression_came_later_becomes_positive(outcomes: Stream) -> None:
-    assert of_samples(outcomes, "click came first") == [
-        ("#click.0", "timeout", 0, 0.5 + WINDOW),
-        ("#click.2", "click", 1, 1.0),
-    ]
-
-
 @pytest.mark.parametrize("name", FEEDBACK)
 def test_what_was_joined_in_time_is_not_joined_again(outcomes: Stream, name: str) -> None:
     ends = {row[0] for row in of_samples(outcomes, f"on_time/{name}")}

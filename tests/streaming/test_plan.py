@@ -54,10 +54,10 @@ def count(pattern: str, plan: str) -> int:
     return len(re.findall(pattern, plan))
 
 
-def test_two_interval_joins_over_inputs_that_are_read_and_deduplicated_once(plan: str) -> None:
+def test_two_interval_joins_over_inputs_that_are_read_and_numbered_once(plan: str) -> None:
     assert count(r"IntervalJoin\(", plan) == 2
-    assert count(r"OverAggregate\(", plan) == 3  # impressions, feedback, and the feedback of each impression
-    assert count(r"Deduplicate\(", plan) == 1
+    assert count(r"OverAggregate\(", plan) == 3  # impressions, feedback, and the verdicts of each key
+    assert count(r"Deduplicate\(", plan) == 0
     assert count(r"TableSourceScan\(", plan) == 4  # each topic once, and two heartbeat topics
     assert count(r"Sink\(", plan) == 1
 
@@ -68,8 +68,23 @@ def test_nothing_is_kept_for_ever(plan: str) -> None:
     assert count(r"isRowTime=true", plan) == 2
 
 
-def test_the_deduplication_only_ever_inserts(plan: str) -> None:
-    assert count(r"Deduplicate\(keep=\[FirstRow\].*outputInsertOnly=\[true\]", plan) == 1
+def test_feedback_waits_until_every_impression_that_it_fits_would_be_late(plan: str) -> None:
+    """The windows of ten minutes and an hour, a second of skew; the second join holds it a millisecond longer."""
+    bounds = re.findall(r"leftLowerBound=(-?\d+), leftUpperBound=(-?\d+)", plan)
+    assert bounds == [("-600000", "601000"), ("-601001", "3600000")]
+
+
+@pytest.mark.parametrize(("labels", "joins", "numberings", "waiting"), [("aligned", 2, 3, 1), ("immediate", 1, 2, 0)])
+def test_the_other_label_modes_join_no_more_often(
+    planner: Planner, labels: str, joins: int, numberings: int, waiting: int
+) -> None:
+    plan = optimised(planner, join={"labels": labels})
+    assert count(r"IntervalJoin\(", plan) == joins
+    assert count(r"OverAggregate\(", plan) == numberings
+    assert count(r"TableSourceScan\(", plan) == 4
+    # Labels that wait for their window's end only ever go in.
+    assert count(r"Deduplicate\(", plan) == waiting
+    assert count(r"Deduplicate\(keep=\[FirstRow\].*order=\[ROWTIME\], outputInsertOnly=\[true\]", plan) == waiting
 
 
 def test_watermarks_stand_in_the_sources(plan: str) -> None:

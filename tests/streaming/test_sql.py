@@ -58,11 +58,11 @@ def test_what_does_not_change_the_output_keeps_the_job() -> None:
 
 
 def test_a_cut_over_reads_back_and_is_no_new_plan() -> None:
-    """The longest correction window, twice the disorder and the clocks' difference before it."""
+    """The longest windows together, twice the disorder and the clocks' difference before it."""
     wanted = pipeline(join={"window": "1m", "correction_window": "2m", "out_of_orderness": "5s", "skew": "1s"})
     plan = sql.plan(wanted, cutover_ms=1_700_000_000_000)
     assert plan.job_name == sql.plan(wanted).job_name
-    begin = 1_700_000_000_000 - 120_000 - 2 * 6_000 - 60_000
+    begin = 1_700_000_000_000 - 60_000 - 120_000 - 2 * 6_000 - 60_000
     sources = [text for text in plan.definitions if "'scan.startup.mode'" in text]
     assert len(sources) == 4
     assert all(f"'scan.startup.timestamp-millis' = '{begin}'" in text for text in sources)

@@ -12,7 +12,8 @@ import org.apache.flink.table.data.TimestampData;
 import org.apache.flink.table.functions.AggregateFunction;
 
 /**
- * Of the times that came before this one: the next lower one and the next higher one; null where there is none.
+ * Of the times that came before this one: the nearest that is not above it, and the nearest above; null where there is
+ * none. A time that came before is its own nearest.
  *
  * <p>Whatever span of time holds this row and any earlier one holds one of these two as well.
  */
@@ -22,13 +23,14 @@ import org.apache.flink.table.functions.AggregateFunction;
                 bridgedTo = RowData.class))
 public final class Neighbours extends AggregateFunction<RowData, Neighbours.Seen> {
     private static final long serialVersionUID = 1L;
-    // A key that is sent for ever must not grow for ever; of so many times the nearest ones kept are near enough.
+    // A key that is sent for ever must not grow for ever: of a key with so many times, every further one came before.
     private static final int MOST_KEPT = 1000;
 
-    /** Different times, sorted, in ms since 1970, and the one that came last. */
+    /** Different times, sorted, in ms since 1970, the one that came last, and whether it had come before. */
     public static final class Seen {
         public long[] times = new long[0];
         public long last;
+        public boolean again;
     }
 
     @Override
@@ -41,7 +43,8 @@ public final class Neighbours extends AggregateFunction<RowData, Neighbours.Seen
             Seen seen, @DataTypeHint(value = "TIMESTAMP_LTZ(3)", bridgedTo = TimestampData.class) TimestampData time) {
         seen.last = time.getMillisecond();
         int at = Arrays.binarySearch(seen.times, seen.last);
-        if (at >= 0 || seen.times.length == MOST_KEPT) {
+        seen.again = at >= 0 || seen.times.length == MOST_KEPT;
+        if (seen.again) {
             return;
         }
         long[] longer = Arrays.copyOf(seen.times, seen.times.length + 1);
@@ -53,9 +56,8 @@ public final class Neighbours extends AggregateFunction<RowData, Neighbours.Seen
     @Override
     public RowData getValue(Seen seen) {
         int at = Arrays.binarySearch(seen.times, seen.last);
-        int below = (at >= 0 ? at : -at - 1) - 1;
-        int above = at >= 0 ? at + 1 : -at - 1;
-        return GenericRowData.of(moment(seen.times, below), moment(seen.times, above));
+        TimestampData below = seen.again ? TimestampData.fromEpochMillis(seen.last) : moment(seen.times, at - 1);
+        return GenericRowData.of(below, moment(seen.times, at >= 0 ? at + 1 : -at - 1));
     }
 
     private static TimestampData moment(long[] times, int at) {
