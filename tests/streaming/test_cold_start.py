@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 import pytest
 
@@ -48,7 +50,14 @@ def test_both_labels_flow_from_the_first_second(
         stream.advance(END_S + WINDOW + 1.0)
         wanted = {f"clicked-{second}#click.0" for second in range(CUTOVER_S, END_S)}
         wanted |= {f"silent-{second}#click.0" for second in range(CUTOVER_S - WINDOW, END_S)}
-        own = {row["sample_id"]: row for row in stream.samples if row["sample_id"].startswith(("clicked-", "silent-"))}
-        assert set(own) == wanted
-        first = [row for row in own.values() if row["known_ts"] < stream.time(CUTOVER_S + 1)]
+
+        def own() -> dict[str, dict[str, Any]]:
+            return {
+                row["sample_id"]: row for row in stream.samples if row["sample_id"].startswith(("clicked-", "silent-"))
+            }
+
+        # One join may tell that it has come so far before the other one does.
+        stream.until(lambda: set(own()) >= wanted, "every sample from the cut-over on")
+        assert set(own()) == wanted
+        first = [row for row in own().values() if row["known_ts"] < stream.time(CUTOVER_S + 1)]
         assert {row["label_click"] for row in first} == {0, 1}
