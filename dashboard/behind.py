@@ -41,9 +41,10 @@ class BehindTracker:
     Feedback is in a version when its key's positive sample lies below the version's position. Feedback that ended as
     late record or dead letter is absorbed, and so is a repeat: of an event (same key and event time), or of a click
     whose key has its positive sample already. Feedback of which the join has said nothing although its watermark has
-    passed it by the skew is absorbed, too: a repeat of which nothing will be said, or an orphan of which nothing is said
-    yet, for only an impression that comes late itself could still be its own. A record may be fed before or after what it belongs to; only a late record
-    that is fed after the version that holds a sample of its key comes too late to move that version's figure.
+    passed it by the skew is absorbed, too: a repeat of which nothing will be said, or an orphan of which nothing is
+    said yet, for only an impression that comes late itself could still be its own. A record may be fed before or after
+    what it belongs to; only a late record that is fed after the version that holds a sample of its key comes too late
+    to move that version's figure.
 
     Memory is bounded: only feedback outside the newest version is held, and per version one number, the oldest
     feedback that it brought. A replica's own figure is the minimum over the versions that it has not applied.
