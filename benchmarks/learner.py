@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,6 +149,22 @@ def ready_steps(messages: list[bytes]) -> float:
     return STEPS * BATCH / (CLOCK.monotonic() - began)
 
 
+def sample_cpu_us(messages: list[bytes]) -> float:
+    """Processor time of one sample, decoded, encoded and learned in full batches, the median over batches."""
+    trainer = make_trainer(make_pipeline("cpu", "nowhere:9092", 0))
+    spent = []
+    for begin in range(0, (STEPS + WARM) * BATCH, BATCH):
+        values: list[bytes | None] = [*messages[begin : begin + BATCH]]
+        offsets = np.arange(begin, begin + BATCH, dtype=np.int64)
+        times = np.full(BATCH, SHOWN_MS + 10 * SAMPLES, np.int64)
+        began = time.process_time()
+        trainer.learn(
+            trainer.ready(Batch("samples", np.zeros(BATCH, np.int32), offsets, times, [None] * BATCH, values))
+        )
+        spent.append(time.process_time() - began)
+    return float(np.median(spent[WARM:])) / BATCH * 1e6
+
+
 def main() -> int:
     """Runs the benchmark; returns the exit code."""
     console = Console(stderr=True)
@@ -160,6 +177,7 @@ def main() -> int:
             exact = run_loop(kafka, messages, staleness=0)
             late = run_loop(kafka, messages, staleness=1)
             after = ready_steps(messages)
+            cpu = sample_cpu_us(messages)
         finally:
             kafka.stop()
     console.print(f"ready steps {before:.0f} and {after:.0f} samples/s, loop {exact.per_second:.0f}")
@@ -169,6 +187,7 @@ def main() -> int:
         [
             Figure("learner_vs_step", exact.per_second / step, "x", 0.7, ">=", f"{step:.0f} samples/s; {ABOUT}"),
             Figure("samples_per_s", exact.per_second, "1/s", None, ">=", f"from Kafka, a version a second; {ABOUT}"),
+            Figure("sample_cpu_us", cpu, "us", None, "<=", f"decoded, encoded and learned, without commits; {ABOUT}"),
             Figure("decode_share", exact.decode_share, "1", None, "<=", "decoding and encoding, of all parts' seconds"),
             Figure(
                 "staleness_gain", late.per_second / exact.per_second, "x", None, ">=", f"staleness 1 over 0; {ABOUT}"

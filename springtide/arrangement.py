@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from infra.errors import Bug, Corrupt, Fenced, Invalid, Unavailable
 
 PANELS: Final[dict[str, tuple[str, ...]]] = {
-    "Start": ("init", "check", "doctor", "plan", "suggest"),
+    "Start": ("init", "check", "doctor", "plan", "size", "suggest"),
     "Run": ("join", "learn", "serve", "dashboard", "demo"),
     "Watch": ("probe", "versions", "inspect", "diff", "verify", "decisions", "alerts", "late"),
     "Act": (

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from springtide.lifecycle import run
-from springtide.options import DEFAULT_FILE
+from springtide.options import DEFAULT_FILE, Output, OutputOption, PipelineFile
 
 
 class Security(StrEnum):
@@ -58,6 +58,38 @@ def init(
     run(command)
 
 
+def size(
+    pipeline: PipelineFile = DEFAULT_FILE,
+    events: Annotated[float, typer.Option(min=0, help="Impressions and feedback a second, at the peak.")] = 1000.0,
+    keys: Annotated[float, typer.Option(min=0, help="Rows of all tables together, as 1e8.")] = 1e6,
+    slo: Annotated[str | None, typer.Option(help="p99 of how far behind, as 5s; without it the pipeline's.")] = None,
+    replicas: Annotated[int, typer.Option(min=0, help="How many replicas.")] = 2,
+    requests: Annotated[float, typer.Option(min=0, help="Prediction requests a second, of all replicas.")] = 0.0,
+    candidates: Annotated[int, typer.Option(min=1, help="Candidates of one request.")] = 100,
+    event_bytes: Annotated[int, typer.Option(min=1, help="Bytes of one event.")] = 300,
+    output: OutputOption = Output.text,
+) -> None:
+    """Say what cores, memory, store and network a load wants: exit 1 if the objective does not hold."""
+
+    def command() -> None:
+        from infra.errors import Invalid
+        from infra.units import Duration
+        from springtide.size_command import run_size
+        from springtide.sizing.estimate import Load
+
+        try:
+            objective = Duration(slo) if slo is not None else None
+        except ValueError as error:
+            raise Invalid(f"--slo: {error}") from None
+        load = Load(events, int(keys), event_bytes, replicas, requests, candidates)
+        code = run_size(pipeline, load, objective, as_json=output is Output.json)
+        if code:
+            raise typer.Exit(code)
+
+    run(command)
+
+
 def add_to(app: typer.Typer) -> None:
     """Adds them to the program."""
     app.command()(init)
+    app.command()(size)

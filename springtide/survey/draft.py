@@ -12,7 +12,7 @@ from infra.pipeline_file import parse_pipeline
 from infra.spec import Kafka
 from springtide.survey.features import Proposal
 from springtide.survey.findings import FeedbackFindings, Findings
-from springtide.survey.times import TimeColumn
+from springtide.survey.times import NAMES, TimeColumn
 from streaming.delays import span
 
 DIM: Final = 9  # a linear weight and eight factors
@@ -118,8 +118,7 @@ def _key(key: str, about: str, indent: str) -> list[str]:
 
 def _time(time: TimeColumn, indent: str) -> list[str]:
     behind = "" if time.behind_ms is None else f"; received {_seconds(time.behind_ms)} after it (median)"
-    unit = {"iso8601": "ISO-8601", "s": "seconds", "ms": "milliseconds", "us": "microseconds"}[time.unit]
-    lines = [_noted(f"{indent}time: {_text(time.path)}", unit + behind)]
+    lines = [_noted(f"{indent}time: {_text(time.path)}", NAMES[time.unit] + behind)]
     return lines if time.unit == "iso8601" else [*lines, f"{indent}time_unit: {time.unit}"]
 
 

@@ -76,9 +76,9 @@ def pair(shown: Table, shown_time: TimeColumn, feedback: Table, feedback_time: T
 
 def _pairs(shown: Table, shown_time: TimeColumn, feedback: Table, feedback_time: TimeColumn) -> Iterator[Pairing]:
     """Every pair of columns that may be the key."""
-    theirs = [(column, _first(column, feedback_time)) for column in _candidates(feedback)]
+    theirs = [(column, first_moments(column, feedback_time)) for column in _candidates(feedback)]
     for ours in _candidates(shown):
-        first = _first(ours, shown_time)
+        first = first_moments(ours, shown_time)
         if len(first) < UNIQUE * len(ours.values):
             continue
         for column, moments in theirs:
@@ -96,8 +96,8 @@ def _candidates(table: Table) -> list[Column]:
     ]
 
 
-def _first(column: Column, time: TimeColumn) -> dict[str, float]:
-    """Key -> when it first stood."""
+def first_moments(column: Column, time: TimeColumn) -> dict[str, float]:
+    """Key -> when it first stood, ms since 1970."""
     found: dict[str, float] = {}
     for number, value in column.values:
         key, moment = text(value), time.moments.get(number)

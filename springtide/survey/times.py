@@ -21,6 +21,7 @@ _OTHER_ISO: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2
 _EARLIEST_S: Final = 631_152_000
 _LATEST_S: Final = 4_102_444_800
 _PER_SECOND: Final[dict[Unit, int]] = {"s": 1, "ms": 1000, "us": 1_000_000}
+NAMES: Final[dict[Unit, str]] = {"iso8601": "ISO-8601", "s": "seconds", "ms": "milliseconds", "us": "microseconds"}
 # Some events may come without a time, and are dead letters then.
 _MOST: Final = 0.95
 
@@ -47,7 +48,7 @@ def time_columns(table: Table) -> list[TimeColumn]:
     found = [
         TimeColumn(column.path, unit, moments, _behind(table, moments))
         for column in table.columns.values()
-        if (unit := unit_of(column)) is not None and (moments := _moments(column, unit))
+        if (unit := unit_of(column)) is not None and (moments := moments_of(column, unit))
     ]
     return sorted(found, key=lambda each: (abs(each.behind_ms or 0), each.path))
 
@@ -92,7 +93,8 @@ def _is_number(value: Any, unit: Unit) -> bool:
     return plain and _EARLIEST_S * factor <= value <= _LATEST_S * factor
 
 
-def _moments(column: Column, unit: Unit) -> dict[int, float]:
+def moments_of(column: Column, unit: Unit) -> dict[int, float]:
+    """Message number -> ms since 1970, of values in ``unit``."""
     if unit != "iso8601":
         return {number: value * 1000 / _PER_SECOND[unit] for number, value in column.values}
     found = {}
