@@ -98,18 +98,19 @@ def test_what_another_process_tells_is_checked(layout: EmbeddingTables) -> None:
     os.close(unsealed)
 
 
-def test_no_file_left_is_told_as_that_and_leaves_the_snapshot(layout: EmbeddingTables) -> None:
+def test_what_the_system_refuses_is_told_by_its_number_and_leaves_the_snapshot(layout: EmbeddingTables) -> None:
     keys = np.arange(9)
     before = layout.snapshot([rows_of(keys, np.ones((9, 1), np.float32))])
     change = [rows_of(keys[:3], np.full((3, 1), 2, np.float32))]
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Not the limit of open files, without which a sanitizer cannot look at the error either.
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
-        with pytest.raises(OSError, match="no file for the rows") as raised:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
+        with pytest.raises(OSError, match="no room in the file for the rows") as raised:
             before.extended(change)
     finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert raised.value.errno == errno.EMFILE
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert raised.value.errno == errno.EFBIG
     assert (layout.reader().lookup(asking(keys), before)[:, 0] == 1).all()
     after = before.extended(change)
     assert (layout.reader().lookup(asking(keys), after)[:, 0] == [2] * 3 + [1] * 6).all()
