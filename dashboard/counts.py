@@ -16,7 +16,10 @@ class SecondCounts:
 
     def add(self, name: str, t_ms: int, count: int = 1) -> None:
         """Counts ``count`` things that happened at ``t_ms``."""
-        self._seconds.setdefault(t_ms // 1000, Counter())[name] += count
+        counts = self._seconds.get(t_ms // 1000)
+        if counts is None:
+            counts = self._seconds[t_ms // 1000] = Counter()
+        counts[name] += count
 
     def minute(self, now_ms: int) -> Counter[str]:
         """Totals of the last minute."""

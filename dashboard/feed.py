@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import datetime
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -25,6 +25,8 @@ LOOK_BACK_MS: Final = 60_000
 MOST: Final = 50_000
 CHUNK: Final = 10_000
 METADATA_TIMEOUT_S: Final = 1.0
+# A tick is a second long: brokers may gather for a tenth of it, and are asked five times less often.
+PATIENCE_MS: Final = 100
 
 _MS_PER_UNIT: Final = {"s": 1000.0, "ms": 1.0, "us": 0.001}
 # Flink writes no spaces, and a user's text cannot hold unescaped quotes: these bytes occur nowhere else.
@@ -49,7 +51,7 @@ class News:
         positives: Positive samples.
         late: Key and event time of feedback that found no impression.
         dead: Places in the feedback topic of records that could not be read.
-        counted: Name and Kafka time of everything that is counted.
+        counted: How many of each name in each second of Kafka time, seconds since 1970.
         letters: Dead letters, with their Kafka time.
         troubles: Per topic why it could not be read.
         complete: Every topic was read to its end.
@@ -59,7 +61,7 @@ class News:
     positives: list[Positive] = field(default_factory=list)
     late: list[tuple[str, int]] = field(default_factory=list)
     dead: list[tuple[int, int]] = field(default_factory=list)
-    counted: list[tuple[str, int]] = field(default_factory=list)
+    counted: Counter[tuple[str, int]] = field(default_factory=Counter)
     troubles: dict[str, str] = field(default_factory=dict)
     letters: list[tuple[dict[str, Any], int]] = field(default_factory=list)
     complete: bool = True
@@ -117,13 +119,13 @@ class Feed:
             news.feedback.append(
                 Feedback(key, received if event_ms is None else event_ms, received, (partition, offset))
             )
-            news.counted.append(("feedback", received))
+            news.counted["feedback", received // 1000] += 1
 
     def _take_late(self, batch: Batch, news: News) -> None:
         for _, _, received, value in _records(batch):
             document = _object(value)
             reason = str(document.get("reason"))
-            news.counted.append((reason, received))
+            news.counted[reason, received // 1000] += 1
             event_ms = event_time_ms(document.get("feedback_ts"), "iso8601")
             if reason == topics.LATE_REASONS[0] and event_ms is not None:
                 news.late.append((str(document.get("key")), event_ms))
@@ -132,7 +134,7 @@ class Feed:
         for _, _, received, value in _records(batch):
             document = _object(value)
             if received >= self._start_ms:
-                news.counted.append(("dead", received))
+                news.counted["dead", received // 1000] += 1
             news.letters.append((document, received))
             partition, offset = document.get("partition"), document.get("offset")
             if document.get("topic") == self._feedback.topic and isinstance(partition, int) and isinstance(offset, int):
@@ -140,10 +142,9 @@ class Feed:
 
     def _take_samples(self, batch: Batch, news: News) -> None:
         for (partition, offset, received, value), key in zip(_records(batch), batch.keys, strict=True):
-            kind = next((kind for kind, mark in _MARKS.items() if value is not None and mark in value), None)
-            kind = kind or str(_object(value).get("kind"))
-            news.counted.append((kind, received))
-            news.counted.append(("samples", received))
+            kind = _kind(value)
+            news.counted[kind, received // 1000] += 1
+            news.counted["samples", received // 1000] += 1
             if kind in (sample.CLICK, sample.CORRECTED) and key is not None:
                 news.positives.append(Positive(key.decode(errors="replace"), partition, offset))
 
@@ -162,7 +163,7 @@ class _Tail:
     def __init__(self, pipeline: Pipeline, topic: str, start_ms: int, clock: Clock, newest: int) -> None:
         self.topic = topic
         self._reader = PartitionReader(
-            pipeline.kafka, topic, group=f"springtide.{pipeline.name}.dashboard", clock=clock
+            pipeline.kafka, topic, group=f"springtide.{pipeline.name}.dashboard", clock=clock, patience_ms=PATIENCE_MS
         )
         self._start_ms = start_ms
         self._clock = clock
@@ -224,6 +225,14 @@ def event_time_ms(value: Any, unit: str) -> int | None:
         moment = moment.replace(tzinfo=datetime.UTC)
     since = moment - datetime.datetime.fromtimestamp(0, tz=datetime.UTC)
     return since // datetime.timedelta(milliseconds=1)
+
+
+def _kind(value: bytes | None) -> str:
+    """The kind of a sample."""
+    for kind, mark in _MARKS.items():
+        if value is not None and mark in value:
+            return kind
+    return str(_object(value).get("kind"))
 
 
 def _records(batch: Batch) -> list[tuple[int, int, int, bytes | None]]:

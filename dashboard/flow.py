@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any, Final
 
 from dashboard.counts import WINDOW_S, SecondCounts
@@ -30,10 +30,10 @@ class Flow:
         self._counts = SecondCounts()
         self._trained: deque[tuple[int, int, int]] = deque(maxlen=WINDOW_S + 1)  # time, samples, repeats
 
-    def count(self, counted: Iterable[tuple[str, int]]) -> None:
-        """Takes names and Kafka times of what came."""
-        for name, t in counted:
-            self._counts.add(name, t)
+    def count(self, counted: Mapping[tuple[str, int], int]) -> None:
+        """Takes how many of each name came in each second of Kafka time."""
+        for (name, second), number in counted.items():
+            self._counts.add(name, second * 1000, number)
 
     def trained(self, now_ms: int, samples: int, repeats: int) -> None:
         """Takes the learner's totals: samples trained, and repeats that it dropped."""

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Final
 
-from dashboard import targets
 from dashboard.bases import BaseReader
 from dashboard.board import Board, Section
 from dashboard.decisions import DecisionReader
@@ -76,7 +75,6 @@ class Sampler:
         self._metrics = metrics
         self._history = history
         self._lock = threading.Lock()
-        self._client = targets.client()
         self._feed = Feed(pipeline, clock)
         self._manifests = ManifestReader(store, pipeline.name)
         self._bases = BaseReader(store, pipeline.name, clock)
@@ -87,7 +85,7 @@ class Sampler:
         self._board = Board(pipeline, history, clock.now_ms(), may_decide=may_decide)
         wanted = pipeline.dashboard.targets
         listed = [("join", wanted.join), ("learner", wanted.learner), *(("replica", url) for url in wanted.replicas)]
-        self._targets = [Target(role, url, clock, self._client) for role, url in listed if url]  # type: ignore[arg-type]
+        self._targets = [Target(role, url, clock) for role, url in listed if url]  # type: ignore[arg-type]
         self._pool = ThreadPoolExecutor(min(MOST_THREADS, len(self._targets) + 4), thread_name_prefix="page")
         self._flying: dict[object, Future[Any]] = {}
         self._lost: dict[str, str] = {}
@@ -155,7 +153,8 @@ class Sampler:
         """Ends reading; after :meth:`run` has returned."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._feed.close()
-        self._client.close()
+        for target in self._targets:
+            target.close()
         self._history.close()
 
     def _start(self, source: object, poll: Callable[[], Any]) -> Future[Any]:
@@ -191,7 +190,10 @@ class Sampler:
         self._board.take_manifests(chunk.manifests, chunk.left)
 
     def _take_news(self, news: News) -> None:
-        for kind, count in Counter(kind for kind, _ in news.counted).items():
+        came: Counter[str] = Counter()
+        for (kind, _), count in news.counted.items():
+            came[kind] += count
+        for kind, count in came.items():
             # Anything else would let a message make up metric series.
             if kind in COUNTED:
                 self._metrics.inc("springtide_page_records_total", count, kind=kind)

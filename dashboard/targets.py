@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.client import BadStatusLine, HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
-import httpx
 import orjson
 
 from infra.clock import Clock
@@ -55,13 +57,12 @@ class Target:
         role: What it is.
         url: Its base address, as `dashboard.targets` has it.
         clock: Says when now is.
-        client: Sends the requests; shared.
     """
 
-    def __init__(self, role: Role, url: str, clock: Clock, client: httpx.Client) -> None:
+    def __init__(self, role: Role, url: str, clock: Clock) -> None:
         self._url = url.rstrip("/")
         self._clock = clock
-        self._client = client
+        self._line: HTTPConnection | None = None
         self._misses = 0
         self._answer = Answer(role, self._url, up=False, since_ms=clock.now_ms(), why="not asked yet")
 
@@ -70,12 +71,10 @@ class Target:
         now = self._clock.now_ms()
         before = self._answer
         try:
-            reply = self._client.get(f"{self._url}/status")
-            reply.raise_for_status()
-            status = orjson.loads(reply.content)
+            status = orjson.loads(self._asked())
             if not isinstance(status, dict):
                 raise ValueError("/status is no JSON object")
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        except (OSError, HTTPException, ValueError) as error:
             self._misses += 1
             up = before.up and self._misses < MISSES
             since = before.since_ms if up == before.up else now
@@ -87,7 +86,38 @@ class Target:
             self._answer = Answer(before.role, before.url, True, since, status, now)
         return self._answer
 
+    def close(self) -> None:
+        """Ends the connection; the next question opens another."""
+        if self._line is not None:
+            self._line.close()
+            self._line = None
 
-def client() -> httpx.Client:
-    """A client for all targets: short timeouts, no proxy from the environment, no redirects."""
-    return httpx.Client(timeout=TIMEOUT_S, trust_env=False, limits=httpx.Limits(max_keepalive_connections=64))
+    def _asked(self) -> bytes:
+        """The body of `/status`, over a connection that is kept: a client library's own work is most of a question."""
+        kept = self._line is not None
+        try:
+            return self._ask()
+        except (ConnectionError, BadStatusLine):
+            if not kept:
+                raise
+        return self._ask()  # a kept connection may have ended meanwhile
+
+    def _ask(self) -> bytes:
+        parts = urlsplit(self._url)
+        if self._line is None:
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError(f"{self._url} is no http address")
+            made = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+            self._line = made(parts.hostname, parts.port, timeout=TIMEOUT_S)
+        try:
+            self._line.request("GET", f"{parts.path}/status", headers={"Accept": "application/json"})
+            reply = self._line.getresponse()
+            body = reply.read(MOST_BYTES + 1)
+            if reply.status != HTTPStatus.OK:
+                raise ValueError(f"/status answered {reply.status}")
+            if len(body) > MOST_BYTES:
+                raise ValueError(f"/status has more than {MOST_BYTES} bytes")
+        except BaseException:
+            self.close()
+            raise
+        return body

@@ -36,6 +36,8 @@ SETTINGS: Final[dict[str, Any]] = {
     "queued.max.messages.kbytes": 32_768,
     "statistics.interval.ms": 500,
 }
+# Who has patience is answered at once where so much is there.
+GATHERED_BYTES: Final = 64 << 10
 # A broker that restarts is back sooner; a longer silence is told to the caller.
 SILENCE_S: Final = 3.0
 # Whoever does not poll for so long hears the client all the same: what it has to tell waits in memory.
@@ -77,9 +79,18 @@ class PartitionReader:
         topic: The topic.
         group: The consumer group under which :meth:`mirror_offsets` shows the positions; nothing is read from it.
         clock: For bounded waits.
+        patience_ms: How long a broker may gather messages before it answers; None: as briefly as who learns needs it.
     """
 
-    def __init__(self, kafka: Kafka, topic: str, *, group: str = "springtide", clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        kafka: Kafka,
+        topic: str,
+        *,
+        group: str = "springtide",
+        clock: Clock | None = None,
+        patience_ms: int | None = None,
+    ) -> None:
         self.topic = topic
         self._kafka = kafka
         self._clock = clock or SystemClock()
@@ -95,6 +106,9 @@ class PartitionReader:
             Consumer,
             {
                 **SETTINGS,
+                **(
+                    {} if patience_ms is None else {"fetch.wait.max.ms": patience_ms, "fetch.min.bytes": GATHERED_BYTES}
+                ),
                 "group.id": group,
                 "error_cb": self._trouble,
                 "stats_cb": self._on_statistics,

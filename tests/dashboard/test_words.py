@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import httpx
 import orjson
 import pytest
 from hypothesis import given
@@ -102,15 +101,34 @@ def test_the_strip_waits_until_a_replica_is_steadily_over_the_objective() -> Non
 
 def test_a_target_is_down_after_two_misses_and_keeps_what_it_said() -> None:
     process = Process("replica", {"name": "replica-0", "version": 4})
-    with httpx.Client(timeout=2, trust_env=False) as client:
-        target = Target("replica", process.url, CLOCK, client)
-        first = target.poll()
-        assert first.up and first.name == "replica-0" and first.why == ""
-        process.stop()
-        answers = [target.poll() for _ in range(MISSES)]
-        assert [answer.up for answer in answers] == [True] * (MISSES - 1) + [False]
-        assert answers[-1].status["version"] == 4 and answers[-1].why
-        assert Target("replica", "http://[", CLOCK, client).poll().why
+    target = Target("replica", process.url, CLOCK)
+    first = target.poll()
+    assert first.up and first.name == "replica-0" and first.why == ""
+    process.stop()
+    answers = [target.poll() for _ in range(MISSES)]
+    assert [answer.up for answer in answers] == [True] * (MISSES - 1) + [False]
+    assert answers[-1].status["version"] == 4 and answers[-1].why
+    process.start()
+    assert target.poll().up
+    target.close()
+    process.stop()
+
+
+@pytest.mark.parametrize("url", ["http://[", "http://127.0.0.1:x", "ftp://127.0.0.1", "replica-0:8080", ""])
+def test_an_address_that_is_none_is_an_answer_that_says_so(url: str) -> None:
+    assert Target("replica", url, CLOCK).poll().why
+
+
+def test_a_kept_connection_that_has_ended_is_no_miss() -> None:
+    """A process that starts again between two questions answers the second one."""
+    process = Process("replica", {"name": "replica-0", "version": 4})
+    target = Target("replica", process.url, CLOCK)
+    assert target.poll().up
+    process.stop()
+    process.start()
+    answer = target.poll()
+    assert answer.up and answer.why == ""
+    target.close()
     process.stop()
 
 

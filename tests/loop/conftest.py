@@ -29,6 +29,8 @@ from springtide.reckoning import Reckoner, Reckoning
 EVENTS_PER_SECOND = 50
 SETTLE_SECONDS = 60.0
 ITEMS, USERS = 50, 200
+# Who knows it may decide on the page.
+TOKEN = "let-me"
 # Longer than any server of the tests is away, so that the traffic itself loses nothing.
 DELIVERY_SECONDS = 120.0
 DOCUMENT: dict[str, Any] = {
@@ -172,5 +174,9 @@ def started(stack: LocalStack, home: Path, document: dict[str, Any], name: str, 
 @pytest.fixture(scope="package")
 def running(local_stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLoop]:
     """The loop of this folder, with two replicas and the page."""
-    with started(local_stack, tmp_path_factory.mktemp("loop"), DOCUMENT, f"loop-{new_uuid()[:8]}") as running:
+    home = tmp_path_factory.mktemp("loop")
+    token = home / "token"
+    token.write_text(TOKEN, encoding="utf-8")
+    decisions = {"token": {"file": str(token)}}
+    with started(local_stack, home, DOCUMENT, f"loop-{new_uuid()[:8]}", dashboard=decisions) as running:
         yield running
