@@ -140,7 +140,7 @@ def measure(loop: Loop, chromium: str) -> Measured:
 def first_visit(shown: Page, address: str) -> int:
     """Opens the page and counts what it fetches, packed as it is sent; its stream is counted elsewhere."""
     found: list[Request] = []
-    shown.on("requestfinished", found.append)
+    shown.on("requestfinished", lambda request: found.append(request))  # noqa: PLW0108 - Playwright marks the handler
     shown.goto(address)
     shown.wait_for_function(
         "document.body.dataset.tick !== undefined && document.querySelector('#behind-chart canvas')"

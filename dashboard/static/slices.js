@@ -16,8 +16,8 @@ export function slices({ slices: s }) {
     if (!rows.length) {
       return lesson('No slice yet: name columns of few values under ', code('learner.quality_slices'), ', and each of their values has its own figures here.');
     }
-    return table(['Slice', 'Samples', 'Positives', 'AUC', 'Log loss', 'Calibration'], rows.map((row) => [
-      row.name, count(row.samples), count(row.positives), decimal(row.auc), decimal(row.log_loss), calibration(row.calibration)]), [1, 2, 3, 4, 5]);
+    return table(['Slice', 'Samples', 'AUC', 'Log loss', 'Calibration'], rows.map((row) => [
+      row.name, count(row.samples), decimal(row.auc), decimal(row.log_loss), calibration(row.calibration)]), [1, 2, 3, 4]);
   });
 }
 

@@ -15,7 +15,7 @@ export function storage({ t, storage: s }) {
     ['chain', bytes(s.chain_bytes), `${count(s.chain_versions)} versions since`],
     ['written', `${bytes(s.bytes_per_hour)}/h`, 'in versions'],
     ['PUTs', `${count(s.puts_per_hour)}/h`, `and ${count(s.gets_per_hour)} GETs`],
-    ['cost', `${money(s.cost_per_hour)} ${s.currency}/h`, `${money(s.cost_per_hour * HOURS_PER_MONTH)} a month`],
+    ['cost', `${money(s.cost_per_hour)}/h`, `${s.currency}; ${money(s.cost_per_hour * HOURS_PER_MONTH)} a month`],
   ]);
   const [base, chain] = byId('storage-split').children;
   base.style.flexGrow = s.base_bytes;
