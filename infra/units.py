@@ -36,7 +36,8 @@ class Quantity(str):
         """A bare number, the commonest mistake, gets the same answer as any other wrong text."""
         if value is None:
             raise ValueError(f"got nothing, wanted {cls.wanted()}")
-        return cls(value if isinstance(value, str) else str(value))
+        # As YAML has it, not Python.
+        return cls(str(value).lower() if isinstance(value, bool) else str(value))
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -255,12 +255,24 @@ def probe(
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="How many probes, one after the other.")] = 1,
     effect: Annotated[bool, typer.Option("--effect", help="Also show how the score of the item moved.")] = False,
+    every: Annotated[
+        str | None, typer.Option(help="Go on for ever with one probe so often, as 1m; exit 1 if any was lost.")
+    ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds until a probe counts as lost.")] = 60.0,
     output: OutputOption = Output.text,
 ) -> None:
     """Send a brand-new impression and its click; time it to the version that learned it in every replica."""
 
     def command() -> None:
+        if every is not None:
+            from springtide.event_commands import span_of
+            from springtide.probe_command import run_canary
+
+            interval, as_json = span_of("--every", every), output is Output.json
+            code = run_canary(pipeline, every=interval, timeout=timeout, as_json=as_json, stop=stop_on_signals())
+            if code:
+                raise typer.Exit(code)
+            return
         from springtide.probe_command import run_probes
 
         run_probes(pipeline, count=count, effect=effect, timeout=timeout, as_json=output is Output.json)

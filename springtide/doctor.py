@@ -19,6 +19,7 @@ from infra.kafka import Delivery, KafkaAdmin, PartitionReader, Producer, TopicSe
 from infra.object_store import open_store, prove_conditional_writes
 from infra.pipeline_file import load_pipeline
 from infra.spec import Pipeline
+from springtide.event_check import check_events
 from streaming import topics
 from streaming.schema_check import check_schemas
 
@@ -59,6 +60,7 @@ def examine(path: Path) -> Iterator[Finding]:
         ("kafka", _kafka),
         ("topic", _topics),
         ("schema", _schemas),
+        ("events", _events),
         ("clock", _clock),
         ("s3", _store),
         ("flink", _flink),
@@ -99,7 +101,7 @@ def _topics(pipeline: Pipeline) -> Iterator[Finding]:
         try:
             admin.require_topics([name])
         except Invalid as error:
-            yield Finding("FAIL", "topic", error.what, error.exit_code)
+            yield Finding("FAIL", "topic", f"{error.what}. Cure: {error.cure}", error.exit_code)
         else:
             with PartitionReader(pipeline.kafka, name, group=f"springtide.{pipeline.name}.doctor") as reader:
                 marks = reader.watermarks()
@@ -111,6 +113,11 @@ def _topics(pipeline: Pipeline) -> Iterator[Finding]:
 def _schemas(pipeline: Pipeline) -> Iterator[Finding]:
     for checked in check_schemas(pipeline):
         yield Finding("ok", "schema", f"`{checked.topic}`, {checked.source}, has all that `events` reads")
+
+
+def _events(pipeline: Pipeline) -> Iterator[Finding]:
+    for line in check_events(pipeline):
+        yield Finding("ok", "events", line)
 
 
 def _clock(pipeline: Pipeline) -> Iterator[Finding]:
@@ -146,7 +153,9 @@ def _store(pipeline: Pipeline) -> Iterator[Finding]:
 def _flink(pipeline: Pipeline) -> Iterator[Finding]:
     address = pipeline.flink.rest
     try:
-        answer = httpx.get(f"{address}/overview", timeout=REQUEST_SECONDS, trust_env=False).raise_for_status()
+        answer = httpx.get(f"{address}/overview", timeout=REQUEST_SECONDS, trust_env=False)
+        if answer.is_server_error:
+            answer.raise_for_status()
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         cure = "start the cluster or correct `flink.rest`"
         raise Unavailable(f"no Flink answers at {address}: {error}", cure=cure) from error

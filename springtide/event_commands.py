@@ -16,15 +16,23 @@ if TYPE_CHECKING:
 SinceOption = Annotated[str | None, typer.Option(help="Only what was written so long ago at most, such as 2h.")]
 
 
-def _span(text: str | None) -> Duration | None:
-    """A duration from the command line."""
+def span_of(option: str, text: str) -> Duration:
+    """A duration from the command line.
+
+    Raises:
+        Invalid: It is none.
+    """
     from infra.errors import Invalid
     from infra.units import Duration
 
     try:
-        return Duration(text) if text is not None else None
+        return Duration(text)
     except ValueError as error:
-        raise Invalid(f"--since: {error}") from None
+        raise Invalid(f"{option}: {error}") from None
+
+
+def _span(text: str | None) -> Duration | None:
+    return span_of("--since", text) if text is not None else None
 
 
 late = typer.Typer(no_args_is_help=True, help="The events that became no sample.")

@@ -103,8 +103,14 @@ class Prober:
 
         Raises:
             Unavailable: It was not learned, or not applied everywhere, within ``timeout`` seconds.
+            Invalid: Its effect is asked for, and it has none.
         """
         events = self._pipeline.events
+        if effect and self._pipeline.probe.weight == 0:
+            raise Invalid(
+                "a probe of weight 0 moves no score",
+                cure="leave --effect out; a demo sets `probe.weight`, production never",
+            )
         before = self._score() if effect else None
         # The probe can only be in a version that does not exist yet.
         self._next = max(self._next, (newest_version(self._store, after=self._next - 1) or 0) + 1)

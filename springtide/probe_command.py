@@ -4,16 +4,20 @@
 from __future__ import annotations
 
 import statistics
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
 import typer
 
-from infra.clock import SystemClock
-from infra.errors import Invalid
+from infra.clock import SystemClock, iso
+from infra.errors import Invalid, Unavailable
 from infra.object_store import open_store
 from infra.pipeline_file import load_pipeline
+from infra.units import Duration
+from springtide.lifecycle import interrupting
 from springtide.probe import Prober, ProbeResult
 
 DEMO_FILE = Path(".springtide/demo/pipeline.yaml")
@@ -38,6 +42,31 @@ def run_probes(path: Path | None, *, count: int, effect: bool, timeout: float, a
         typer.echo(orjson.dumps([as_row(result) for result in results]).decode())
     elif count > 1:
         typer.echo(summary(results))
+
+
+def run_canary(path: Path | None, *, every: Duration, timeout: float, as_json: bool, stop: threading.Event) -> int:
+    """Sends a probe every so often until ``stop``, a line for each; one that is lost is told, and the next is sent.
+
+    Returns:
+        1 if any was lost, else 0.
+
+    Raises:
+        Invalid: There is no pipeline, or probes are switched off in it.
+    """
+    pipeline = load_pipeline(_file(path))
+    clock, replicas, lost = SystemClock(), len(pipeline.dashboard.targets.replicas), 0
+    with Prober(pipeline, open_store(pipeline.store), clock) as prober, suppress(KeyboardInterrupt), interrupting(stop):
+        while not stop.is_set():
+            begin = clock.monotonic()
+            try:
+                result = prober.probe(timeout=timeout)
+                told = orjson.dumps(as_row(result)).decode() if as_json else line(result, replicas)
+            except Unavailable as error:
+                lost += 1
+                told = orjson.dumps({"lost": str(error)}).decode() if as_json else f"LOST  {error}"
+            typer.echo(f"{iso(clock.now_ms())}  {told}" if not as_json else told)
+            clock.wait(stop, max(0.0, every.seconds - (clock.monotonic() - begin)))
+    return 1 if lost else 0
 
 
 def line(result: ProbeResult, replicas: int) -> str:

@@ -72,15 +72,11 @@ def size(
     """Say what cores, memory, store and network a load wants: exit 1 if the objective does not hold."""
 
     def command() -> None:
-        from infra.errors import Invalid
-        from infra.units import Duration
+        from springtide.event_commands import span_of
         from springtide.size_command import run_size
         from springtide.sizing.estimate import Load
 
-        try:
-            objective = Duration(slo) if slo is not None else None
-        except ValueError as error:
-            raise Invalid(f"--slo: {error}") from None
+        objective = span_of("--slo", slo) if slo is not None else None
         load = Load(events, int(keys), event_bytes, replicas, requests, candidates)
         code = run_size(pipeline, load, objective, as_json=output is Output.json)
         if code:

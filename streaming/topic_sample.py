@@ -44,12 +44,7 @@ def sample_topic(kafka: Kafka, topic: str, count: int, *, from_ms: int | None = 
     with PartitionReader(kafka, topic, group=group) as reader:
         held = {partition: marks for partition, marks in reader.watermarks().items() if marks.high > marks.low}
         if not held:
-            raise Invalid(
-                f"topic `{topic}` is empty",
-                wanted="messages to look at",
-                cure="send some events first, or name the topic that has them",
-                where=kafka.bootstrap,
-            )
+            raise _empty(kafka, topic)
         share = -(-count // len(held))
         newest = {partition: max(marks.low, marks.high - share) for partition, marks in held.items()}
         begin = newest
@@ -58,7 +53,18 @@ def sample_topic(kafka: Kafka, topic: str, count: int, *, from_ms: int | None = 
             begin = {partition: min(moments[partition], latest) for partition, latest in newest.items()}
         ends = {partition: min(begin[partition] + share, marks.high) for partition, marks in held.items()}
         found = _read(reader, begin, ends)
+    if not found:
+        raise _empty(kafka, topic)
     return sorted(found, key=lambda each: (each.received_ms, each.partition, each.offset))[:count]
+
+
+def _empty(kafka: Kafka, topic: str) -> Invalid:
+    return Invalid(
+        f"topic `{topic}` is empty",
+        wanted="messages to look at",
+        cure="send some events first, or name the topic that has them",
+        where=kafka.bootstrap,
+    )
 
 
 def _read(reader: PartitionReader, begin: Mapping[int, int], ends: Mapping[int, int]) -> list[Message]:

@@ -117,7 +117,10 @@ def _key(key: str, about: str, indent: str) -> list[str]:
 
 
 def _time(time: TimeColumn, indent: str) -> list[str]:
-    behind = "" if time.behind_ms is None else f"; received {_seconds(time.behind_ms)} after it (median)"
+    behind = ""
+    if time.behind_ms is not None:
+        order = "after" if time.behind_ms >= 0 else "before"
+        behind = f"; received {_seconds(abs(time.behind_ms))} {order} it (median)"
     lines = [_noted(f"{indent}time: {_text(time.path)}", NAMES[time.unit] + behind)]
     return lines if time.unit == "iso8601" else [*lines, f"{indent}time_unit: {time.unit}"]
 

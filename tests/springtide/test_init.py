@@ -26,7 +26,8 @@ def topics(local_kafka: KafkaServer, unique: Callable[[str], str]) -> tuple[Kafk
     """Two topics of three partitions: five rounds of traffic, the newest of which is to be found."""
     kafka = Kafka(bootstrap=local_kafka.bootstrap)
     views, clicks = unique("views"), unique("clicks")
-    KafkaAdmin(kafka).ensure_topics([TopicSettings(views, 3), TopicSettings(clicks, 3)])
+    # The events are a year old, and would be gone within half a minute.
+    KafkaAdmin(kafka).ensure_topics([TopicSettings(each, 3, retention_ms=-1) for each in (views, clicks)])
     with Producer(kafka) as producer:
         for number in range(ROUNDS):
             begin = BEGIN_MS + number * 60_000
