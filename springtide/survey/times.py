@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import statistics
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from infra.errors import Invalid
@@ -14,6 +14,8 @@ from springtide.survey.columns import Column, Table
 
 Unit = Literal["iso8601", "s", "ms", "us"]
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 # As the decoder of events takes it (`IsoTime.java`).
 _ISO: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?Z")
 _OTHER_ISO: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}.*)?")
@@ -100,7 +102,8 @@ def moments_of(column: Column, unit: Unit) -> dict[int, float]:
     found = {}
     for number, value in column.values:
         try:
-            found[number] = datetime.fromisoformat(value[:-1] + "+00:00").timestamp() * 1000
+            # In whole microseconds: seconds as a float lose the last of them.
+            found[number] = (datetime.fromisoformat(value[:-1] + "+00:00") - _EPOCH) // _MICROSECOND / 1000
         except ValueError:  # the 30th of February
             continue
     return found

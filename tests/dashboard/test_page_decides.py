@@ -93,6 +93,7 @@ def test_without_a_token_the_page_names_the_commands_and_has_no_buttons(loop: Lo
         assert shown.locator("#versions button").count() == 0
 
 
+@pytest.mark.long
 def test_rows_rest_under_the_pointer_so_that_the_button_meant_is_the_one_pressed(
     loop: Loop, context: BrowserContext
 ) -> None:

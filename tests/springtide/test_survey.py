@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from infra.clock import iso
@@ -140,6 +140,7 @@ def test_of_several_times_the_one_next_to_kafkas_is_the_events() -> None:
     assert event_time(read_table("t", messages(rows))).path == "at"
 
 
+@example(1_096_134_785_435, [993_280], "iso8601")
 @given(
     st.integers(631_152_000_000, 4_102_444_799_999),
     st.lists(st.integers(0, 10**6), min_size=1, max_size=20),
