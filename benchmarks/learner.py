@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,15 +133,19 @@ def run_loop(kafka: KafkaServer, messages: list[bytes], staleness: int) -> Loop:
     return Loop((SAMPLES - first) / seconds, (parts["decode"] + parts["encode"]) / sum(parts.values()))
 
 
-def ready_steps(messages: list[bytes]) -> float:
-    """Samples a second of the same trainer on batches that were decoded and encoded before."""
-    trainer = make_trainer(make_pipeline("ready", "nowhere:9092", 0))
-    ready = []
+def full_batches(messages: list[bytes]) -> Iterator[Batch]:
+    """The messages as the reader gives them when it is behind."""
     for begin in range(0, (STEPS + WARM) * BATCH, BATCH):
         values: list[bytes | None] = [*messages[begin : begin + BATCH]]
         offsets = np.arange(begin, begin + BATCH, dtype=np.int64)
         times = np.full(BATCH, SHOWN_MS + 10 * SAMPLES, np.int64)
-        ready.append(trainer.ready(Batch("samples", np.zeros(BATCH, np.int32), offsets, times, [None] * BATCH, values)))
+        yield Batch("samples", np.zeros(BATCH, np.int32), offsets, times, [None] * BATCH, values)
+
+
+def ready_steps(messages: list[bytes]) -> float:
+    """Samples a second of the same trainer on batches that were decoded and encoded before."""
+    trainer = make_trainer(make_pipeline("ready", "nowhere:9092", 0))
+    ready = [trainer.ready(batch) for batch in full_batches(messages)]
     for batch in ready[:WARM]:
         trainer.learn(batch)
     began = CLOCK.monotonic()
@@ -153,14 +158,9 @@ def sample_cpu_us(messages: list[bytes]) -> float:
     """Processor time of one sample, decoded, encoded and learned in full batches, the median over batches."""
     trainer = make_trainer(make_pipeline("cpu", "nowhere:9092", 0))
     spent = []
-    for begin in range(0, (STEPS + WARM) * BATCH, BATCH):
-        values: list[bytes | None] = [*messages[begin : begin + BATCH]]
-        offsets = np.arange(begin, begin + BATCH, dtype=np.int64)
-        times = np.full(BATCH, SHOWN_MS + 10 * SAMPLES, np.int64)
+    for batch in full_batches(messages):
         began = time.process_time()
-        trainer.learn(
-            trainer.ready(Batch("samples", np.zeros(BATCH, np.int32), offsets, times, [None] * BATCH, values))
-        )
+        trainer.learn(trainer.ready(batch))
         spent.append(time.process_time() - began)
     return float(np.median(spent[WARM:])) / BATCH * 1e6
 

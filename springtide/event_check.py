@@ -10,10 +10,9 @@ from typing import Final
 from infra.errors import Invalid
 from infra.spec import Feedback, Pipeline, Topic
 from springtide.survey.columns import Table, read_table
-from springtide.survey.pairing import first_moments
+from springtide.survey.pairing import first_moments, paired
 from springtide.survey.times import NAMES, TimeColumn, moments_of, unit_of
 from streaming.topic_sample import Message, sample_topic
-from streaming.topics import user_topics
 
 COUNT: Final = 200
 # Fewer of either say nothing.
@@ -53,7 +52,6 @@ def check_events(pipeline: Pipeline) -> Iterator[str]:
 
 def _sampled(pipeline: Pipeline, topic: Topic, from_ms: int | None) -> Table | None:
     """Some events of a topic; None where it has none, or another format."""
-    assert topic.topic in user_topics(pipeline)
     if topic.format != "json":
         return None
     try:
@@ -95,11 +93,11 @@ def _described(topic: Topic, table: Table) -> TimeColumn:
 def _order(pipeline: Pipeline, kind: Feedback, read: dict[str, tuple[Table, TimeColumn]]) -> Iterator[str]:
     """What is wrong where feedback comes before its impressions."""
     shown, feedback = read[pipeline.events.impressions.topic], read[kind.topic]
-    ours = first_moments(shown[0].columns[pipeline.events.impressions.key], shown[1])
-    theirs = first_moments(feedback[0].columns[kind.key], feedback[1])
-    delays = sorted(moment - ours[key] for key, moment in theirs.items() if key in ours)
-    reversed_share = len(delays) / max(1, len(ours)) > len(delays) / max(1, len(theirs))
-    if len(delays) >= ENOUGH and delays[int(0.9 * (len(delays) - 1))] < 0 and reversed_share:
+    key = pipeline.events.impressions.key
+    ours = first_moments(shown[0].columns[key], shown[1])
+    found = paired(key, ours, kind.key, first_moments(feedback[0].columns[kind.key], feedback[1]))
+    delays = found.delays_ms
+    if len(delays) >= ENOUGH and delays[int(0.9 * (len(delays) - 1))] < 0 and found.reversed_share:
         yield (
             f"topics `{shown[0].topic}` and `{kind.topic}` seem exchanged: feedback comes "
             f"{-delays[len(delays) // 2] / 1000:.3g} s before its impression (p50). Cure: exchange the two"

@@ -19,7 +19,6 @@ from streaming.delays import span
 
 MIB = 1 << 20
 GIB = 1 << 30
-BUSY_CORE = 0.7
 UNITS = ((GIB, "GiB"), (MIB, "MiB"), (1 << 10, "KiB"))
 
 

@@ -128,8 +128,13 @@ def estimate(pipeline: Pipeline, load: Load, slo_s: float) -> Estimate:
 
 def carried(pipeline: Pipeline, cores: float, replicas: int = 2) -> float:
     """Events a second at which the whole loop fills so many cores, servers and replicas among them."""
-    idle = estimate(pipeline, Load(0.0, 0, replicas=replicas), math.inf).cores
-    busy = estimate(pipeline, Load(1000.0, 0, replicas=replicas), math.inf).cores
+    ids, _ = shape(pipeline)
+
+    def filled(events: float) -> float:
+        needs = _needs(pipeline, Load(events, 0, replicas=replicas), ids, learner_row=0.0, replica_row=0.0)
+        return sum(each.cores * each.count for each in needs)
+
+    idle, busy = filled(0.0), filled(1000.0)
     return max(0.0, (cores - idle) / (busy - idle) * 1000)
 
 

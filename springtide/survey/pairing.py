@@ -48,6 +48,11 @@ class Pairing:
         """How much of the feedback found its impression."""
         return len(self.delays_ms)
 
+    @property
+    def reversed_share(self) -> bool:
+        """Whether it looks exchanged: of feedback nearly all has an impression, of impressions only some have any."""
+        return self.feedback > self.impressions
+
     def quantile_ms(self, share: float) -> float:
         """The delay that ``share`` of the feedback does not exceed."""
         return self.delays_ms[max(0, math.ceil(share * len(self.delays_ms)) - 1)]
@@ -64,9 +69,7 @@ def pair(shown: Table, shown_time: TimeColumn, feedback: Table, feedback_time: T
         raise _no_key(shown, feedback)
     best, *others = found
     middle = statistics.median(best.delays_ms)
-    # Of feedback nearly all has an impression, of impressions only some have feedback.
-    reversed_share = best.matched / best.impressions > best.matched / best.feedback
-    if best.quantile_ms(0.9) < 0 and (reversed_share or middle < -CLOCKS_MS):
+    if best.quantile_ms(0.9) < 0 and (best.reversed_share or middle < -CLOCKS_MS):
         raise _swapped(
             shown, feedback, f"by `{best.impression_key}` the feedback comes {-middle / 1000:.3g} s before (p50)"
         )
@@ -82,9 +85,15 @@ def _pairs(shown: Table, shown_time: TimeColumn, feedback: Table, feedback_time:
         if len(first) < UNIQUE * len(ours.values):
             continue
         for column, moments in theirs:
-            delays = sorted(moment - first[key] for key, moment in moments.items() if key in first)
-            if len(delays) >= min(ENOUGH, len(moments)):
-                yield Pairing(ours.path, column.path, delays, len(moments), len(first))
+            each = paired(ours.path, first, column.path, moments)
+            if each.matched >= min(ENOUGH, len(moments)):
+                yield each
+
+
+def paired(ours: str, first: dict[str, float], theirs: str, moments: dict[str, float]) -> Pairing:
+    """What two columns bring together, by the moments of their keys."""
+    delays = sorted(moment - first[key] for key, moment in moments.items() if key in first)
+    return Pairing(ours, theirs, delays, len(moments), len(first))
 
 
 def _candidates(table: Table) -> list[Column]:
