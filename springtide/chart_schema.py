@@ -1,6 +1,6 @@
-"""Writes the chart's values.schema.json and values.yaml from the models of values and pipeline; renders nothing.
+"""Writes what of the chart is made from code: schema and defaults of its values, alerts, dashboard; renders nothing.
 
-``python -m springtide.chart_schema`` writes both; ``make chart`` calls it.
+``python -m springtide.chart_schema`` writes all of them; ``make chart`` calls it.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -16,6 +16,9 @@ from typing import Any, Final
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
+from dashboard.monitoring.alerts import Limits
+from dashboard.monitoring.grafana import grafana
+from dashboard.monitoring.rules import rules
 from infra.pipeline_file import LARGEST_SAFE, pipeline_schema
 from springtide.chart_values import Values
 
@@ -28,6 +31,8 @@ HEAD: Final = """\
 # The defaults of every value but `pipeline`, which has none: it is your pipeline.yaml, indented below `pipeline:`
 # (docs/helm.md). Written by `make chart` from springtide/chart_values.py.
 """
+# Numbers that no rule has of its own, to find the places of the objective and of a learner's silence by.
+BEHIND, SILENCE = 123_457, 655_311
 PIPELINE: Final = "Your pipeline.yaml. What it does not say of addresses in the cluster, the chart adds."
 
 
@@ -62,6 +67,22 @@ def values_yaml() -> str:
         if field.alias is None:
             lines += ["", *_entry(Values(), name, "", said)]
     return "\n".join(lines) + "\n"
+
+
+def alert_rules() -> str:
+    """The alerts with `@behind@` and `@silence@`, in seconds, where a pipeline's own limits belong."""
+    text = rules(Limits(behind_s=BEHIND, heartbeat_s=SILENCE / 3))
+    return text.replace(str(BEHIND), "@behind@").replace(str(SILENCE), "@silence@")
+
+
+def written() -> dict[str, str]:
+    """File of the chart -> what it must say."""
+    return {
+        "values.schema.json": json.dumps(values_schema(), indent=2, ensure_ascii=False) + "\n",
+        "values.yaml": values_yaml(),
+        "files/springtide.rules.yaml": alert_rules(),
+        "files/springtide.grafana.json": grafana(),
+    }
 
 
 def _entry(owner: BaseModel, name: str, indent: str, said: set[str]) -> list[str]:
@@ -121,11 +142,12 @@ def _safe_integers(schema: Any) -> Any:
 
 
 def main() -> None:
-    """Writes both files."""
-    schema = json.dumps(values_schema(), indent=2, ensure_ascii=False) + "\n"
-    (CHART / "values.schema.json").write_text(schema, encoding="utf-8")
-    (CHART / "values.yaml").write_text(values_yaml(), encoding="utf-8")
-    sys.stdout.write(f"{CHART.name}: values.schema.json and values.yaml written\n")
+    """Writes every file."""
+    for name, text in written().items():
+        path = CHART / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        sys.stdout.write(f"{CHART.name}/{name} written\n")
 
 
 if __name__ == "__main__":

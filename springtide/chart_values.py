@@ -26,6 +26,8 @@ class Image(Part):
     """Required. The images are `<repository>-<role>:<tag>`, of the roles join, flink, learner, serving and page."""
     tag: str = ""
     """Empty: the chart's appVersion."""
+    tags: dict[Literal["join", "flink", "learner", "serving", "page"], str] = {}
+    """Role -> a tag in place of `tag`: for an upgrade in two steps, replicas (`serving`) first, then the rest."""
     pullPolicy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     pullSecrets: list[str] = []
     """Names of Secrets of the registry."""
@@ -89,9 +91,18 @@ class TaskManager(Role):
     rpcPort: Port = 6122
 
 
+class Operator(Part):
+    flinkVersion: Annotated[str, Field(pattern=r"^v[0-9]+_[0-9]+$")] = "v2_3"
+    """As the operator names it; an operator that does not know 2.3 refuses it."""
+    serviceAccount: str = "flink"
+    """The account that the operator made for Flink's pods in this namespace."""
+
+
 class Flink(Part):
-    mode: Literal["standalone", "existing"] = "standalone"
-    """standalone: a cluster of this release. existing: the session cluster at `pipeline.flink.rest`."""
+    mode: Literal["standalone", "operator", "existing"] = "standalone"
+    """standalone: a cluster of this release. operator: the same, as a FlinkDeployment of the Flink Kubernetes operator,
+    which must be there. existing: the session cluster at `pipeline.flink.rest`."""
+    operator: Operator = Operator()
     settings: dict[str, str | int | float | bool] = {}
     """Go over those in the cluster's config.yaml, such as `state.backend.type: rocksdb`."""
     jobManager: JobManager = JobManager()
@@ -147,6 +158,15 @@ class Ingress(Part):
     tls: list[KubernetesObject] = []
 
 
+class HttpRoute(Part):
+    enabled: bool = False
+    """Needs the CRDs of the Gateway API."""
+    annotations: Labels = {}
+    parentRefs: list[KubernetesObject] = []
+    """The gateways, such as `{name: public, namespace: gateways}`."""
+    hostnames: list[str] = []
+
+
 class Replicas(Role):
     count: Annotated[int, Field(ge=1)] = 2
     """Without autoscaling."""
@@ -156,6 +176,7 @@ class Replicas(Role):
     """Over zones and nodes; hard: a pod without such a place waits."""
     service: Service = Service()
     ingress: Ingress = Ingress()
+    httpRoute: HttpRoute = HttpRoute()
     resources: KubernetesObject = _resources("1", "3Gi")
 
 
@@ -175,6 +196,7 @@ class Page(Role):
     persistence: Persistence = Persistence()
     service: Service = Service()
     ingress: Ingress = Ingress()
+    httpRoute: HttpRoute = HttpRoute()
     resources: KubernetesObject = _resources("100m", "512Mi")
 
 
@@ -186,13 +208,64 @@ class PodMonitor(Part):
     interval: str = "15s"
 
 
+class ServiceMonitor(Part):
+    enabled: bool = False
+    """The same by way of the Services; one of both is enough."""
+    labels: Labels = {}
+    interval: str = "15s"
+
+
+class PrometheusRule(Part):
+    enabled: bool = False
+    """The alerts, with `pipeline.slo.behind` as their limit. They hold for every model that one Prometheus knows:
+    enable them in one release of those that it reads."""
+    labels: Labels = {}
+    """Those that your Prometheus selects rules by."""
+
+
+class GrafanaDashboard(Part):
+    enabled: bool = False
+    """A ConfigMap that Grafana's sidecar finds by its label."""
+    labels: Labels = {"grafana_dashboard": "1"}
+    annotations: Labels = {}
+    """Such as the folder, where your sidecar reads one."""
+
+
 class NetworkPolicy(Part):
     enabled: bool = False
-    """Lets in only what a role is asked by: of this release, and the peers below. What goes out is not limited."""
+    """Lets in only what a role is asked by: of this release, and the peers below."""
+    egress: list[KubernetesObject] = []
+    """Rules of what may go out, as in a NetworkPolicy: Kafka, the store, a registry. Names and what is asked within the
+    release are added. Without any, what goes out is not limited."""
     clients: list[KubernetesObject] = [{"namespaceSelector": {}}]
     """Peers that may ask replicas and the page."""
     monitoring: list[KubernetesObject] = []
     """Peers that may read metrics."""
+
+
+class DevelopmentKafka(Part):
+    image: str = "apache/kafka:4.1.1"
+    """Anything with `java` in its path and Kafka's jars in /opt/kafka/libs."""
+    heapMiB: Annotated[int, Field(ge=128)] = 512
+
+
+class DevelopmentStore(Part):
+    image: str = "chrislusf/seaweedfs:4.05"
+    """Anything with SeaweedFS's `weed` in its path."""
+
+
+class DevelopmentEvents(Part):
+    perSecond: Annotated[float, Field(gt=0, le=10_000)] = 20
+    """Impressions a second, of made-up people and items; about a quarter is clicked."""
+
+
+class Development(Part):
+    enabled: bool = False
+    """A Kafka broker, an S3 server and a stream of made-up events, for a first look: all data end with their pods, and
+    whoever reaches them may read and write (helm/quickstart.yaml)."""
+    kafka: DevelopmentKafka = DevelopmentKafka()
+    store: DevelopmentStore = DevelopmentStore()
+    events: DevelopmentEvents = DevelopmentEvents()
 
 
 class Tests(Part):
@@ -223,7 +296,11 @@ class Values(Part):
     replicas: Replicas = Replicas()
     page: Page = Page()
     podMonitor: PodMonitor = PodMonitor()
+    serviceMonitor: ServiceMonitor = ServiceMonitor()
+    prometheusRule: PrometheusRule = PrometheusRule()
+    grafanaDashboard: GrafanaDashboard = GrafanaDashboard()
     networkPolicy: NetworkPolicy = NetworkPolicy()
     tests: Tests = Tests()
+    development: Development = Development()
     global_: dict[str, JsonValue] = Field(default={}, alias="global")
     """Shared with other charts where this one is a part of theirs; not read."""

@@ -16,7 +16,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm" / "springtide"
 VALUES = Path(__file__).with_name("values")
-CASES = sorted(path.stem for path in VALUES.glob("[a-z]*.yaml"))
+EXAMPLES = CHART / "examples"
+CASES = sorted(path.stem for folder in (VALUES, EXAMPLES) for path in folder.glob("[a-z]*.yaml"))
 RELEASE, NAMESPACE = "demo", "prod"
 
 
@@ -30,9 +31,19 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def values_of(case: str) -> dict[str, Any]:
-    """What `-f _base.yaml -f <case>.yaml` gives."""
-    below, above = ((VALUES / f"{name}.yaml").read_text("utf-8") for name in ("_base", case))
-    return merged(read(below), read(above))
+    """What `-f` of :func:`files_of` gives."""
+    values: dict[str, Any] = {}
+    for path in files_of(case):
+        values = merged(values, read(path.read_text("utf-8")))
+    return values
+
+
+def files_of(case: str) -> list[Path]:
+    """The values files of a case: `_base.yaml` and its own; what a user has to add to an example of the chart."""
+    example = EXAMPLES / f"{case}.yaml"
+    if example.is_file():
+        return [VALUES / "_image.yaml", example]
+    return [VALUES / "_base.yaml", VALUES / f"{case}.yaml"]
 
 
 def read(text: str) -> Any:
@@ -71,6 +82,11 @@ class Rendered:
         """Every pod template, and every bare pod, by its owner's name: metadata and spec."""
         owned = [each for kind in ("Deployment", "StatefulSet") for each in self.of(kind).values()]
         return {each["metadata"]["name"]: each["spec"]["template"] for each in owned} | self.of("Pod")
+
+    def operators_pods(self) -> dict[str, dict[str, Any]]:
+        """What the Flink operator is to make pods of, where there is such an object: not whole pods."""
+        specs = [each["spec"] for each in self.of("FlinkDeployment").values()]
+        return {role: spec[role]["podTemplate"] for spec in specs for role in ("jobManager", "taskManager")}
 
     def pipeline(self) -> str:
         """The text of the pods' pipeline.yaml."""

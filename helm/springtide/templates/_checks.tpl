@@ -17,9 +17,9 @@
 {{- if eq ($flink.mode | default "session") "application" }}
 {{- $found = append $found "pipeline.flink.mode is application, which this chart does not run. Cure: leave it out" }}
 {{- end }}
-{{- if eq .Values.flink.mode "standalone" }}
+{{- if ne .Values.flink.mode "existing" }}
 {{- if $flink.rest }}
-{{- $found = append $found "pipeline.flink.rest names a cluster, and flink.mode is standalone. Cure: leave one of them out; --set flink.mode=existing takes the cluster that is named" }}
+{{- $found = append $found (printf "pipeline.flink.rest names a cluster, and flink.mode is %s. Cure: leave one of them out; --set flink.mode=existing takes the cluster that is named" .Values.flink.mode) }}
 {{- end }}
 {{- if not $flink.checkpoints }}
 {{- $found = append $found "pipeline.flink.checkpoints is missing: without it a lost pod loses the open impressions. Cure: add a folder of its own, as in s3://bucket/flink/my-model" }}
@@ -45,6 +45,21 @@
 {{- $ingress := (get $.Values .).ingress }}
 {{- if and $ingress.enabled (not $ingress.hosts) }}
 {{- $found = append $found (printf "%s.ingress is enabled without hosts. Cure: --set %s.ingress.hosts[0].host=NAME" . .) }}
+{{- end }}
+{{- end }}
+{{- range list "replicas" "page" }}
+{{- $route := (get $.Values .).httpRoute }}
+{{- if and $route.enabled (not $route.parentRefs) }}
+{{- $found = append $found (printf "%s.httpRoute is enabled without parentRefs. Cure: --set %s.httpRoute.parentRefs[0].name=GATEWAY" . .) }}
+{{- end }}
+{{- end }}
+{{- if and .Values.podMonitor.enabled .Values.serviceMonitor.enabled }}
+{{- $found = append $found "podMonitor and serviceMonitor are both enabled, and each figure would count twice. Cure: leave one of them out" }}
+{{- end }}
+{{- if and .Values.development.enabled .Values.pipeline }}
+{{- $here := printf "%s-kafka:9092" (include "springtide.fullname" .) }}
+{{- if ne ((.Values.pipeline.kafka | default dict).bootstrap | default "") $here }}
+{{- $found = append $found (printf "development.enabled brings a Kafka at %s, and pipeline.kafka.bootstrap names another. Cure: begin with examples/quickstart.yaml, or --set development.enabled=false" $here) }}
 {{- end }}
 {{- end }}
 {{- if and .Values.replicas.autoscaling.enabled (gt (int .Values.replicas.autoscaling.minReplicas) (int .Values.replicas.autoscaling.maxReplicas)) }}

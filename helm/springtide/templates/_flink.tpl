@@ -46,3 +46,45 @@ volumeMounts:
 - name: tmp
   emptyDir: {}
 {{- end }}
+
+{{/* Of the operator: cores as a number, memory in Flink's words. */}}
+{{- define "springtide.flinkResource" -}}
+cpu: {{ if hasSuffix "m" .cpu }}{{ divf (trimSuffix "m" .cpu | float64) 1000 }}{{ else }}{{ float64 .cpu }}{{ end }}
+memory: {{ printf "%dm" (int .memoryMiB) }}
+{{- end }}
+
+{{/* What the operator puts its own container and settings over. */}}
+{{- define "springtide.flinkTemplate" -}}
+apiVersion: v1
+kind: Pod
+metadata:
+  labels:
+    {{- include "springtide.labels" . | nindent 4 }}
+    {{- with .values.podLabels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- with .values.podAnnotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  {{- omit (include "springtide.podSpec" . | fromYaml) "serviceAccountName" "automountServiceAccountToken" | toYaml | nindent 2 }}
+  containers:
+    - name: flink-main-container
+      {{- include "springtide.securityContext" . | nindent 6 }}
+      env:
+        - name: FLINK_LOG_DIR
+          value: /tmp/log
+        - name: FLINK_PID_DIR
+          value: /tmp/pid
+        {{- include "springtide.storeEnv" .root | nindent 8 }}
+        {{- with .values.extraEnv }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      volumeMounts:
+        - name: tmp
+          mountPath: /tmp
+  volumes:
+    - name: tmp
+      emptyDir: {}
+{{- end }}

@@ -43,7 +43,8 @@ labels:
 {{/* (dict "root" $ "image" "learner"). */}}
 {{- define "springtide.image" -}}
 {{- $image := .root.Values.image }}
-{{- printf "%s-%s:%s" $image.repository .image ($image.tag | default .root.Chart.AppVersion) }}
+{{- $tag := get $image.tags .image | default $image.tag | default .root.Chart.AppVersion }}
+{{- printf "%s-%s:%s" $image.repository .image $tag }}
 {{- end }}
 
 {{/* (dict "root" $ "role" "learner" "values" .Values.learner). */}}

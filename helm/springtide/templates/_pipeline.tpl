@@ -22,10 +22,16 @@
       "learner" (deepCopy $everywhere)
       "serving" (deepCopy $everywhere)
       "dashboard" (dict "host" "0.0.0.0" "history" "/var/lib/springtide/history.sqlite" "targets" $targets) }}
-{{- if eq .Values.flink.mode "standalone" }}
-{{- $_ := set $own "flink" (dict "rest" (printf $url $name "flink" $space (toString .Values.flink.jobManager.ports.rest))) }}
+{{- if ne .Values.flink.mode "existing" }}
+{{- $_ := set $own "flink" (dict "rest" (printf $url $name (ternary "flink" "flink-rest" (eq .Values.flink.mode "standalone")) $space (toString .Values.flink.jobManager.ports.rest))) }}
 {{- end }}
 {{- mergeOverwrite $own (deepCopy (.Values.pipeline | default dict)) | toJson }}
+{{- end }}
+
+{{/* A duration as the pipeline writes it, in seconds. */}}
+{{- define "springtide.seconds" -}}
+{{- $unit := regexFind "[a-z]+$" . }}
+{{- mulf (regexFind "^[0-9.]+" . | float64) (get (dict "ms" 0.001 "s" 1.0 "m" 60.0 "h" 3600.0 "d" 86400.0) $unit) }}
 {{- end }}
 
 {{/* Environment variables by which Flink's S3 file system finds the keys that the pipeline's store names. */}}
