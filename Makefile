@@ -10,7 +10,7 @@ ARGS ?=
 SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check format sanitize reference chart tree clean
+.PHONY: help setup demo test test-all check check-helm format sanitize reference chart tree clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z%-]*\):.*  ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -35,6 +35,10 @@ check:  ## ruff and mypy
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
+
+check-helm:  ## the chart by real Helm 3 and 4, built once with Go into the user's cache
+	$(SETUP)
+	@$(PY) -m pytest -q tests/helm/check_helm.py --timeout=1800 $(ARGS)
 
 format:  ## lay the code out as `check` wants it
 	$(SETUP)
@@ -66,7 +70,7 @@ reference:  ## rewrite the alerts, the Grafana dashboard and docs/metrics.md fro
 	$(SETUP)
 	@$(PY) -m dashboard.monitoring.generated
 
-chart:  ## rewrite the schema and the defaults of the chart's values from their models
+chart:  ## rewrite what of the chart is made from code: schema and defaults of its values, alerts, dashboard
 	$(SETUP)
 	@$(PY) -m springtide.chart_schema
 
