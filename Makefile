@@ -10,7 +10,7 @@ ARGS ?=
 SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check check-helm format sanitize reference chart tree clean
+.PHONY: help setup demo test test-all check check-helm format sanitize reference chart locks sbom release docs tree clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z%-]*\):.*  ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -30,11 +30,13 @@ test-all:  ## all tests
 	$(SETUP)
 	@$(PY) -m pytest -q $(SIDE_BY_SIDE) $(ARGS)
 
-check:  ## ruff and mypy
+check:  ## ruff, mypy, the bills of materials, and the audit of all dependencies
 	$(SETUP)
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
+	@$(PY) -m infra.supply.sbom
+	@$(PY) -m infra.supply.audit
 
 check-helm:  ## the chart by real Helm 3 and 4, built once with Go into the user's cache
 	$(SETUP)
@@ -66,13 +68,30 @@ bench-%:  ## run benchmarks/NAME.py, as in `make bench-freshness`; ARGS are pass
 	$(SETUP)
 	@$(PY) -m benchmarks.$(subst -,_,$*) $(ARGS)
 
-reference:  ## rewrite the alerts, the Grafana dashboard and docs/metrics.md from the metrics table
+reference:  ## rewrite the alerts, the Grafana dashboard, docs/metrics.md and docs/reference from code
 	$(SETUP)
 	@$(PY) -m dashboard.monitoring.generated
+	@$(PY) -m springtide.reference
 
 chart:  ## rewrite what of the chart is made from code: schema and defaults of its values, alerts, dashboard
 	$(SETUP)
 	@$(PY) -m springtide.chart_schema
+
+locks:  ## rewrite the images' lock files from requirements.lock and the extras
+	$(SETUP)
+	@$(PY) -m infra.docker.role_locks
+
+sbom:  ## a CycloneDX bill of materials for each image, in build/sbom
+	$(SETUP)
+	@$(PY) -m infra.supply.sbom
+
+release:  ## wheel, chart package and bills of materials, in dist
+	$(SETUP)
+	@$(PY) -m infra.supply.release
+
+docs:  ## the documents as a site, in build/site
+	$(SETUP)
+	@$(PY) -m mkdocs build -q --strict
 
 tree:  ## rewrite the tree of the README from the files' first lines
 	@$(PYTHON) docs/tree.py

@@ -1,4 +1,4 @@
-"""Sets the checkout up from a bare Python 3.11: environment, jars, Java, C++; must import the standard library only."""
+"""Sets a checkout up from a bare Python 3.11, an installed package with jars; must import the standard library only."""
 
 # SPDX-License-Identifier: Apache-2.0
 # Each step has a stamp: the hash of all that it depends on, written when it is done. A step runs when its stamp is
@@ -23,13 +23,14 @@ from infra.local import jars, package_installer, tools
 from infra.local.java import java_tool
 
 ROOT = Path(__file__).resolve().parents[1]
-STATE = ROOT / ".springtide" / "setup"
-LOGS = ROOT / ".springtide" / "logs"
+STATE = jars.HOME / "setup"
+LOGS = jars.HOME / "logs"
 VENV = ROOT / ".venv"
 LOCK = ROOT / "requirements.lock"
 NOT_COMPILED = "/(tests?|examples|mypyc?|pip|setuptools)/"  # a quarter of all files, and never imported by what runs
+JAR_TIME = "--date=2020-01-01T00:00:00Z"
 LAST_LINES = 10
-STEPS_AND_START = 5  # the demo's own last line is the fifth: starting the processes
+STEPS_AND_START = 5 if jars.IS_CHECKOUT else 3  # the demo's own line is the last: starting the processes
 TERMINAL_POLL = 0.2
 STILL_SECONDS = 30.0
 INTERRUPTED = 130
@@ -159,12 +160,14 @@ class Decoder(Step):
         classes = jars.DECODER.with_name("classes")
         shutil.rmtree(classes, ignore_errors=True)
         shutil.copytree(self.sources, classes, ignore=shutil.ignore_patterns("*.java"))
-        libraries = [*VENV.glob("lib/python*/site-packages/pyflink/lib/*.jar"), *jars.event_decoder()[1:]]
+        packages = VENV / "lib" / f"python3.{sys.version_info.minor}" / "site-packages" if jars.IS_CHECKOUT else ROOT
+        libraries = [*packages.glob("pyflink/lib/*.jar"), *jars.event_decoder()[1:]]
         path = os.pathsep.join(map(str, libraries))
         sources = sorted(self.sources.rglob("*.java"))
         yield [java_tool("javac"), "-Xlint:all,-processing", "-Werror", "-d", classes, "-cp", path, *sources]
         fresh = jars.DECODER.with_suffix(".new")
-        yield [java_tool("jar"), "--create", "--file", fresh, "-C", classes, "."]
+        # With one time for all entries the same sources make the same bytes.
+        yield [java_tool("jar"), "--create", JAR_TIME, "--file", fresh, "-C", classes, "."]
         fresh.replace(jars.DECODER)
 
     def failure(self, what: str) -> SpringtideError:
@@ -268,7 +271,7 @@ def perform(number: int, step: Step, lock: int) -> None:
                 shown = "".join(f"\n      {line}" for line in lines)
                 raise step.failure(f"{Path(command[0]).name} failed:{shown}\n     ")
     except SpringtideError:
-        say(line_of(number, step, "FAILED", time.monotonic() - begin, f"log: {step.log.relative_to(ROOT)}"))
+        say(line_of(number, step, "FAILED", time.monotonic() - begin, f"log: {os.path.relpath(step.log)}"))
         raise
     step.stamp.write_text(step.inputs(), encoding="ascii")
     say(line_of(number, step, step.done, time.monotonic() - begin, step.note))
@@ -287,12 +290,13 @@ def only_one() -> Iterator[int]:
 
 
 def set_up() -> None:
-    """Brings the checkout to the state that its files ask for.
+    """Brings the checkout, or the installed package, to the state that its files ask for.
 
     Raises:
         SpringtideError: Tools are missing (all are named at once), or a step failed.
     """
-    steps: list[Step] = [Environment(), Jars(), Decoder(), Kernels()]
+    of_package: list[Step] = [Jars(), Decoder()]
+    steps = [Environment(), *of_package, Kernels()] if jars.IS_CHECKOUT else of_package
     missing = [*tools.missing_python(), *tools.missing_java()]
     for step in steps:
         if not step.is_done():

@@ -12,9 +12,11 @@ from pathlib import Path
 from rich.console import Console
 
 from checkpointing.quality import Quality
+from infra.bootstrap import STEPS_AND_START, set_up
 from infra.clock import Clock, SystemClock
 from infra.errors import Invalid
 from infra.kafka import Producer
+from infra.local import jars
 from infra.local.memory import PeakMemory
 from infra.local.ports import is_free
 from infra.local.stack import LocalStack
@@ -83,6 +85,8 @@ def run_demo(settings: DemoSettings, *, stop: threading.Event) -> int:
             # Downloads and starts are waited for in many places, none of which can look at the event.
             with interrupting(stop):
                 dataset, events = _load(settings)
+                if not jars.IS_CHECKOUT:  # there, `make demo` has done it
+                    set_up()
                 memory = cleanup.enter_context(PeakMemory(interval_seconds=MEMORY_SECONDS))
                 loop = cleanup.enter_context(_everything(dataset, settings, display, clock))
             good = _run(dataset.name, events, settings, loop, memory, display, clock, stop)
@@ -157,7 +161,8 @@ def _everything(dataset: Dataset, settings: DemoSettings, display: Display, cloc
         loop.create_topics()
         loop.start()
         try:
-            what = f"5/5 kafka s3 flink learner compactor replica×{len(loop.replicas)} page"
+            step = f"{STEPS_AND_START}/{STEPS_AND_START}"
+            what = f"{step} kafka s3 flink learner compactor replica×{len(loop.replicas)} page"
             display.step(what, "up", clock.monotonic() - begin)
             display.say(f"Page  {loop.addresses['page']}     Logs  {loop.logs}/")
             yield loop

@@ -24,7 +24,7 @@ from typing import Any, Final, Self
 from infra.backoff import Stopped
 from infra.clock import Clock
 from infra.errors import Bug, Invalid, SpringtideError, Unavailable
-from infra.local.jars import event_decoder
+from infra.local.jars import SET_UP, event_decoder
 from infra.local.process import LEASH
 from streaming.flink_rest import FlinkRest
 from streaming.sql import JoinPlan
@@ -154,7 +154,7 @@ class Planner:
         jars = (self._connector, *event_decoder())
         for jar in jars:
             if not jar.is_file():
-                raise Invalid(f"a jar for Flink is missing: {jar.name}", cure="run `make setup`")
+                raise Invalid(f"a jar for Flink is missing: {jar.name}", cure=SET_UP)
         if self._process is not None and self._folder is not None:
             return self._process, Path(self._folder.name)
         self._folder = tempfile.TemporaryDirectory(prefix="springtide-submit-")

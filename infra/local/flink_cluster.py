@@ -240,5 +240,7 @@ def flink_home() -> Path:
     """
     spec = importlib.util.find_spec("pyflink")
     if spec is None or spec.origin is None:
-        raise Invalid("Flink (the wheel apache-flink) is not installed", cure="run `make setup`")
+        raise Invalid(
+            "Flink (the wheel apache-flink) is not installed", cure="run `make setup`, or install springtide[demo]"
+        )
     return Path(spec.origin).parent

