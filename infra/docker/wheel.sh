@@ -14,4 +14,4 @@ trap 'rm -rf "$work"' EXIT
   -C build-dir="$work/build" -w "$work/wheel" "$root"
 mkdir -p "$out"
 # Gives it the oldest platform tag that it holds to, as `manylinux_2_…`; a wheel that fits none ends here.
-"$tools/bin/auditwheel" -q repair -w "$out" "$work"/wheel/*.whl
+"$tools/bin/auditwheel" repair -w "$out" "$work"/wheel/*.whl

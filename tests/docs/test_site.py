@@ -7,11 +7,16 @@ import os
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from springtide.reference import generated
+from tests.dashboard.browsing import launched, tab, window
 from tests.docs.documents import ROOT
 
 # What a browser fetches by itself: not links, which somebody must click.
@@ -68,3 +73,34 @@ def test_no_page_asks_another_host(site: Path) -> None:
 def test_the_search_finds_what_a_page_says(site: Path) -> None:
     index = (site / "search/search_index.json").read_text(encoding="utf-8")
     assert "forget" in index and "SpringtideChainLong" in index
+
+
+class Silent(SimpleHTTPRequestHandler):
+    """Serves files and writes no log."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def address(site: Path) -> Iterator[str]:
+    """Where the site is served."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(site))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_browser_asks_nobody_else_while_somebody_reads_and_searches(address: str, chromium: str) -> None:
+    with launched(chromium) as browser, window(browser) as context:
+        one = tab(context)
+        for page in ("index.html", "tutorial.html", "reference/pipeline.html", "explanation/freshness.html"):
+            one.page.goto(f"http://{address}/{page}")
+        one.page.locator("[data-md-component=search-query]").fill("calibration")
+        one.page.locator(".md-search-result__item").first.wait_for(state="attached")
+        assert one.asked == {address}
+        assert one.complaints == []
