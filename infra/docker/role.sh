@@ -19,7 +19,8 @@ $uv --require-hashes --build-constraints "$here/locks/build.lock" -r "$here/lock
 $uv --no-index --find-links "$wheels" springtide
 
 if [ "$role" = join ]; then
-  "$prefix/bin/python" -m infra.bootstrap
+  # Not what lies in the folder where this runs: that would be the checkout.
+  "$prefix/bin/python" -I -m infra.bootstrap
   # The broker's jars are for `springtide demo`; stamps and logs tell times.
   rm -rf "$prefix/share/springtide/setup" "$prefix/share/springtide/logs" "$prefix/share/springtide/decoder/classes"
   rm -rf "$prefix/share/springtide/jars/kafka"
