@@ -6,8 +6,9 @@ tools=$1
 out=$2
 root=$(cd "$(dirname "$0")/../.." && pwd)
 export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-1577836800}" PATH="$tools/bin:$PATH"
-# The compiler may not write down where the sources lay, nor may the linker want a newer C++ library than it must.
-export CXXFLAGS="-ffile-prefix-map=$root=. -ffile-prefix-map=$tools=tools" LDFLAGS="-static-libstdc++ -static-libgcc"
+# The compiler may not write down where the sources and its tools lay. (The C++ library stays outside: the one to link
+# in wants a newer C library than ours does.)
+export CXXFLAGS="-ffile-prefix-map=$root=. -ffile-prefix-map=$tools=tools"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$tools/bin/python" -m pip --disable-pip-version-check wheel -q --no-deps --no-build-isolation \
