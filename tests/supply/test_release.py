@@ -18,7 +18,7 @@ from infra.docker.role_locks import ROOT
 from infra.supply.release import CHART, chart, require_one_version, versions, wheel
 from tests.helm.conftest import values_of
 
-OLDEST_GLIBC = (2, 38)
+OLDEST_GLIBC = (2, 36)
 
 
 def test_every_place_tells_one_version() -> None:
