@@ -33,9 +33,9 @@ class Command:
 
     @property
     def words(self) -> list[str]:
-        """As a shell splits it; without the environment's folder in front."""
+        """As a shell splits it; `springtide` without its environment's folder in front."""
         words = shlex.split(self.line)
-        return [words[0].removeprefix(".venv/bin/"), *words[1:]] if words else []
+        return ["springtide" if words[0].endswith("/bin/springtide") else words[0], *words[1:]] if words else []
 
 
 def documents() -> list[Path]:
