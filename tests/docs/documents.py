@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,9 +41,9 @@ class Command:
 
 def documents() -> list[Path]:
     """Every document that tells somebody what to do."""
-    found = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/*.md")]
-    inside = {path for path in found if path.is_file() and "node_modules" not in path.parts}
-    return sorted(path for path in inside if str(path.relative_to(ROOT)) not in RECORDS | {"build"})
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"]
+    listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    return [ROOT / name for name in sorted(set(listing) - RECORDS) if (ROOT / name).is_file()]
 
 
 def blocks(path: Path) -> Iterator[tuple[str, str]]:
