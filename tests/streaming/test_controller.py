@@ -83,6 +83,7 @@ def test_one_job_from_its_refusal_to_its_end(spec: Pipeline, run: type[Running])
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)  # two clusters end and begin, and a checkpoint is refused; four minutes on a busy machine
 @pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
 def test_traffic_survives_a_killed_worker_and_a_cluster_that_forgets(
     spec: Pipeline, local_stack: LocalStack, run: type[Running], delivery: str
