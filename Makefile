@@ -10,7 +10,7 @@ ARGS ?=
 SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check check-helm format sanitize reference chart locks sbom release docs tree clean
+.PHONY: help setup demo test test-all check check-helm format sanitize reference promtool chart locks sbom release docs tree clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z%-]*\):.*  ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -72,6 +72,9 @@ reference:  ## rewrite the alerts, the Grafana dashboard, docs/metrics.md and do
 	$(SETUP)
 	@$(PY) -m dashboard.monitoring.generated
 	@$(PY) -m springtide.reference
+
+promtool:  ## fetch Prometheus' promtool into .springtide, for the tests of the alerts
+	@$(PYTHON) -m infra.local.promtool
 
 chart:  ## rewrite what of the chart is made from code: schema and defaults of its values, alerts, dashboard
 	$(SETUP)
