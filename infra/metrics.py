@@ -32,7 +32,9 @@ class Metrics:
         clock: Tells when the process started.
     """
 
-    def __init__(self, room: Literal["join", "learner", "replica", "dashboard"], *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, room: Literal["join", "learner", "replica", "dashboard", "canary"], *, clock: Clock | None = None
+    ) -> None:
         self.room: Room = room
         self.registry = CollectorRegistry()
         self._rows = {row.name: row for row in TABLE if row.room in {room, "every"}}

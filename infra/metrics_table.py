@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 Kind = Literal["counter", "gauge", "histogram"]
 Unit = Literal["seconds", "bytes", "timestamp_seconds", "info", "ratio", "1"]
-Room = Literal["every", "join", "learner", "replica", "dashboard"]
+Room = Literal["every", "join", "learner", "replica", "dashboard", "canary"]
 
 PREFIX: Final = "springtide_"
 # From a fused lookup to a slow commit; a stage of the road takes 0.1 to 1 s when all is well.
@@ -381,5 +381,15 @@ TABLE: Final[tuple[Metric, ...]] = (
         "1",
         "Readings of a process by the page.",
         ("target", "outcome"),
+    ),
+    # canary
+    Metric("canary", "springtide_probes_total", "counter", "1", "Probes: learned everywhere, or lost.", ("outcome",)),
+    Metric("canary", "springtide_probe_seconds", "histogram", "seconds", "From click to last replica.", buckets=ROAD),
+    Metric(
+        "canary",
+        "springtide_probe_learned_timestamp_seconds",
+        "gauge",
+        "timestamp_seconds",
+        "When every replica had last learned a probe; before the first, when the canary was started.",
     ),
 )

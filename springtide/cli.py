@@ -191,15 +191,18 @@ def serve(
 
 @app.command()
 def dashboard(
-    pipeline: PipelineFile = DEFAULT_FILE,
+    pipelines: Annotated[
+        list[Path] | None,
+        typer.Argument(help="The pipeline.yaml of each model, the one that is shown first before the others."),
+    ] = None,
     port: Annotated[int | None, typer.Option(help="Port, instead of the one in the file.")] = None,
 ) -> None:
-    """Show how old the model's knowledge is, on one page."""
+    """Show how old the knowledge of one or several models is, on one page."""
 
     def command() -> None:
         from springtide.processes import dashboard as start
 
-        start(pipeline, port=port, stop=stop_on_signals())
+        start(pipelines or [DEFAULT_FILE], port=port, stop=stop_on_signals())
 
     run(command)
 
@@ -259,17 +262,20 @@ def probe(
         str | None, typer.Option(help="Go on for ever with one probe so often, as 1m; exit 1 if any was lost.")
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds until a probe counts as lost.")] = 60.0,
+    listen: Annotated[
+        str | None, typer.Option(help="With --every: answer /metrics at this address and port, as 0.0.0.0:8900.")
+    ] = None,
     output: OutputOption = Output.text,
 ) -> None:
     """Send a brand-new impression and its click; time it to the version that learned it in every replica."""
 
     def command() -> None:
         if every is not None:
+            from springtide.canary import run_canary
             from springtide.event_commands import span_of
-            from springtide.probe_command import run_canary
 
-            interval, as_json = span_of("--every", every), output is Output.json
-            code = run_canary(pipeline, every=interval, timeout=timeout, as_json=as_json, stop=stop_on_signals())
+            interval, as_json, stop = span_of("--every", every), output is Output.json, stop_on_signals()
+            code = run_canary(pipeline, every=interval, timeout=timeout, as_json=as_json, stop=stop, listen=listen)
             if code:
                 raise typer.Exit(code)
             return

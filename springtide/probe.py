@@ -6,12 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
+from urllib.parse import SplitResult, urlsplit
 
 import httpx
 import orjson
 
 from checkpointing.history import newest_version, read_manifest
 from checkpointing.manifest import Manifest
+from infra.addresses import addresses_of, with_address
 from infra.clock import Clock, new_uuid
 from infra.errors import Invalid, Unavailable
 from infra.kafka import PartitionReader, Producer
@@ -21,6 +23,8 @@ from springtide.datasets.replay import event_body
 from streaming.topics import PROBE_PREFIX
 
 POLL_SECONDS = 0.02
+# Names are resolved anew this often while replicas are waited for.
+NAMES_SECONDS = 1.0
 # Steps of this share go evenly round a circle, however many there are.
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 # How far back to look for a real impression whose features the probe takes.
@@ -64,6 +68,14 @@ class ProbeResult:
     def seconds(self) -> float:
         """From the click to the slowest replica."""
         return (max(self.applied_ms.values()) - self.sent_ms) / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """Where one replica is asked, and the address that the pipeline has for it, by whose name it is known."""
+
+    url: str
+    named: SplitResult
 
 
 class Prober:
@@ -178,23 +190,41 @@ class Prober:
 
     def _await_replicas(self, version: int, deadline: float) -> dict[str, int]:
         applied: dict[str, int] = {}
-        addresses = self._pipeline.dashboard.targets.replicas
+        asked_again = self._clock.monotonic()
+        replicas: list[Replica] = []
         while True:
-            for address in addresses:
-                if address not in applied:
-                    moment = self._applied_at(address, version)
+            # Pods come and go behind one name: who is gone need not learn any more.
+            if self._clock.monotonic() >= asked_again:
+                replicas = self._replicas()
+                asked_again = self._clock.monotonic() + NAMES_SECONDS
+            for replica in replicas:
+                if replica.url not in applied:
+                    moment = self._applied_at(replica, version)
                     if moment is not None:
-                        applied[address] = moment
-            if len(applied) == len(addresses):
+                        applied[replica.url] = moment
+            missing = [replica.url for replica in replicas if replica.url not in applied]
+            if replicas and not missing:
                 return applied
             if self._clock.monotonic() > deadline:
-                missing = ", ".join(address for address in addresses if address not in applied)
-                raise Unavailable(f"version {version} is not applied at {missing}", cure="read that replica's log")
+                where = ", ".join(missing) or "any replica: the names of dashboard.targets.replicas are unknown"
+                raise Unavailable(f"version {version} is not applied at {where}", cure="read that replica's log")
             self._clock.sleep(POLL_SECONDS)
 
-    def _applied_at(self, address: str, version: int) -> int | None:
+    def _replicas(self) -> list[Replica]:
+        """Every replica behind the names of the pipeline; none while a name is unknown."""
         try:
-            status = self._http.get(f"{address}/status").json()
+            return [
+                Replica(with_address(url, address), urlsplit(url))
+                for url in self._pipeline.dashboard.targets.replicas
+                for address in addresses_of(url)
+            ]
+        except OSError:
+            return []
+
+    def _applied_at(self, replica: Replica, version: int) -> int | None:
+        asked = {"headers": {"Host": replica.named.netloc}, "extensions": {"sni_hostname": replica.named.hostname}}
+        try:
+            status = self._http.get(f"{replica.url}/status", **asked).json()  # type: ignore[arg-type]
         except (httpx.TransportError, ValueError):
             return None
         moments = [entry["applied_ts"] for entry in status["applied"] if entry["version"] >= version]

@@ -4,20 +4,16 @@
 from __future__ import annotations
 
 import statistics
-import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import orjson
 import typer
 
-from infra.clock import SystemClock, iso
-from infra.errors import Invalid, Unavailable
+from infra.clock import SystemClock
+from infra.errors import Invalid
 from infra.object_store import open_store
 from infra.pipeline_file import load_pipeline
-from infra.units import Duration
-from springtide.lifecycle import interrupting
 from springtide.probe import Prober, ProbeResult
 
 DEMO_FILE = Path(".springtide/demo/pipeline.yaml")
@@ -30,46 +26,20 @@ def run_probes(path: Path | None, *, count: int, effect: bool, timeout: float, a
         Invalid: There is no pipeline, or probes are switched off in it.
         Unavailable: A probe was not learned in time.
     """
-    pipeline = load_pipeline(_file(path))
-    replicas = len(pipeline.dashboard.targets.replicas)
+    pipeline = load_pipeline(pipeline_path(path))
     results: list[ProbeResult] = []
     with Prober(pipeline, open_store(pipeline.store), SystemClock()) as prober:
         for result in prober.probes(count, timeout=timeout, effect=effect):
             results.append(result)
             if not as_json:
-                typer.echo(line(result, replicas))
+                typer.echo(line(result))
     if as_json:
         typer.echo(orjson.dumps([as_row(result) for result in results]).decode())
     elif count > 1:
         typer.echo(summary(results))
 
 
-def run_canary(path: Path | None, *, every: Duration, timeout: float, as_json: bool, stop: threading.Event) -> int:
-    """Sends a probe every so often until ``stop``, a line for each; one that is lost is told, and the next is sent.
-
-    Returns:
-        1 if any was lost, else 0.
-
-    Raises:
-        Invalid: There is no pipeline, or probes are switched off in it.
-    """
-    pipeline = load_pipeline(_file(path))
-    clock, replicas, lost = SystemClock(), len(pipeline.dashboard.targets.replicas), 0
-    with Prober(pipeline, open_store(pipeline.store), clock) as prober, suppress(KeyboardInterrupt), interrupting(stop):
-        while not stop.is_set():
-            begin = clock.monotonic()
-            try:
-                result = prober.probe(timeout=timeout)
-                told = orjson.dumps(as_row(result)).decode() if as_json else line(result, replicas)
-            except Unavailable as error:
-                lost += 1
-                told = orjson.dumps({"lost": str(error)}).decode() if as_json else f"LOST  {error}"
-            typer.echo(f"{iso(clock.now_ms())}  {told}" if not as_json else told)
-            clock.wait(stop, max(0.0, every.seconds - (clock.monotonic() - begin)))
-    return 1 if lost else 0
-
-
-def line(result: ProbeResult, replicas: int) -> str:
+def line(result: ProbeResult) -> str:
     """One probe on one line: seconds since it was sent at each station."""
     stations = (
         ("joined", result.joined_ms),
@@ -78,8 +48,9 @@ def line(result: ProbeResult, replicas: int) -> str:
         ("applied", max(result.applied_ms.values())),
     )
     way = " → ".join(f"{name} {(moment - result.sent_ms) / 1000:.2f}" for name, moment in stations)
+    replicas = len(result.applied_ms)  # it is done when all of them have learned it
     scores = "   score {:.4f} → {:.4f}".format(*result.scores) if result.scores else ""
-    return f"sent → {way} s   version {result.version:,}   replicas {len(result.applied_ms)}/{replicas}{scores}"
+    return f"sent → {way} s   version {result.version:,}   replicas {replicas}/{replicas}{scores}"
 
 
 def summary(results: Sequence[ProbeResult]) -> str:
@@ -110,7 +81,12 @@ def as_row(result: ProbeResult) -> dict[str, object]:
     }
 
 
-def _file(path: Path | None) -> Path:
+def pipeline_path(path: Path | None) -> Path:
+    """The file that is named, or the one that lies here, or the running demo's.
+
+    Raises:
+        Invalid: There is none of them.
+    """
     if path is not None:
         return path
     for candidate in (Path("pipeline.yaml"), DEMO_FILE):

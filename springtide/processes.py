@@ -6,6 +6,7 @@ from __future__ import annotations
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -114,17 +115,17 @@ def serve(path: Path, *, name: str, port: int | None, stop: threading.Event) -> 
     run_replica(parts, pipeline.serving.host, port, stop)
 
 
-def dashboard(path: Path, *, port: int | None, stop: threading.Event) -> None:
-    """Runs the page's server until ``stop`` is set."""
-    pipeline = load_pipeline(path)
-    configure("dashboard", pipeline.name)
+def dashboard(paths: Sequence[Path], *, port: int | None, stop: threading.Event) -> None:
+    """Runs the page's server until ``stop`` is set; where it listens stands in the first of the files."""
+    pipelines = [load_pipeline(path) for path in paths]
+    first = pipelines[0]
+    configure("dashboard", first.name)
     from dashboard.run import run_dashboard
 
     run_dashboard(
-        pipeline,
-        store=open_store(pipeline.store),
+        [(pipeline, open_store(pipeline.store)) for pipeline in pipelines],
         clock=SystemClock(),
-        host=pipeline.dashboard.host,
-        port=pipeline.dashboard.port if port is None else port,
+        host=first.dashboard.host,
+        port=first.dashboard.port if port is None else port,
         stop=stop,
     )

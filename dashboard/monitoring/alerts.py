@@ -18,6 +18,8 @@ OVER: Final = "springtide:over_objective"
 # Share of the time that may be over the objective, and the burn rates of Google's SRE workbook, chapter 5.
 BUDGET: Final = 0.01
 FAST_BURN, SLOW_BURN = 14.4, 6.0
+# Several probes of a canary that sends one a minute, each with a minute to come through.
+CANARY_S: Final = 300.0
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def _freshness(limits: Limits) -> tuple[Alert, ...]:
     silence = 3 * limits.heartbeat_s
     committed = "springtide_learner_committed_timestamp_seconds"
     stuck = "springtide_replica_stuck_since_timestamp_seconds"
+    probed = "springtide_probe_learned_timestamp_seconds"
     objective = f"{limits.behind_s:g} s"
     return (
         Alert(
@@ -126,6 +129,14 @@ def _freshness(limits: Limits) -> tuple[Alert, ...]:
             "",
             "{{ $labels.instance }} has not been able to apply newer versions for {{ $value | humanizeDuration }}",
             "replica-stuck",
+        ),
+        Alert(
+            "CanaryLost",
+            "page",
+            f"time() - max by (model) (max_over_time({probed}[1h])) > {CANARY_S:g}",
+            "1m",
+            "No probe of {{ $labels.model }} has come through for {{ $value | humanizeDuration }}",
+            "canary",
         ),
         Alert(
             "DependencyUnavailable",

@@ -14,6 +14,7 @@ _ROOMS: Final = {
     "learner": "`springtide learn`",
     "replica": "`springtide serve`",
     "dashboard": "`springtide dashboard`",
+    "canary": "`springtide probe --every 1m --listen 0.0.0.0:8900`",
 }
 _HEAD: Final = """# Metrics
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from dashboard.monitoring.alerts import Limits, alerts
 from dashboard.monitoring.grafana import panels
 from dashboard.monitoring.rules import PREFIX, rules
+from infra.local import promtool as promtool_program
 
 # Series are written every minute for an hour and a half; `_` is a sample that is missing. Rules are evaluated as often.
 STEPS = 90
@@ -22,6 +22,7 @@ HEALTHY = {
     'springtide_not_learned_since_timestamp_seconds{model="m",replica="r0"}': f"0+60x{STEPS}",  # just received
     'springtide_learner_committed_timestamp_seconds{model="m"}': f"0+60x{STEPS}",
     'springtide_replica_stuck_since_timestamp_seconds{model="m",instance="r:1"}': f"0x{STEPS}",
+    'springtide_probe_learned_timestamp_seconds{model="m"}': f"0+60x{STEPS}",
     'springtide_unavailable_total{model="m",dependency="store"}': f"3x{STEPS}",
     'springtide_join_job_running{model="m"}': f"1x{STEPS}",
     'springtide_join_watermark_timestamp_seconds{model="m"}': f"0+60x{STEPS}",
@@ -78,6 +79,16 @@ TROUBLES = {
     "a replica that cannot apply": Trouble(
         {_of("springtide_replica_stuck_since_timestamp_seconds"): f"0x{STEPS - 5} {60 * (STEPS - 5)}x5"},
         ("ReplicaStuck",),
+    ),
+    "a canary whose probes are lost": Trouble(
+        {_of("springtide_probe_learned_timestamp_seconds"): f"0+60x{STEPS - 8} {60 * (STEPS - 8)}x8"}, ("CanaryLost",)
+    ),
+    "a canary that died": Trouble(
+        {_of("springtide_probe_learned_timestamp_seconds"): f"0+60x{STEPS - 8} _x8"}, ("CanaryLost",)
+    ),
+    "no canary": Trouble({_of("springtide_probe_learned_timestamp_seconds"): None}, ()),
+    "a canary that was ended two hours ago": Trouble(
+        {_of("springtide_probe_learned_timestamp_seconds"): f"0+60x{STEPS - 70} _x70"}, ()
     ),
     "a store that does not answer": Trouble(
         {_of("springtide_unavailable_total"): f"0+60x{STEPS}"}, ("DependencyUnavailable",)
@@ -136,10 +147,10 @@ TROUBLES = {
 
 @pytest.fixture(scope="module")
 def promtool() -> str:
-    found = shutil.which("promtool")
+    found = promtool_program.found()
     if found is None:
-        pytest.skip("promtool not found; cure: apt-get install prometheus")
-    return found
+        pytest.skip(f"promtool not found; cure: {promtool_program.CURE}")
+    return str(found)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from infra.metrics import Metrics
 from infra.metrics_table import PREFIX, TABLE, Metric
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("join", "learner", "replica", "dashboard")
+ROOMS = ("join", "learner", "replica", "dashboard", "canary")
 NAMES = {row.name for row in TABLE}
 
 

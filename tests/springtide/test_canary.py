@@ -1,14 +1,19 @@
-"""`springtide probe --every`: one probe after the other, a lost one told, the next sent; a stand-in learns them."""
+"""`springtide probe --every`: one probe after the other, a lost one told and counted; a stand-in learns them."""
 
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+import httpx
 import orjson
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from checkpointing.manifest import Probe
 from checkpointing.writer import Writer
@@ -16,14 +21,15 @@ from infra.clock import SystemClock
 from infra.errors import Invalid
 from infra.kafka import KafkaAdmin, PartitionReader, TopicSettings
 from infra.local.kafka_server import KafkaServer
+from infra.local.ports import free_ports
 from infra.metrics import Metrics
 from infra.object_store import open_store
 from infra.pipeline_file import dump_pipeline
 from infra.spec import Pipeline, Store
 from infra.status_server import StatusServer
 from infra.units import Duration
+from springtide.canary import Tally, host_and_port, run_canary
 from springtide.probe import Prober
-from springtide.probe_command import run_canary
 from streaming.topics import PROBE_PREFIX, user_topics
 from tests.checkpointing.reference import content
 from tests.springtide.mistakes import call
@@ -32,13 +38,17 @@ from tests.streaming.pipelines import pipeline
 LOST = 2  # the third
 PROBES = 4
 TIMEOUT = 3.0
+NAME = "replicas.test"
+HOSTS = ("127.0.0.1", "127.0.0.2")
 
 
 class StandIn(threading.Thread):
     """Learns each probe that it finds on the impressions' topic, all but one, and ends the canary after the last."""
 
-    def __init__(self, spec: Pipeline, stop: threading.Event) -> None:
+    def __init__(self, spec: Pipeline, stop: threading.Event, metrics: str) -> None:
         super().__init__(name="stand-in")
+        self._metrics = metrics
+        self.exported = ""
         self._spec, self._stop_canary = spec, stop
         self._clock = SystemClock()
         self.keys: list[str] = []
@@ -56,6 +66,7 @@ class StandIn(threading.Thread):
                     if len(self.keys) - 1 != LOST:
                         self._learn(writer, key)
         self._clock.sleep(1.0)
+        self.exported = httpx.get(self._metrics, trust_env=False).text
         self._stop_canary.set()
 
     def _learn(self, writer: Writer, key: str) -> None:
@@ -89,26 +100,70 @@ def written(spec: Pipeline, folder: Path) -> Path:
 
 
 def test_a_lost_probe_is_told_and_the_next_one_sent(
-    spec: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    spec: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Two replicas answer at one port of two addresses, for both of which one name stands."""
     stop = threading.Event()
-    learner = StandIn(spec, stop)
-    with StatusServer(
-        "127.0.0.1",
-        0,
-        metrics=Metrics("replica"),
-        status=lambda: {"applied": list(learner.applied)},
-        ready=lambda: None,
-    ) as replica:
-        path = written(at(spec, replica.url), tmp_path)
+    port = free_ports(1)[0]
+    learner = StandIn(spec, stop, f"http://127.0.0.1:{port}/metrics")
+    known = socket.getaddrinfo
+
+    def resolved(host: Any, to: Any, *more: Any, **options: Any) -> Any:
+        found = [known(each, to, *more, **options) for each in (HOSTS if host == NAME else [host])]
+        return [place for places in found for place in places]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    with ExitStack() as replicas:
+        found = 0
+        for host in HOSTS:
+            server = StatusServer(
+                host,
+                found,
+                metrics=Metrics("replica"),
+                status=lambda: {"applied": list(learner.applied)},
+                ready=lambda: None,
+            )
+            found = replicas.enter_context(server).port
+        path = written(at(spec, f"http://{NAME}:{found}"), tmp_path)
         learner.start()
-        code = run_canary(path, every=Duration("100ms"), timeout=TIMEOUT, as_json=False, stop=stop)
+        code = run_canary(
+            path, every=Duration("100ms"), timeout=TIMEOUT, as_json=False, stop=stop, listen=f"127.0.0.1:{port}"
+        )
         learner.join()
     lines = capsys.readouterr().out.splitlines()
     assert code == 1 and len(lines) >= PROBES
     assert ["LOST" in line for line in lines[:PROBES]] == [number == LOST for number in range(PROBES)]
-    assert all("replicas 1/1" in line for number, line in enumerate(lines[:PROBES]) if number != LOST)
+    assert all("replicas 2/2" in line for number, line in enumerate(lines[:PROBES]) if number != LOST)
     assert all(key.startswith(PROBE_PREFIX) for key in learner.keys) and len(set(learner.keys)) == PROBES
+    exported = {
+        (sample.name, sample.labels.get("outcome")): sample.value
+        for family in text_string_to_metric_families(learner.exported)
+        for sample in family.samples
+    }
+    assert exported["springtide_probes_total", "lost"] == 1
+    assert exported["springtide_probes_total", "learned"] >= PROBES - 2
+    assert exported["springtide_probe_seconds_count", None] >= PROBES - 2
+
+
+def test_a_canary_that_never_saw_a_probe_through_ages_from_its_start() -> None:
+    tally = Tally("shop", SystemClock())
+    began = tally.metrics.value("springtide_probe_learned_timestamp_seconds")
+    tally.missed()
+    assert began > 0 and tally.metrics.value("springtide_probe_learned_timestamp_seconds") == began
+    assert tally.status() == {"role": "canary", "model": "shop", "learned": 0, "lost": 1}
+
+
+@pytest.mark.parametrize(
+    ("listen", "wanted"), [("0.0.0.0:8900", ("0.0.0.0", 8900)), (":1", ("0.0.0.0", 1)), ("[::]:8900", ("::", 8900))]
+)
+def test_where_a_canary_listens(listen: str, wanted: tuple[str, int]) -> None:
+    assert host_and_port(listen) == wanted
+
+
+@pytest.mark.parametrize("listen", ["8900", "host:", "host:http", "host:70000"])
+def test_where_nobody_can_listen(listen: str) -> None:
+    with pytest.raises(Invalid, match="--listen: got"):
+        host_and_port(listen)
 
 
 def test_probes_are_off_and_weigh_nothing_unless_the_pipeline_says_so(tmp_path: Path) -> None:
