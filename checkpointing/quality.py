@@ -53,9 +53,9 @@ class Quality:
             prediction_sum=_number(increment["prediction_sum"]),
         )
         for name in ("positive_histogram", "negative_histogram"):
-            histogram = getattr(quality, name)
-            for place, count in increment[name].items():
-                histogram[int(place)] += int(count)
+            sparse = increment[name]
+            places = np.fromiter(map(int, sparse), np.int64, len(sparse))
+            np.add.at(getattr(quality, name), places, np.fromiter(map(int, sparse.values()), np.int64, len(sparse)))
         return quality
 
     def to_json(self) -> dict[str, Any]:
@@ -137,7 +137,8 @@ def by_bucket(increments: Iterable[Mapping[str, Any]]) -> dict[int, Quality]:
 
 
 def _sparse(histogram: Histogram) -> dict[str, int]:
-    return {str(place): int(histogram[place]) for place in np.flatnonzero(histogram)}
+    places = np.flatnonzero(histogram)
+    return dict(zip(map(str, places.tolist()), histogram[places].tolist(), strict=True))
 
 
 def _number(value: float | None) -> float:

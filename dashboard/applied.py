@@ -3,23 +3,25 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
+from itertools import takewhile
 from typing import Any
 
 from dashboard.stages import STAGES, StageWindow, Timeline
 from dashboard.versions import VersionLog, committed_ms
 
 
-def applied_versions(status: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """Version and time of each switch in a replica's `/status`; what another program put there is left out."""
+def newest_first(status: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
+    """Version and time of each switch in a replica's `/status`; what another program put there is left out.
+
+    A replica tells of its last hundreds: who asks every second looks at the newest and stops.
+    """
     entries = status.get("applied")
-    found = []
-    for entry in entries if isinstance(entries, list) else ():
+    for entry in reversed(entries) if isinstance(entries, list) else ():
         if isinstance(entry, dict):
             version, applied_ms = entry.get("version"), entry.get("applied_ts")
             if isinstance(version, int) and isinstance(applied_ms, int):
-                found.append((version, applied_ms))
-    return found
+                yield version, applied_ms
 
 
 class AppliedVersions:
@@ -33,14 +35,13 @@ class AppliedVersions:
 
     def take(self, replica: str, status: Mapping[str, Any], log: VersionLog) -> None:
         """Takes a replica's applied versions, oldest first; what was taken before is left out."""
-        applied = applied_versions(status)
+        last = next(newest_first(status), None)
         seen = self._seen.get(replica, 0)
         newest = log.newest
-        if applied and applied[-1][0] < seen:
+        if last is not None and last[0] < seen:
             seen = 0  # the replica went back
-        for version, applied_ms in applied:
-            if version <= seen:
-                continue
+        fresh = list(takewhile(lambda switch: switch[0] > seen, newest_first(status)))
+        for version, applied_ms in reversed(fresh):
             if newest is None or version > newest.version:
                 break  # its manifest comes with a later tick
             seen = version
@@ -55,6 +56,11 @@ class AppliedVersions:
                 self._newest[replica] = timeline
                 self._fresh.append(timeline)
         self._seen[replica] = seen
+
+    def forget(self, replica: str) -> None:
+        """Leaves a replica out from now on."""
+        self._seen.pop(replica, None)
+        self._newest.pop(replica, None)
 
     def longest_new(self) -> dict[str, int]:
         """The longest of each stage since the last call, milliseconds."""

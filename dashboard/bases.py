@@ -8,7 +8,6 @@ from typing import Final
 from checkpointing.base import base_versions, read_base
 from dashboard.storage import BaseSize
 from infra.clock import Clock
-from infra.errors import Corrupt, Invalid
 from infra.object_store import ObjectStore
 
 # A list costs as much as a put, and bases are made every few minutes.
@@ -30,34 +29,26 @@ class BaseReader:
         self._clock = clock
         self._not_before = 0.0
         self._known: BaseSize | None = None
-        self._wrong: Corrupt | Invalid | None = None
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to look again."""
+        return self._clock.monotonic() >= self._not_before
 
     def poll(self) -> BaseSize | None:
-        """The newest base, as of the last look; None where there is none.
+        """The newest base; None where there is none.
 
         Raises:
             Corrupt: The base is wrong.
             Invalid: It has a newer format, or is of another model.
             Unavailable: The store does not answer.
         """
-        now = self._clock.monotonic()
-        if now >= self._not_before:
-            self._look()
-            self._not_before = now + EVERY_S
-        if self._wrong is not None:
-            raise self._wrong
-        return self._known
-
-    def _look(self) -> None:
         newest = max(base_versions(self._store), default=None)
-        self._wrong = None
+        self._not_before = self._clock.monotonic() + EVERY_S
         if newest is None:
             self._known = None
         elif self._known is None or self._known.version != newest:
-            try:
-                base = read_base(self._store, self._model, newest)
-            except (Corrupt, Invalid) as error:
-                self._wrong = error
-                return
+            base = read_base(self._store, self._model, newest)
             if base is not None:  # else it was collected meanwhile
                 self._known = BaseSize(base.version, base.size, base.created_ts)
+        return self._known

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, Final
 
 from checkpointing.control import Decision, Decisions
@@ -19,13 +18,14 @@ from dashboard.flow import Flow
 from dashboard.headline import Headline
 from dashboard.history import History
 from dashboard.measurement import Measurement
+from dashboard.past import Event
 from dashboard.quality import QualityByTime
 from dashboard.slices import QualityBySlice
 from dashboard.storage import BaseSize, Storage, gets_per_hour
 from dashboard.strip import Happening, Watcher
 from dashboard.targets import Answer
 from dashboard.verdict import Facts, judge
-from dashboard.versions import VersionLog, committed_after, committed_ms, row, sample_positions
+from dashboard.versions import VersionLog, committed_after, committed_ms, quality_sums, sample_positions
 from infra.spec import Pipeline
 from streaming import topics
 
@@ -66,7 +66,7 @@ class Board:
         self._happenings: list[Happening] = [("page", "page started")]
         self._left = 0
         self.log = VersionLog()
-        self.storage = Storage(pipeline.dashboard.prices, gets_per_hour(pipeline), now_ms)
+        self.storage = Storage(pipeline.dashboard.prices, now_ms)
         self.quality = self._kept_quality()
         self.slices = QualityBySlice()
         self.dead = DeadLetters(words(pipeline))
@@ -100,12 +100,13 @@ class Board:
     def take_manifests(self, manifests: Sequence[Manifest], left: int) -> None:
         """Takes the next manifests; ``left`` are still to come."""
         topic = topics.samples_of(self._pipeline)
+        sums = {manifest.version: quality_sums(manifest) for manifest in manifests}
         for manifest in manifests:
-            self.log.add(manifest)
+            self.log.add(manifest, sums[manifest.version])
             self._tracker.version(manifest.version, sample_positions(manifest, topic))
         self.storage.add(manifests)
         through = self.quality.through
-        self.quality.add(manifests)
+        self.quality.add(manifests, lambda manifest: sums[manifest.version])
         self.slices.add(manifests)
         fresh = [manifest for manifest in manifests if manifest.version > through]
         if committed_after(fresh, self._started_ms):
@@ -143,10 +144,22 @@ class Board:
             elif answer.role == "join" and answer.up and isinstance(status.get("watermark_ms"), int):
                 self._tracker.watermark(status["watermark_ms"], now_ms)
 
+    def take_gone(self, url: str) -> None:
+        """Takes that nobody is listed at ``url`` any longer, as after a service has been made smaller."""
+        answer = self._answers.pop(url, None)
+        self._happenings += self._watcher.gone(url)
+        if answer is not None and answer.name not in {each.name for each in self._answers.values()}:
+            self._tracker.forget(answer.name)
+            self._applied.forget(answer.name)
+
+    def close(self) -> None:
+        """Writes what is not in the history yet."""
+        self.quality.save()
+
     def tick(self, now_ms: int) -> dict[str, Section]:
         """The sections of one tick; also stores its figures and events."""
         measured = self._tracker.measure(now_ms)
-        replicas = [answer for answer in self._answers.values() if answer.role == "replica"]
+        replicas = said.in_order(answer for answer in self._answers.values() if answer.role == "replica")
         behind = {name: of.ms(now_ms) for name, of in measured.replicas.items()}
         headline = self._headline.section(measured, replicas, self.log, now_ms, readable="kafka" not in self._troubles)
         self._happenings += self._watcher.behind({} if measured.idle else behind)
@@ -167,9 +180,8 @@ class Board:
             "rates": rates,
             "minute": self._flow.minute(now_ms),
             "dead": self.dead.section(),
-            **self._slow_sections(now_ms),
-            "quality": self._quality(),
-            "versions": [row(manifest, self._served().get(manifest.version, [])) for manifest in self._new_manifests],
+            **self._slow_sections(now_ms, len(replicas)),
+            "versions": [self.log.row(manifest.version, self._served()) for manifest in self._new_manifests],
             "decisions": as_section(self._decisions),
             "events": self._events(now_ms),
         }
@@ -220,29 +232,31 @@ class Board:
             return "No version yet: the learner commits the first one after the first samples."
         return "No replica has applied a version yet." if replicas else ""
 
-    def _slow_sections(self, now_ms: int) -> dict[str, Section]:
+    def _slow_sections(self, now_ms: int, replicas: int) -> dict[str, Section]:
         """Sums over many versions, and what changes slowly."""
         if self._ticks % SLOW_TICKS == 0:
             self._slow = {
-                "storage": self.storage.section(now_ms),
+                "storage": self.storage.section(now_ms, gets_per_hour(self._pipeline, replicas)),
                 "tables": said.tables(self._of_role("learner")),
                 "slices": self.slices.section(),
+                "quality": self._quality(),
             }
+            self.quality.save()
         self._ticks += 1
         return self._slow
 
     def _quality(self) -> dict[str, Any]:
         closed = self.quality.last_closed()
         return {
-            "overall": asdict(self.quality.overall_point()) if self.quality.overall.samples else None,
-            "closed": asdict(closed) if closed else None,
-            "changed": [asdict(p) for p in self.quality.changed(MOST_BUCKETS)],
+            "overall": self.quality.overall_point() if self.quality.overall.samples else None,
+            "closed": closed,
+            "changed": self.quality.changed(MOST_BUCKETS),
         }
 
-    def _events(self, now_ms: int) -> list[dict[str, Any]]:
+    def _events(self, now_ms: int) -> list[Event]:
         events = [self._history.add_event(now_ms, kind, text) for kind, text in self._happenings]
         self._happenings = []
-        return [asdict(event) for event in events]
+        return events
 
     def _store(
         self, now_ms: int, headline: Mapping[str, Any], behind: Mapping[str, int], rates: Mapping[str, Any], idle: bool

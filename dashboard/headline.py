@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
-from dashboard.history import quantile
 from dashboard.measurement import Measurement
+from dashboard.past import quantile
 from dashboard.targets import Answer
 from dashboard.versions import VersionLog
 

@@ -6,27 +6,23 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
 
-import orjson
-
+from dashboard.past import (
+    COARSE,
+    COARSE_KEPT,
+    FINE,
+    FINE_KEPT,
+    MIDDLE,
+    MIDDLE_KEPT,
+    SLACK,
+    Event,
+    HistoryReader,
+    connect,
+    quantile,
+)
 from infra.errors import Corrupt, Invalid
-
-SECOND: Final = 1_000
-MINUTE: Final = 60 * SECOND
-DAY: Final = 24 * 60 * MINUTE
-# Spans of the stored points and how long each is kept.
-FINE, FINE_KEPT = SECOND, 60 * MINUTE
-MIDDLE, MIDDLE_KEPT = 10 * SECOND, DAY
-COARSE, COARSE_KEPT = 5 * MINUTE, 30 * DAY
-# Fine points outlive their hour a little, so that a late roll-up still finds them.
-SLACK: Final = 10 * MINUTE
-# Most points of one series in an answer, and the spans that people read easily.
-POINTS: Final = 720
-STEPS: Final = tuple(s * SECOND for s in (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 86400))
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -42,32 +38,6 @@ CREATE TABLE IF NOT EXISTS quality (t INTEGER, span INTEGER, sums BLOB NOT NULL,
 _LAYOUT = "1"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened, for the strip below the charts."""
-
-    id: int
-    t: int
-    kind: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Range:
-    """Series over one span of time.
-
-    Args:
-        start: Time of the first point, milliseconds.
-        step: Span of one point, milliseconds.
-        series: Per name ``mean`` and ``max``, lists of one length; None where nothing was measured. Above
-            :data:`MIDDLE_KEPT` also ``p99``, the worst one within each point.
-    """
-
-    start: int
-    step: int
-    series: Mapping[str, Mapping[str, list[float | None]]]
-
-
 class History:
     """One file. One instance writes, from one thread; :meth:`reader` serves any number of threads.
 
@@ -78,10 +48,11 @@ class History:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._apart = True
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with self._translated("dashboard.history cannot be opened"):
-                self._db = _connect(path)
+                self._db = connect(path)
                 self._db.executescript(_SCHEMA)
                 layout = self.meta("layout")
                 if layout not in (None, _LAYOUT):
@@ -106,7 +77,7 @@ class History:
             values: The figure of each series.
         """
         second = t - t % FINE
-        with self._translated(), self._db:
+        with self._writing():
             self._db.executemany(
                 "INSERT OR REPLACE INTO fine VALUES (?, ?, ?)",
                 [(self._id(name), second, float(value)) for name, value in values.items() if math.isfinite(value)],
@@ -115,7 +86,7 @@ class History:
 
     def add_event(self, t: int, kind: str, text: str) -> Event:
         """Stores one event."""
-        with self._translated(), self._db:
+        with self._writing():
             cursor = self._db.execute("INSERT INTO events (t, kind, text) VALUES (?, ?, ?)", (t, kind, text))
         return Event(int(cursor.lastrowid or 0), t, kind, text)
 
@@ -123,7 +94,7 @@ class History:
         self, buckets: Iterable[tuple[int, int, bytes]], *, drop: Iterable[tuple[int, int]], meta: tuple[str, str]
     ) -> None:
         """Replaces the sums of ``(start, span)`` buckets, removes ``drop``, notes how far they reach; all or none."""
-        with self._translated(), self._db:
+        with self._writing():
             self._db.executemany("INSERT OR REPLACE INTO quality (t, span, sums) VALUES (?, ?, ?)", list(buckets))
             self._db.executemany("DELETE FROM quality WHERE t = ? AND span = ?", list(drop))
             self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta)
@@ -148,7 +119,7 @@ class History:
         """
         known = self.meta("line")
         if known != line:
-            with self._translated(), self._db:
+            with self._writing():
                 self._db.execute("DELETE FROM quality")
                 self._db.execute("DELETE FROM meta WHERE name = 'quality_through'")
             self.set_meta("line", line)
@@ -156,7 +127,7 @@ class History:
 
     def set_meta(self, name: str, value: str) -> None:
         """Keeps a value beside the series."""
-        with self._translated(), self._db:
+        with self._writing():
             self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
     def reader(self) -> HistoryReader:
@@ -214,6 +185,25 @@ class History:
         self._db.execute("DELETE FROM quality WHERE t < ?", (now - COARSE_KEPT,))
 
     @contextmanager
+    def together(self) -> Iterator[None]:
+        """Everything that is written inside comes into the file at once, or not at all."""
+        with self._translated(), self._db:
+            self._apart = False
+            try:
+                yield
+            finally:
+                self._apart = True
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._translated():
+            if self._apart:
+                with self._db:
+                    yield
+            else:
+                yield
+
+    @contextmanager
     def _translated(self, doing: str = "history cannot be written") -> Iterator[None]:
         try:
             yield
@@ -225,76 +215,3 @@ class History:
             ) from error
         except sqlite3.DatabaseError as error:
             raise Corrupt(f"history is damaged: {error}", cure="move the file away", where=str(self.path)) from error
-
-
-class HistoryReader:
-    """Answers questions about the file of a :class:`History`; opens it anew for each, so any thread may ask."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def range(self, from_ms: int, to_ms: int, points: int = POINTS) -> Range:
-        """Every series from ``from_ms`` to before ``to_ms`` in at most ``points`` points of an easy span."""
-        step = next((s for s in STEPS if (to_ms - from_ms) <= s * points), STEPS[-1])
-        table, span = "coarse", COARSE
-        if to_ms - from_ms <= FINE_KEPT:
-            table, span = "fine", FINE
-        elif to_ms - from_ms <= MIDDLE_KEPT:
-            table, span = "middle", MIDDLE
-        step = max(step, span)
-        start, end = from_ms - from_ms % step, to_ms
-        length = max(1, -(-(end - start) // step))
-        worst = ", p99" if table == "coarse" else ""
-        columns = "value, value" if table == "fine" else f"mean, max{worst}"
-        query = f"SELECT series, t, {columns} FROM {table} WHERE t >= :start AND t < :end"
-        if table != "fine":  # the newest span has not ended yet
-            tail = "value, value" + (", value" if worst else "")
-            query += (
-                f" UNION ALL SELECT series, t, {tail} FROM fine WHERE t >= max(:start, "
-                f"coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'rolled_{table}'), 0)) AND t < :end"
-            )
-        aggregates = "avg(mean), max(max)" + (", max(p99)" if worst else "")
-        names = ("mean", "max", "p99") if worst else ("mean", "max")
-        series: dict[str, dict[str, list[float | None]]] = {}
-        with closing(_connect(self._path)) as db:
-            for name, index, *values in db.execute(
-                f"WITH points (series, t, mean, max{worst}) AS ({query}) "
-                f"SELECT name, (t - :start) / :step, {aggregates} "
-                "FROM points JOIN series ON series.id = points.series GROUP BY 1, 2",
-                {"start": start, "end": end, "step": step},
-            ):
-                found = series.setdefault(name, {kind: [None] * length for kind in names})
-                for kind, value in zip(names, values, strict=True):
-                    found[kind][index] = round(value, 4)
-        return Range(start, step, series)
-
-    def events(self, from_ms: int = 0, limit: int = 200) -> list[Event]:
-        """The newest events not older than ``from_ms``, oldest first."""
-        with closing(_connect(self._path)) as db:
-            rows = db.execute(
-                "SELECT id, t, kind, text FROM events WHERE t >= ? ORDER BY id DESC LIMIT ?", (from_ms, limit)
-            )
-            return [Event(*row) for row in rows][::-1]
-
-
-def quantile(ascending: list[float], share: float) -> float:
-    """The smallest value that at least ``share`` of ``ascending`` do not exceed.
-
-    Raises:
-        ValueError: There are no values.
-    """
-    if not ascending:
-        raise ValueError("no values")
-    return ascending[max(0, math.ceil(share * len(ascending)) - 1)]
-
-
-def as_json(value: Any) -> bytes:
-    """One form of JSON for everything that the page sends."""
-    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=5.0, isolation_level="DEFERRED", check_same_thread=False)
-    db.execute("PRAGMA journal_mode=WAL")
-    db.execute("PRAGMA synchronous=NORMAL")
-    return db

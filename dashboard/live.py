@@ -8,7 +8,7 @@ import zlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
-from dashboard.history import as_json
+from dashboard.past import as_json
 
 # A browser that lost the page asks again after this long.
 RETRY_MS: Final = 1_000
@@ -25,8 +25,10 @@ class Live:
 
     def __init__(self) -> None:
         self._sections: dict[str, bytes] = {}
+        self._before: dict[str, bytes] = {}
+        self._step = b""
         self._number = 0
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
         self._closed = False
         self.viewers = 0
 
@@ -35,18 +37,18 @@ class Live:
         """Whether there has been a tick."""
         return self._number > 0
 
-    async def publish(self, sections: Mapping[str, Any]) -> None:
-        """Takes one tick and wakes every viewer."""
+    def publish(self, sections: Mapping[str, Any]) -> None:
+        """Takes one tick and wakes every viewer; what is new since the tick before is written once for all."""
+        self._before = self._sections
         self._sections = {name: as_json(section) for name, section in sections.items()}
+        self._step = self._message(self._before)
         self._number += 1
-        async with self._changed:
-            self._changed.notify_all()
+        self._wake()
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Ends every stream."""
         self._closed = True
-        async with self._changed:
-            self._changed.notify_all()
+        self._wake()
 
     async def stream(self, *, packed: bool = False) -> AsyncIterator[bytes]:
         """Server-sent events of one viewer: first everything, then per tick the sections that changed.
@@ -61,17 +63,25 @@ class Live:
         try:
             while not self._closed:
                 if number == self._number:
-                    async with self._changed:
-                        await self._changed.wait()
+                    await self._changed.wait()
                     continue
                 number = self._number
-                parts = [
-                    f'"{name}":{section.decode()}'
-                    for name, section in self._sections.items()
-                    if name in ALWAYS or sent.get(name) != section or (name in NEWS and section != b"[]")
-                ]
+                message = self._step if sent is self._before else self._message(sent)
                 sent = self._sections
-                message = f"retry: {RETRY_MS}\ndata: {{{','.join(parts)}}}\n\n".encode()
                 yield message if packer is None else packer.compress(message) + packer.flush(zlib.Z_SYNC_FLUSH)
         finally:
             self.viewers -= 1
+
+    def _message(self, sent: Mapping[str, bytes]) -> bytes:
+        """What a viewer needs who has been sent these sections."""
+        parts = [
+            b'"%b":%b' % (name.encode(), section)
+            for name, section in self._sections.items()
+            if name in ALWAYS or sent.get(name) != section or (name in NEWS and section != b"[]")
+        ]
+        return b"retry: %d\ndata: {%b}\n\n" % (RETRY_MS, b",".join(parts))
+
+    def _wake(self) -> None:
+        """Lets go who waits now; who comes later waits for the next."""
+        self._changed.set()
+        self._changed = asyncio.Event()

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,7 +12,9 @@ import orjson
 
 from checkpointing.manifest import Manifest
 from checkpointing.quality import Quality
-from dashboard.history import COARSE, History
+from dashboard.history import History
+from dashboard.past import COARSE
+from dashboard.versions import quality_sums
 
 # Buckets stay as fine as the learner made them for so long; then they are folded into buckets of five minutes.
 FINE_KEPT_MS: Final = 2 * 60 * 60 * 1000
@@ -60,6 +62,7 @@ class QualityByTime:
         self._fine = {t: _unpacked(sums) for t, sums in history.quality(_FINE)}
         self._coarse = {t: _unpacked(sums) for t, sums in history.quality(COARSE)}
         self._fresh: set[int] = set()
+        self._unsaved: set[int] = set()
         self._learned_through: int | None = None
         self._through = int(history.meta(_THROUGH) or 0)
         self.overall = Quality()
@@ -71,8 +74,15 @@ class QualityByTime:
         """The newest version whose increments are in the sums."""
         return self._through
 
-    def add(self, manifests: Sequence[Manifest]) -> None:
-        """Adds the increments of ``manifests``, which follow one another; those already in are left out."""
+    def add(
+        self, manifests: Sequence[Manifest], sums_of: Callable[[Manifest], Mapping[int, Quality]] = quality_sums
+    ) -> None:
+        """Adds the increments of ``manifests``, which follow one another; those already in are left out.
+
+        Args:
+            manifests: The next ones.
+            sums_of: Gives those of one, by bucket.
+        """
         changed: set[int] = set()
         for manifest in manifests:
             if manifest.learned_through is not None:
@@ -80,14 +90,11 @@ class QualityByTime:
             if manifest.version <= self._through:
                 continue
             self._through = manifest.version
-            for start, increment in manifest.metrics.items():
-                if isinstance(increment, dict):
-                    quality = Quality.from_json(increment)
-                    changed.add(self._bucket(int(start), quality))
-                    self.overall.add(quality)
+            for start, increment in sums_of(manifest).items():
+                changed.add(self._bucket(start, increment))
+                self.overall.add(increment)
         self._fresh |= changed
-        if changed:
-            self._save(changed)
+        self._unsaved |= changed
 
     def points(self, from_ms: int = 0) -> list[Point]:
         """The quality of every bucket from ``from_ms`` on, oldest first; older ones are five minutes wide."""
@@ -127,7 +134,11 @@ class QualityByTime:
         self._fine.setdefault(t, Quality()).add(increment)
         return t
 
-    def _save(self, changed: set[int]) -> None:
+    def save(self) -> None:
+        """Writes what has changed, and how far it reaches; what is not written is read from the manifests again."""
+        changed, self._unsaved = self._unsaved, set()
+        if not changed:
+            return
         newest = max(self._fine, default=0)
         old = [t for t in self._fine if t < newest - FINE_KEPT_MS]
         for t in old:

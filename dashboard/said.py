@@ -3,10 +3,11 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from dashboard.applied import applied_versions
+from dashboard.applied import newest_first
 from dashboard.measurement import Measurement
 from dashboard.targets import Answer
 from infra.clock import iso
@@ -37,17 +38,22 @@ def process(answer: Answer | None, fields: Sequence[str]) -> dict[str, Any] | No
     return {"up": answer.up, "since_ts": answer.since_ms, "why": answer.why, **said}
 
 
+def in_order(replicas: Iterable[Answer]) -> list[Answer]:
+    """By name, whose numbers are read as such: `replica-2` stands before `replica-10`."""
+    return sorted(replicas, key=lambda each: [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", each.name)])
+
+
 def replica(answer: Answer, measured: Measurement) -> dict[str, Any]:
     """One replica."""
     behind = measured.replicas.get(answer.name)
-    applied = applied_versions(answer.status)
+    applied = next(newest_first(answer.status), None)
     return {
         "name": answer.name,
         "up": answer.up,
         "since_ts": answer.since_ms,
         "ready": bool(answer.status.get("ready")),
         "version": answer.status.get("version"),
-        "applied_ts": applied[-1][1] if applied else None,
+        "applied_ts": applied[1] if applied else None,
         "oldest_received_ts": behind.oldest_received_ms if behind else None,
         "known": behind is not None,
     }

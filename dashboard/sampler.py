@@ -6,19 +6,19 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Final
 
 from dashboard.bases import BaseReader
 from dashboard.board import Board, Section
+from dashboard.crowd import Crowd, Found, Lane
 from dashboard.decisions import DecisionReader
 from dashboard.feed import Feed, News
+from dashboard.gathering import Gathering, Told
 from dashboard.history import History
 from dashboard.quality import Point
-from dashboard.targets import Answer, Target
+from dashboard.targets import Answer
 from dashboard.versions import Chunk, ManifestReader
 from infra.clock import Clock
-from infra.errors import SpringtideError
 from infra.logs import logger
 from infra.metrics import Metrics
 from infra.object_store import ObjectStore
@@ -37,7 +37,6 @@ EVENTS: Final[dict[str, str]] = {
 PERIOD_S: Final = 1.0
 # What has not answered after this share of a period is taken with a later tick; nothing outside may hold up the page.
 GATHER_SHARE: Final = 0.9
-MOST_THREADS: Final = 32
 VERSION_ROWS: Final = 100
 COUNTED: Final = frozenset(
     {"feedback", "dead", sample.CLICK, sample.TIMEOUT, sample.CORRECTED, sample.IMPRESSION, *topics.LATE_REASONS}
@@ -83,11 +82,15 @@ class Sampler:
         self._written = (0, 0)
         self._through: int | None = None  # until the line of versions is known
         self._board = Board(pipeline, history, clock.now_ms(), may_decide=may_decide)
-        wanted = pipeline.dashboard.targets
-        listed = [("join", wanted.join), ("learner", wanted.learner), *(("replica", url) for url in wanted.replicas)]
-        self._targets = [Target(role, url, clock) for role, url in listed if url]  # type: ignore[arg-type]
-        self._pool = ThreadPoolExecutor(min(MOST_THREADS, len(self._targets) + 4), thread_name_prefix="page")
-        self._flying: dict[object, Future[Any]] = {}
+        self._crowd = Crowd(pipeline.dashboard.targets, clock)
+        self._gathering = Gathering()
+        self._takers: dict[str, Callable[[Any], None]] = {
+            "store": self._take_chunk,
+            "bases": self._board.take_base,
+            "decisions": lambda found: self._board.take_decisions(*found),
+            "kafka": self._take_news,
+            "names": self._take_found,
+        }
         self._lost: dict[str, str] = {}
         self.ticks = 0
         self.failure: Exception | None = None
@@ -113,21 +116,22 @@ class Sampler:
 
     def tick(self) -> Mapping[str, Section]:
         """Asks everything once, waits a bounded time, and says what is known now."""
-        started: list[Future[Any]] = [self._start(self._feed, self._feed.poll)]
-        started += [self._start(self._manifests, self._next_manifests)]
-        started += [self._start(self._bases, self._bases.poll), self._start(self._decisions, self._decisions.poll)]
-        started += [self._start(target, target.poll) for target in self._targets]
-        wait(started, timeout=GATHER_SHARE * self._period_s)
+        gathering = self._gathering
+        gathering.ask("kafka", lambda: [("kafka", Told.by(self._feed.poll))])
+        gathering.ask("store", self._read_store)
+        if self._crowd.due:
+            gathering.ask("names", lambda: [("names", Told(self._crowd.look()))])
+        for lane in self._crowd.lanes():
+            gathering.ask(lane, lane.ask)
+        gathering.wait(GATHER_SHARE * self._period_s)
         now = self._clock.now_ms()
-        with self._lock:
+        with self._lock, self._history.together():
+            taken = gathering.taken()
             # Versions before samples: what a version holds is settled as soon as its sample is seen.
-            self._take(self._manifests, "store", self._take_chunk)
-            self._take(self._bases, "bases", self._board.take_base)
-            self._take(self._decisions, "decisions", lambda found: self._board.take_decisions(*found))
-            self._take(self._feed, "kafka", self._take_news)
-            answers: list[Answer] = []
-            for target in self._targets:
-                self._take(target, "target", answers.append)
+            for key in ("store", "kafka", "names"):
+                for name, told in taken.get(key, ()):
+                    self._take(name, told)
+            answers = self._crowd.heard({lane: found for lane, found in taken.items() if isinstance(lane, Lane)})
             self._board.take_answers(answers, now)
             sections = self._board.tick(now)
             self.ticks += 1
@@ -151,34 +155,36 @@ class Sampler:
 
     def close(self) -> None:
         """Ends reading; after :meth:`run` has returned."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._gathering.close()
         self._feed.close()
-        for target in self._targets:
-            target.close()
+        self._crowd.close()
+        self._board.close()
         self._history.close()
 
-    def _start(self, source: object, poll: Callable[[], Any]) -> Future[Any]:
-        """Asks ``source``, unless its last answer is still on its way."""
-        flying = self._flying.get(source)
-        if flying is None:
-            flying = self._flying[source] = self._pool.submit(poll)
-        return flying
+    def _read_store(self) -> list[tuple[str, Told]]:
+        """What is new in the store, under the name of each trouble."""
+        asked: list[tuple[str, Callable[[], Any]]] = [
+            ("store", self._next_manifests),
+            ("decisions", self._decisions.poll),
+        ]
+        if self._bases.due:
+            asked.append(("bases", self._bases.poll))
+        return [(name, Told.by(poll)) for name, poll in asked]
 
-    def _take(self, source: object, name: str, take: Callable[[Any], None]) -> None:
-        flying = self._flying[source]
-        if not flying.done():
-            return
-        del self._flying[source]
-        try:
-            take(flying.result())
-        except SpringtideError as error:
-            self._board.take_trouble(name, str(error))
-            self._metrics.inc("springtide_unavailable_total", dependency=name)
-            if self._lost.get(name) != str(error):
-                _log.warning("page_source_lost", source=name, error=error)
-            self._lost[name] = str(error)
-        else:
+    def _take(self, name: str, told: Told) -> None:
+        if told.error is None:
+            self._takers[name](told.answer)
             self._lost.pop(name, None)
+            return
+        self._board.take_trouble(name, str(told.error))
+        self._metrics.inc("springtide_unavailable_total", dependency=name)
+        if self._lost.get(name) != str(told.error):
+            _log.warning("page_source_lost", source=name, error=told.error)
+        self._lost[name] = str(told.error)
+
+    def _take_found(self, found: Found) -> None:
+        for url in self._crowd.take(found):
+            self._board.take_gone(url)
 
     def _next_manifests(self) -> Chunk:
         return self._manifests.poll(self._through)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dashboard.history import quantile
+from dashboard.past import quantile
 
 STAGES = ("event_to_sample", "sample_to_train", "train_to_commit", "commit_to_applied")
 WHISKERS_MS = 60_000

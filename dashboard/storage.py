@@ -49,14 +49,12 @@ class Storage:
 
     Args:
         prices: What a put, a get and a GiB cost.
-        gets_per_hour: How often processes that follow the line ask for the next version or decision.
         started_ms: Versions committed before are shown, but not counted as written.
     """
 
-    def __init__(self, prices: Prices, gets_per_hour: float, started_ms: int) -> None:
+    def __init__(self, prices: Prices, started_ms: int) -> None:
         self._started_ms = started_ms
         self._prices = prices
-        self._gets_per_hour = gets_per_hour
         self._puts: deque[_Put] = deque(maxlen=REMEMBERED)
         self._base: BaseSize | None = None
         self.written_bytes = 0
@@ -81,8 +79,13 @@ class Storage:
     def _old(self, put: _Put) -> bool:
         return put.committed_ms < self._puts[-1].committed_ms - HOUR_MS
 
-    def section(self, now_ms: int) -> dict[str, Any]:
-        """The page's panel; sums of the last hour are scaled up while less than an hour is known."""
+    def section(self, now_ms: int, gets_per_hour: float) -> dict[str, Any]:
+        """The page's panel; sums of the last hour are scaled up while less than an hour is known.
+
+        Args:
+            now_ms: The time of the tick.
+            gets_per_hour: How often processes that follow the line ask for the next version or decision.
+        """
         since = self._base.version if self._base is not None else 0
         chain = [put for put in self._puts if put.version > since]
         hour = [put for put in self._puts if put.committed_ms > now_ms - HOUR_MS]
@@ -93,7 +96,7 @@ class Storage:
         kept = (self._base.bytes if self._base is not None else 0) + sum(put.bytes for put in chain)
         per_hour = (
             puts_per_hour / 1000 * self._prices.put_1000
-            + self._gets_per_hour / 1000 * self._prices.get_1000
+            + gets_per_hour / 1000 * self._prices.get_1000
             + kept / GIB * self._prices.gib_month / HOURS_PER_MONTH
         )
         return {
@@ -104,14 +107,13 @@ class Storage:
             "chain_bytes": sum(put.bytes for put in chain),
             "bytes_per_hour": round(bytes_per_hour),
             "puts_per_hour": round(puts_per_hour),
-            "gets_per_hour": round(self._gets_per_hour),
+            "gets_per_hour": round(gets_per_hour),
             "cost_per_hour": round(per_hour, 4),
             "currency": self._prices.currency,
         }
 
 
-def gets_per_hour(pipeline: Pipeline) -> float:
+def gets_per_hour(pipeline: Pipeline, replicas: int) -> float:
     """How often replicas and this page ask for the next version, and they and the learner for the next decision."""
-    replicas = len(pipeline.dashboard.targets.replicas)
     versions = replicas * HOUR_MS / pipeline.store.poll_interval.ms + HOUR_S
     return versions + (replicas + 1) * HOUR_S / CONTROL_EVERY_S + HOUR_S

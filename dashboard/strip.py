@@ -59,6 +59,12 @@ class Watcher:
                 self._job_state = state or self._job_state
         return found
 
+    def gone(self, url: str) -> list[Happening]:
+        """A process that is listed no longer, as after a service has been made smaller."""
+        self._down_since.pop(url, None)
+        was_up = self._up.pop(url, None)
+        return [] if was_up is None else [("down", f"{url.partition('://')[2]} is listed no longer")]
+
     def versions(self, manifests: Iterable[Manifest]) -> list[Happening]:
         """Take-overs, reverts and refusals."""
         found: list[Happening] = []

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
-from http.client import BadStatusLine, HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Final, Literal
-from urllib.parse import urlsplit
 
 import orjson
 
+from dashboard.line import Line
+from infra.addresses import with_address
 from infra.clock import Clock
 
 Role = Literal["join", "learner", "replica"]
@@ -19,7 +18,6 @@ Role = Literal["join", "learner", "replica"]
 TIMEOUT_S: Final = 0.8
 # One lost answer is no outage.
 MISSES: Final = 2
-MOST_BYTES: Final = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +55,25 @@ class Target:
         role: What it is.
         url: Its base address, as `dashboard.targets` has it.
         clock: Says when now is.
+        address: Of many that stand behind the URL's name, the one to ask.
     """
 
-    def __init__(self, role: Role, url: str, clock: Clock) -> None:
-        self._url = url.rstrip("/")
+    def __init__(self, role: Role, url: str, clock: Clock, address: str | None = None) -> None:
+        self.url = with_address(url.rstrip("/"), address)
         self._clock = clock
-        self._line: HTTPConnection | None = None
+        self._line = Line(url, clock, address=address, timeout_s=TIMEOUT_S)
         self._misses = 0
-        self._answer = Answer(role, self._url, up=False, since_ms=clock.now_ms(), why="not asked yet")
+        self._answer = Answer(role, self.url, up=False, since_ms=clock.now_ms(), why="not asked yet")
 
     def poll(self) -> Answer:
         """Asks once; never raises."""
         now = self._clock.now_ms()
         before = self._answer
         try:
-            status = orjson.loads(self._asked())
+            status = orjson.loads(self._line.get("/status"))
             if not isinstance(status, dict):
                 raise ValueError("/status is no JSON object")
-        except (OSError, HTTPException, ValueError) as error:
+        except (OSError, ValueError) as error:
             self._misses += 1
             up = before.up and self._misses < MISSES
             since = before.since_ms if up == before.up else now
@@ -86,38 +85,11 @@ class Target:
             self._answer = Answer(before.role, before.url, True, since, status, now)
         return self._answer
 
+    @property
+    def up(self) -> bool:
+        """Whether it answered when it was last asked."""
+        return self._answer.up
+
     def close(self) -> None:
         """Ends the connection; the next question opens another."""
-        if self._line is not None:
-            self._line.close()
-            self._line = None
-
-    def _asked(self) -> bytes:
-        """The body of `/status`, over a connection that is kept: a client library's own work is most of a question."""
-        kept = self._line is not None
-        try:
-            return self._ask()
-        except (ConnectionError, BadStatusLine):
-            if not kept:
-                raise
-        return self._ask()  # a kept connection may have ended meanwhile
-
-    def _ask(self) -> bytes:
-        parts = urlsplit(self._url)
-        if self._line is None:
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError(f"{self._url} is no http address")
-            made = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-            self._line = made(parts.hostname, parts.port, timeout=TIMEOUT_S)
-        try:
-            self._line.request("GET", f"{parts.path}/status", headers={"Accept": "application/json"})
-            reply = self._line.getresponse()
-            body = reply.read(MOST_BYTES + 1)
-            if reply.status != HTTPStatus.OK:
-                raise ValueError(f"/status answered {reply.status}")
-            if len(body) > MOST_BYTES:
-                raise ValueError(f"/status has more than {MOST_BYTES} bytes")
-        except BaseException:
-            self.close()
-            raise
-        return body
+        self._line.close()

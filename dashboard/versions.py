@@ -10,7 +10,7 @@ from typing import Any, Final
 from checkpointing.boundary import first_version
 from checkpointing.history import manifests, newest_version, read_manifest
 from checkpointing.manifest import Manifest
-from checkpointing.quality import add_up
+from checkpointing.quality import Quality
 from infra.object_store import ObjectStore
 
 # Enough for every version that a replica still lists as applied.
@@ -87,12 +87,15 @@ class VersionLog:
 
     def __init__(self) -> None:
         self._manifests: dict[int, Manifest] = {}
+        self._rows: dict[int, dict[str, Any]] = {}
 
-    def add(self, manifest: Manifest) -> None:
-        """Remembers one manifest and forgets the oldest."""
+    def add(self, manifest: Manifest, sums: Mapping[int, Quality]) -> None:
+        """Remembers one manifest, of whose buckets ``sums`` are the quality, and forgets the oldest."""
         self._manifests[manifest.version] = manifest
+        self._rows[manifest.version] = row(manifest, sums)
         while len(self._manifests) > REMEMBERED:
-            del self._manifests[next(iter(self._manifests))]
+            oldest = next(iter(self._manifests))
+            del self._manifests[oldest], self._rows[oldest]
 
     def get(self, version: int) -> Manifest | None:
         """The manifest of ``version``, if it is remembered."""
@@ -115,13 +118,18 @@ class VersionLog:
             limit: At most so many.
             served: Names of the replicas that answer from a version.
         """
-        newest = list(reversed(self._manifests.values()))[:limit]
-        return [row(manifest, served.get(manifest.version, [])) for manifest in newest]
+        return [self.row(version, served) for version in list(reversed(self._rows))[:limit]]
+
+    def row(self, version: int, served: Mapping[int, list[str]]) -> dict[str, Any]:
+        """One remembered version as a row, as :meth:`rows` has it."""
+        return self._rows[version] | {"served_by": served.get(version, [])}
 
 
-def row(manifest: Manifest, served_by: list[str]) -> dict[str, Any]:
-    """One version as the page's table shows it."""
-    quality = add_up([bucket_increments(manifest)])
+def row(manifest: Manifest, sums: Mapping[int, Quality]) -> dict[str, Any]:
+    """One version as the page's table shows it, but for who serves it."""
+    quality = Quality()
+    for bucket in sums.values():
+        quality.add(bucket)
     return {
         "version": manifest.version,
         "kind": manifest.kind,
@@ -133,13 +141,17 @@ def row(manifest: Manifest, served_by: list[str]) -> dict[str, Any]:
         "log_loss": quality.log_loss,
         "servable": manifest.gate.servable,
         "reasons": list(manifest.gate.reasons),
-        "served_by": served_by,
     }
 
 
 def bucket_increments(manifest: Manifest) -> dict[str, dict[str, Any]]:
     """The quality increments of one manifest; members that are none are left out."""
     return {start: sums for start, sums in manifest.metrics.items() if isinstance(sums, dict) and start.isdecimal()}
+
+
+def quality_sums(manifest: Manifest) -> dict[int, Quality]:
+    """The same by the start of each bucket, milliseconds. To read them is most of what a version costs the page."""
+    return {int(start): Quality.from_json(sums) for start, sums in bucket_increments(manifest).items()}
 
 
 def committed_ms(manifest: Manifest) -> int:

@@ -22,6 +22,7 @@ from infra.local.ports import is_free
 from infra.local.stack import LocalStack
 from infra.logs import configure
 from infra.object_store import open_store
+from infra.secrets import read_secret
 from springtide.datasets.event import Dataset, Event
 from springtide.datasets.pace import steady
 from springtide.datasets.replay import Replay, Sent
@@ -165,6 +166,8 @@ def _everything(dataset: Dataset, settings: DemoSettings, display: Display, cloc
             what = f"{step} kafka s3 flink learner compactor replica×{len(loop.replicas)} page"
             display.step(what, "up", clock.monotonic() - begin)
             display.say(f"Page  {loop.addresses['page']}     Logs  {loop.logs}/")
+            if pipeline.dashboard.token is not None:
+                display.say(f"Token for the page's buttons  {read_secret(pipeline.dashboard.token)}")
             yield loop
         finally:
             loop.stop()

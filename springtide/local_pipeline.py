@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infra.clock import new_uuid
 from infra.local.ports import free_ports
 from infra.local.stack import LocalStack
 from infra.spec import Pipeline
@@ -20,6 +21,8 @@ JOIN = {
     "idle_timeout": "8s",
 }
 REPLICAS = 2
+# Nobody guesses it at one guess a second, and a person can still copy it by hand.
+TOKEN_LETTERS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,12 @@ def local_pipeline(
     """
     secrets = home / "secrets"
     secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for secret, value in (("access_key", stack.s3.access_key), ("secret_key", stack.s3.secret_key)):
+    values = {
+        "access_key": stack.s3.access_key,
+        "secret_key": stack.s3.secret_key,
+        "page_token": new_uuid()[:TOKEN_LETTERS],  # another one each time: the last one may have been shown to somebody
+    }
+    for secret, value in values.items():
         path = secrets / secret
         path.touch(mode=0o600)
         path.write_text(value, encoding="utf-8")
@@ -86,6 +94,7 @@ def local_pipeline(
         "dashboard": {
             "port": ports.page,
             "history": str((home / "history.sqlite").absolute()),
+            "token": {"file": str((secrets / "page_token").absolute())},
             "targets": {
                 "join": f"http://127.0.0.1:{ports.join}",
                 "learner": f"http://127.0.0.1:{ports.learner}",

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { byId, clock, code, count, el, redraw, write } from './format.js';
+import { at } from './models.js';
 
 const REASONS = {
   malformed: 'not of the declared format',
@@ -30,7 +31,7 @@ export function dead({ dead: d }) {
 export const prepare = (memory) => byId('dead').addEventListener('toggle', () => dead(memory.tick));
 
 async function read(newest) {
-  const reply = await fetch('/api/dead');
+  const reply = await fetch(at('/api/dead'));
   if (!reply.ok) throw new Error(`/api/dead answered ${reply.status}`);
   letters = (await reply.json()).letters;
   of = newest;

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { byId, count, el, said, write } from './format.js';
+import { at } from './models.js';
 
 const KEPT = 'springtide-who';
 const ACTIONS = {
@@ -67,7 +68,7 @@ async function send(form) {
   const wish = { action, version: action === 'resume' ? null : Number(form.version.value), who: form.who.value, why: form.why.value };
   let reply;
   try {
-    reply = await fetch('/api/decide', {
+    reply = await fetch(at('/api/decide'), {
       method: 'POST', body: JSON.stringify(wish),
       headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${form.token.value}` },
     });

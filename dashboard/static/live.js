@@ -1,6 +1,8 @@
 // Keeps contact with the page's server and says when it is lost; must not know what a tick means.
 // SPDX-License-Identifier: Apache-2.0
 
+import { at } from './models.js';
+
 // Three missed ticks are lost contact; then the browser asks anew this often.
 const SILENCE_MS = 3_500;
 const RETRY_MS = 1_000;
@@ -13,7 +15,7 @@ export function connect({ onTick, onLost, onFound }) {
 
   function open() {
     source?.close();
-    source = new EventSource('/api/live');
+    source = new EventSource(at('/api/live'));
     source.onmessage = (message) => {
       heard = Date.now();
       if (lost) {

@@ -1,6 +1,8 @@
 // Holds what the page has been told: the last tick and the figures of the chosen range; must not draw.
 // SPDX-License-Identifier: Apache-2.0
 
+import { at } from './models.js';
+
 const MINUTE = 60_000;
 const SHOWN_VERSIONS = 12;
 const SHOWN_EVENTS = 60;
@@ -141,7 +143,7 @@ function trim(map, most) {
 }
 
 async function fetchJson(path) {
-  const reply = await fetch(path);
+  const reply = await fetch(at(path));
   if (!reply.ok) throw new Error(`${path} answered ${reply.status}`);
   return reply.json();
 }

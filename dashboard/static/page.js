@@ -9,6 +9,7 @@ import { byId, clock, el } from './format.js';
 import { course, header, headline, processes } from './hero.js';
 import { connect } from './live.js';
 import { Memory, RANGES } from './memory.js';
+import { models } from './models.js';
 import { quality } from './quality.js';
 import { replicas } from './replicas.js';
 import { slices } from './slices.js';
@@ -21,6 +22,7 @@ const memory = new Memory();
 function draw() {
   if (document.hidden || memory.tick.t == null) return;
   header(memory.tick);
+  models(memory.tick);
   headline(memory.tick);
   processes(memory.tick);
   waterfall(memory.tick);

@@ -5,16 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Final, Literal, NamedTuple, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import orjson
-from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from infra.clock import Clock, SystemClock
 from infra.errors import Invalid, SpringtideError
 from infra.kafka.batch import Batch
 from infra.kafka.connection import METADATA_TIMEOUT_S, Trouble, no_topic, opened
+from infra.kafka.positions import Finder, Start, Watermarks
 from infra.logs import logger
 from infra.spec import Kafka
 
@@ -36,22 +37,11 @@ SETTINGS: Final[dict[str, Any]] = {
     "queued.max.messages.kbytes": 32_768,
     "statistics.interval.ms": 500,
 }
-# Who has patience is answered at once where so much is there.
-GATHERED_BYTES: Final = 64 << 10
 # A broker that restarts is back sooner; a longer silence is told to the caller.
 SILENCE_S: Final = 3.0
 # Whoever does not poll for so long hears the client all the same: what it has to tell waits in memory.
 UNHEARD_S: Final = 1.0
 MIRROR_FAILURES: Final = 3
-
-Start = Literal["beginning", "end"]
-
-
-class Watermarks(NamedTuple):
-    """The offsets of a partition's first message and of the next one to come."""
-
-    low: int
-    high: int
 
 
 class PositionOutOfRange(Invalid):
@@ -79,7 +69,6 @@ class PartitionReader:
         topic: The topic.
         group: The consumer group under which :meth:`mirror_offsets` shows the positions; nothing is read from it.
         clock: For bounded waits.
-        patience_ms: How long a broker may gather messages before it answers; None: as briefly as who learns needs it.
     """
 
     def __init__(
@@ -89,7 +78,6 @@ class PartitionReader:
         *,
         group: str = "springtide",
         clock: Clock | None = None,
-        patience_ms: int | None = None,
     ) -> None:
         self.topic = topic
         self._kafka = kafka
@@ -101,20 +89,18 @@ class PartitionReader:
         self._heard = self._clock.monotonic()
         self._present = True
         self._mirror_failures = 0
-        self._client = opened(
+        self._client: Consumer = opened(
             kafka,
             Consumer,
             {
                 **SETTINGS,
-                **(
-                    {} if patience_ms is None else {"fetch.wait.max.ms": patience_ms, "fetch.min.bytes": GATHERED_BYTES}
-                ),
                 "group.id": group,
                 "error_cb": self._trouble,
                 "stats_cb": self._on_statistics,
                 "on_commit": self._on_mirrored,
             },
         )
+        self._finder = Finder(self._client, self._explained)
 
     def partitions(self, timeout: float = METADATA_TIMEOUT_S) -> list[int]:
         """The topic's partitions.
@@ -122,14 +108,9 @@ class PartitionReader:
         Raises:
             Unavailable: No broker answers, or there is no such topic.
         """
-        try:
-            topic = self._client.list_topics(self.topic, timeout=timeout).topics[self.topic]
-        except KafkaException as error:
-            raise self._explained(error.args[0], f"describe topic `{self.topic}`") from None
-        if topic.error is not None:
-            raise self._explained(topic.error, f"read topic `{self.topic}`")
+        found = self._finder.partitions(self.topic, timeout)
         self._connected()
-        return sorted(topic.partitions)
+        return found
 
     def watermarks(self, timeout: float = METADATA_TIMEOUT_S) -> dict[int, Watermarks]:
         """What each partition holds now, asked of the brokers.
@@ -137,7 +118,7 @@ class PartitionReader:
         Raises:
             Unavailable: No broker answers within ``timeout`` seconds each, or there is no such topic.
         """
-        return {partition: self._watermarks(partition, timeout) for partition in self.partitions(timeout)}
+        return {each: self._finder.watermarks(self.topic, each, timeout) for each in self.partitions(timeout)}
 
     def positions_at(self, start: Start | int, timeout: float = METADATA_TIMEOUT_S) -> dict[int, int]:
         """Positions for :meth:`assign`, of every partition.
@@ -146,20 +127,9 @@ class PartitionReader:
             start: ``beginning``, ``end``, or a time in milliseconds: the first message not older than that.
             timeout: Seconds for each request.
         """
-        held = self.watermarks(timeout)
-        if start == "beginning":
-            return {partition: marks.low for partition, marks in held.items()}
-        if start == "end":
-            return {partition: marks.high for partition, marks in held.items()}
-        asked = [TopicPartition(self.topic, partition, int(start)) for partition in held]
-        try:
-            answers = self._client.offsets_for_times(asked, timeout=timeout)
-        except KafkaException as error:
-            raise self._explained(error.args[0], f"find a time in topic `{self.topic}`") from None
-        return {
-            answer.partition: held[answer.partition].high if answer.offset == OFFSET_END else answer.offset
-            for answer in answers
-        }
+        found = self._finder.positions_at(self.topic, start, timeout)
+        self._connected()
+        return found
 
     def assign(self, positions: Mapping[int, int]) -> None:
         """Reads from here on, forgetting what was assigned or fetched before; makes no request.
@@ -286,18 +256,12 @@ class PartitionReader:
             values=[message.value() for message in messages],
         )
 
-    def _watermarks(self, partition: int, timeout: float) -> Watermarks:
-        try:
-            return Watermarks(*self._client.get_watermark_offsets(TopicPartition(self.topic, partition), timeout))
-        except KafkaException as error:
-            raise self._explained(error.args[0], f"ask for the offsets of {self.topic}[{partition}]") from None
-
     def _failure(self, message: Message) -> SpringtideError:
         error = message.error()
         if error.code() in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:
             partition = message.partition()
             try:
-                held = self._watermarks(partition, METADATA_TIMEOUT_S)
+                held = self._finder.watermarks(self.topic, partition, METADATA_TIMEOUT_S)
             except SpringtideError:
                 held = None
             return PositionOutOfRange(self.topic, partition, self._positions.get(partition, -1), held)

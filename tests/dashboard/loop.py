@@ -218,19 +218,22 @@ class Page:
     def get(self, path: str, **headers: str) -> httpx.Response:
         return httpx.get(f"{self.url}{path}", headers=headers, timeout=10, trust_env=False)
 
-    def ticks(self) -> Generator[dict[str, Any], None, None]:
+    def ticks(self, model: str | None = None) -> Generator[dict[str, Any], None, None]:
         """The state after each message of the live stream."""
         state: dict[str, Any] = {}
-        with httpx.stream("GET", f"{self.url}/api/live", timeout=10, trust_env=False) as stream:
+        address = f"{self.url}/api/live" + (f"?model={model}" if model else "")
+        with httpx.stream("GET", address, timeout=10, trust_env=False) as stream:
             for line in stream.iter_lines():
                 if line.startswith("data: "):
                     state = state | orjson.loads(line.removeprefix("data: "))
                     yield state
 
-    def until(self, true: Callable[[dict[str, Any]], object], ticks: int = 60) -> dict[str, Any]:
+    def until(
+        self, true: Callable[[dict[str, Any]], object], ticks: int = 60, model: str | None = None
+    ) -> dict[str, Any]:
         """The first state for which ``true`` holds."""
         state: dict[str, Any] = {}
-        with contextlib.closing(self.ticks()) as stream:
+        with contextlib.closing(self.ticks(model)) as stream:
             for _, state in zip(range(ticks), stream, strict=False):
                 if true(state):
                     return state
@@ -238,7 +241,7 @@ class Page:
 
 
 @contextlib.contextmanager
-def served(pipeline: Pipeline, *, port: int = 0) -> Iterator[Page]:
+def served(*pipelines: Pipeline, port: int = 0) -> Iterator[Page]:
     """The page's server as the command runs it, in a thread."""
     stop, up = threading.Event(), threading.Event()
     found: list[int] = []
@@ -251,8 +254,7 @@ def served(pipeline: Pipeline, *, port: int = 0) -> Iterator[Page]:
     def run() -> None:
         try:
             run_dashboard(
-                pipeline,
-                store=open_store(pipeline.store),
+                [(pipeline, open_store(pipeline.store)) for pipeline in pipelines],
                 clock=CLOCK,
                 host="127.0.0.1",
                 port=port,

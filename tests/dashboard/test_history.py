@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dashboard.history import COARSE, DAY, FINE_KEPT, MIDDLE, MINUTE, POINTS, SECOND, SLACK, STEPS, History, quantile
+from dashboard.history import History
+from dashboard.past import COARSE, DAY, FINE_KEPT, MIDDLE, MINUTE, POINTS, SECOND, SLACK, STEPS, quantile
 from infra.errors import Corrupt, Invalid
 
 START = 1_700_000_000_000 - 1_700_000_000_000 % COARSE

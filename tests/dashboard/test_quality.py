@@ -12,9 +12,10 @@ from checkpointing.history import manifests
 from checkpointing.manifest import Manifest
 from checkpointing.quality import add_up
 from checkpointing.writer import Writer
-from dashboard.history import COARSE, History
+from dashboard.history import History
+from dashboard.past import COARSE
 from dashboard.quality import FINE_KEPT_MS, QualityByTime
-from dashboard.versions import ManifestReader, bucket_increments, row
+from dashboard.versions import ManifestReader, VersionLog, bucket_increments, quality_sums
 from infra.object_store import ObjectStore, open_store
 from infra.spec import Store
 from tests.dashboard.loop import BUCKET_MS, CLOCK, quality_of
@@ -48,6 +49,8 @@ def test_sums_are_those_of_the_manifests_over_restarts_and_repeats(tmp_path: Pat
     for cut in (3, 3, 7, len(line)):
         seen = quality(history)
         seen.add(line[:cut])
+        if cut != 7:  # that once, the page is killed before it has written
+            seen.save()
         history.close()
         history = History(tmp_path / "h.sqlite")
     kept = quality(history)
@@ -82,6 +85,7 @@ def test_old_buckets_are_folded_without_losing_a_sample(tmp_path: Path, store: O
     seen = quality(history)
     for manifest in line:
         seen.add([manifest])
+        seen.save()
     assert {p.t for p in seen.points()} >= {T0, far}
     assert T0 + BUCKET_MS not in {p.t for p in seen.points()}, "older than two hours: five minutes wide"
     assert sum(p.samples for p in seen.points()) == wanted.samples
@@ -90,6 +94,7 @@ def test_old_buckets_are_folded_without_losing_a_sample(tmp_path: Path, store: O
     again = quality(history)
     assert [(p.t, p.samples, p.auc) for p in again.points()] == [(p.t, p.samples, p.auc) for p in seen.points()]
     again.add(line)
+    again.save()
     assert again.points() == seen.points(), "the newest manifests say again what is closed"
     history.close()
 
@@ -106,6 +111,10 @@ def test_an_empty_history_is_filled_from_the_manifests(store: ObjectStore) -> No
 
 
 def test_a_row_of_the_table_says_what_the_version_holds(store: ObjectStore) -> None:
-    shown = row(write(store, [[T0]])[1], ["replica-0"])
+    manifest = write(store, [[T0]])[1]
+    log = VersionLog()
+    log.add(manifest, quality_sums(manifest))
+    (shown,) = log.rows(3, {2: ["replica-0"]})
+    assert shown["served_by"] == ["replica-0"]
     assert (shown["version"], shown["kind"], shown["samples"], shown["servable"]) == (2, "delta", 50, True)
     assert shown["served_by"] == ["replica-0"] and 0.5 < shown["auc"] <= 1
