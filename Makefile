@@ -10,7 +10,8 @@ ARGS ?=
 SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check check-helm format sanitize reference promtool chart locks sbom release docs tree clean
+.PHONY: help setup demo test test-all check check-helm check-cluster kind-test format sanitize reference \
+  promtool chart locks sbom release docs tree clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z%-]*\):.*  ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -41,6 +42,13 @@ check:  ## ruff, mypy, the bills of materials, and the audit of all dependencies
 check-helm:  ## the chart by real Helm 3 and 4, built once with Go into the user's cache
 	$(SETUP)
 	@$(PY) -m pytest -q tests/helm/check_helm.py --timeout=1800 $(ARGS)
+
+check-cluster:  ## the chart by a real Kubernetes API server, built once with Go into the user's cache; nothing runs there
+	$(SETUP)
+	@$(PY) -m pytest -q tests/helm/check_cluster.py --timeout=3600 $(ARGS)
+
+kind-test:  ## the chart's first example in a cluster of containers; last run: never
+	@tests/helm/kind_test.sh
 
 format:  ## lay the code out as `check` wants it
 	$(SETUP)

@@ -81,11 +81,11 @@ def prepare(pipeline: Pipeline) -> None:
     store = pipeline.store
     if store.endpoint is None or store.access_key is None or store.secret_key is None:
         raise Invalid("`store` has no endpoint and keys", cure="take the chart's examples/quickstart.yaml")
+    bucket = store.url.removeprefix("s3://").partition("/")[0]
+    provision_bucket(store.endpoint, read_secret(store.access_key), read_secret(store.secret_key), bucket, store.region)
     events = pipeline.events
     topics = [events.impressions.topic, *(feedback.topic for feedback in events.feedback)]
     KafkaAdmin(pipeline.kafka).ensure_topics([TopicSettings(name, 1) for name in topics])
-    bucket = store.url.removeprefix("s3://").partition("/")[0]
-    provision_bucket(store.endpoint, read_secret(store.access_key), read_secret(store.secret_key), bucket, store.region)
 
 
 def send(pipeline: Pipeline, *, per_second: float, clock: Clock, stop: threading.Event) -> None:

@@ -126,7 +126,9 @@ def translated(kafka: Kafka, error: KafkaError, doing: str) -> SpringtideError:
             cure = f"check user ({reference(kafka.sasl.username)}) and password ({reference(kafka.sasl.password)})"
         return Invalid(f"kafka: {doing}: the broker refuses the login", cure=cure, where=kafka.bootstrap)
     if code in _LOST and _UNTRUSTED.search(text):
-        return Invalid(f"kafka: {doing}: TLS failed: {text}", cure="check `kafka.tls`", where=kafka.bootstrap)
+        # Which of both it is, the library does not tell.
+        cure = "check `kafka.tls`, and that the broker's certificate has not expired"
+        return Invalid(f"kafka: {doing}: TLS failed: {text}", cure=cure, where=kafka.bootstrap)
     if code in _LOST:
         # "0/2 brokers are down" and the like confuse more than they tell.
         return unreachable(kafka, doing, "" if code == KafkaError._ALL_BROKERS_DOWN else text)

@@ -57,6 +57,8 @@ class S3Server(ServerProcess):
         secret_key: None makes a fresh one.
         keep_data: Whether data of an earlier object in ``home`` are taken up; they need the same ports.
         keep_open: File descriptors to hand to the process.
+        tls: A certificate for the loopback address and its key, PEM files; with them it answers HTTPS alone, and
+            whoever asks must trust their authority (`SSL_CERT_FILE`), this process as well.
     """
 
     name = "s3"
@@ -70,10 +72,12 @@ class S3Server(ServerProcess):
         secret_key: str | None = None,
         keep_data: bool = False,
         keep_open: Sequence[int] = (),
+        tls: tuple[Path, Path] | None = None,
     ) -> None:
+        self._tls = tls
         self.ports = list(ports if ports is not None else free_ports(PORTS))
         self.port = self.ports[0]
-        self.endpoint = f"http://{HOST}:{self.port}"
+        self.endpoint = f"{'http' if tls is None else 'https'}://{HOST}:{self.port}"
         self.access_key = ACCESS_KEY
         self.secret_key = secret_key or new_secret()
         self.bucket = BUCKET
@@ -150,6 +154,7 @@ class S3Server(ServerProcess):
             "-s3",
             f"-s3.config={self._identities}",
             *(f"-{name}={port}" for name, port in zip(named, self.ports, strict=True)),
+            *([] if self._tls is None else [f"-s3.cert.file={self._tls[0]}", f"-s3.key.file={self._tls[1]}"]),
             *OPTIONS,
         ]
 

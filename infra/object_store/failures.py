@@ -9,6 +9,7 @@ from typing import Final
 from infra.errors import Invalid, SpringtideError, Unavailable
 
 _CODE = re.compile(r"(?:<Code>|\(code: )([A-Za-z0-9]+)[<)]")
+_EXPIRED = re.compile(r"InvalidCertificate\(\s*Expired")
 _STATUS = re.compile(r"status code: ([0-9]{3})")
 
 # What the store's own code or the status tells, and what to do about it.
@@ -16,7 +17,6 @@ _CURES: Final[dict[str, tuple[str, str]]] = {
     "SignatureDoesNotMatch": ("the secret key does not fit the access key", "check `store.secret_key`"),
     "InvalidAccessKeyId": ("the access key is unknown to the store", "check `store.access_key`"),
     "AccessDenied": ("access is denied", "grant this access key read, write, list and delete below the prefix"),
-    "NoSuchBucket": ("the bucket does not exist", "create the bucket, or correct `store.url`"),
     "InvalidBucketName": ("the bucket's name is not valid", "correct `store.url`"),
     "PermanentRedirect": ("the bucket is in another region", "correct `store.region` or `store.endpoint`"),
     "AuthorizationHeaderMalformed": ("the request was signed for a wrong region", "correct `store.region`"),
@@ -25,6 +25,12 @@ _CURES: Final[dict[str, tuple[str, str]]] = {
     "InvalidToken": ("the session token is not valid", "renew the credentials"),
     "NotImplemented": ("the store does not implement this request", "use a store with conditional writes"),
 }
+# What may be made while a process waits for it, as a topic may: its pod must not end for it.
+_MAY_COME: Final[dict[str, tuple[str, str]]] = {
+    "NoSuchBucket": ("the bucket does not exist", "create the bucket, or correct `store.url`"),
+}
+_EXPIRED_CURE = ("has expired", "renew it, or correct this machine's clock")
+_UNKNOWN_CURE = ("is not trusted", "trust its authority on this machine")
 _REFUSED = ("the store refuses these credentials", "check `store.access_key` and `store.secret_key`, and their rights")
 
 # What a connection error looks like inside, the telling part first.
@@ -51,6 +57,8 @@ def translated(error: Exception, url: str, doing: str) -> SpringtideError:
     code = next(iter(_CODE.findall(text)), "")
     status = int(next(iter(_STATUS.findall(text)), "0"))
     what = f"object store: {doing} failed"
+    if code in _MAY_COME:
+        return Unavailable(f"{what}: {_MAY_COME[code][0]} ({code})", cure=_MAY_COME[code][1], where=url)
     if code in _CURES or status in {301, 307, 401, 403}:
         reason, cure = _CURES.get(code, _CURES["PermanentRedirect"] if status in {301, 307} else _REFUSED)
         return Invalid(f"{what}: {reason} ({code or status})", cure=cure, where=url)
@@ -65,7 +73,8 @@ def _without_answer(text: str, what: str, url: str, error: Exception) -> Springt
     if "InvalidContentType" in text:
         return Invalid(f"{what}: no TLS there", cure="write http:// in `store.endpoint`", where=url)
     if "InvalidCertificate" in text or "UnknownIssuer" in text:
-        return Invalid(f"{what}: its certificate is not trusted", cure="trust its authority on this machine", where=url)
+        reason, cure = _EXPIRED_CURE if _EXPIRED.search(text) else _UNKNOWN_CURE
+        return Invalid(f"{what}: its certificate {reason}", cure=cure, where=url)
     if isinstance(error, PermissionError) or "PermissionDenied" in text:
         return Invalid(f"{what}: the file system denies it", cure="let this process write there", where=url)
     if "os error 20)" in text or "os error 21)" in text or "NotADirectory" in text or "IsADirectory" in text:

@@ -26,6 +26,9 @@ RELEASE = "demo"
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with cluster(tmp_path_factory.mktemp("cluster")) as made:
+        # One that a values file names; it is the cluster's, as nodes are.
+        priority = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "serving"}}
+        made.make("/apis/scheduling.k8s.io/v1/priorityclasses", priority | {"value": 1000})
         yield made
 
 
@@ -163,4 +166,5 @@ def test_a_pod_that_takes_more_is_refused(real: Cluster, restricted: str, chart:
     BAD[why](pod["spec"])
     answer = admitted(real, restricted, pod)
     assert answer.status_code == 403, answer.text
-    assert 'violates PodSecurity "restricted' in answer.text and why in answer.text
+    message = answer.json()["message"]
+    assert 'violates PodSecurity "restricted' in message and why in message

@@ -32,7 +32,7 @@ USER = 10001
 EVERYWHERE = "0.0.0.0"
 # Of an image: where programs are, and that text is UTF-8.
 BINARIES = [str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"]
-INIT_SECONDS = 120
+INIT_SECONDS = 300
 MEBIBYTE = 1 << 20
 UNITS = {"Mi": MEBIBYTE, "Gi": 1 << 30}
 

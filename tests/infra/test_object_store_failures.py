@@ -92,7 +92,7 @@ def test_wrong_keys_are_invalid_at_once_and_do_not_show(local_store: S3Server) -
         assert "store.access_key" in error.cure
 
 
-def test_a_missing_bucket_is_invalid_with_its_cure(local_store: S3Server) -> None:
+def test_a_missing_bucket_may_come_and_is_told_with_its_cure(local_store: S3Server) -> None:
     store = s3(
         local_store.endpoint,
         bucket="nowhere-to-be-found",
@@ -100,7 +100,7 @@ def test_a_missing_bucket_is_invalid_with_its_cure(local_store: S3Server) -> Non
         secret_key=local_store.secret_key,
     )
     for call in (store.get, store.list, lambda key: store.put(key, b"x"), lambda key: store.create(key, b"x")):
-        with pytest.raises(Invalid, match=r"the bucket does not exist.*Cure: create the bucket"):
+        with pytest.raises(Unavailable, match=r"the bucket does not exist.*Cure: create the bucket"):
             call("a")
 
 
