@@ -3,13 +3,13 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import pyarrow.compute as pc
 
 from checkpointing.manifest import Manifest
 from checkpointing.quality import Quality
@@ -119,7 +119,9 @@ class Report:
         self.duplicates_total += learned.duplicates
         self.rejected_total += len(learned.rejected)
         metrics, now = self._metrics, self._clock.now_ms()
-        for kind, count in Counter(fresh.kinds.to_pylist()).items():
+        # Counted by Arrow: a Python string for every sample was a fifteenth of the learner's time.
+        for found in pc.value_counts(fresh.kinds).to_pylist():
+            kind, count = found["values"], found["counts"]
             # Anything else would let a message make up metric series.
             known = kind if kind in ("click", "timeout", "correction") else "other"
             metrics.inc("springtide_learner_samples_total", count, kind=known)
