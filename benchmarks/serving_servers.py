@@ -105,6 +105,7 @@ def serve_stock(kind: str, folder: Path, port: int) -> None:
     from serving.app import build_app
     from serving.beginning import settle_memory
     from serving.endpoints import Endpoints
+    from serving.inference import Inference
     from serving.listening import listen
     from serving.server import Server
     from serving.shadow import Shadow
@@ -119,7 +120,9 @@ def serve_stock(kind: str, folder: Path, port: int) -> None:
         metrics = Metrics("replica", clock=CLOCK)
         answering = Answering(max_body=1 << 24, metrics=metrics, clock=CLOCK)
         predictor = cast("Any", model)
-        endpoints = Endpoints(predictor, answering, Shadow(predictor, metrics), lambda: None, "stock")
+        endpoints = Endpoints(
+            predictor, answering, Inference(predictor, Shadow(predictor, metrics)), lambda: None, "stock"
+        )
         app = build_app(endpoints, metrics=bytes, status=dict, not_ready=lambda: None)
     settle_memory()
     Server(app, CLOCK, stop).run(sockets=[listen("127.0.0.1", port)])

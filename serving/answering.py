@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
@@ -65,13 +66,7 @@ class Answering:
         check_headers(request.headers, self._max_body)
 
         def hold(size: int) -> None:
-            if self._held_bytes + size > MOST_BODIES * self._max_body:
-                raise Refused(
-                    f"bodies of {self._held_bytes} bytes are here already",
-                    status=TOO_MANY,
-                    cure="send less at once, or add replicas",
-                )
-            self._held_bytes += size
+            self.hold(size)
             request.state.held_bytes = getattr(request.state, "held_bytes", 0) + size
 
         try:
@@ -81,6 +76,24 @@ class Answering:
             raise Refused(
                 "the body did not arrive", status=REQUEST_TIMEOUT, wanted=f"all of it within {BODY_WITHIN_S:g} s"
             ) from error
+
+    def hold(self, size: int) -> None:
+        """Counts bytes of a body that has come, until :meth:`release`.
+
+        Raises:
+            Refused: Too many are here.
+        """
+        if self._held_bytes + size > MOST_BODIES * self._max_body:
+            raise Refused(
+                f"bodies of {self._held_bytes} bytes are here already",
+                status=TOO_MANY,
+                cure="send less at once, or add replicas",
+            )
+        self._held_bytes += size
+
+    def release(self, size: int) -> None:
+        """Counts bytes of a body no longer."""
+        self._held_bytes -= size
 
     async def compute(self, work: Callable[[], Answer], within_s: float | None = None) -> Answer:
         """Runs ``work`` on a thread of its own.
@@ -92,6 +105,53 @@ class Answering:
         Raises:
             Refused: Too many requests wait already, this one has waited too long, or the asker has stopped waiting.
         """
+        in_turn = self._in_turn(work)
+        try:
+            async with asyncio.timeout(within_s):
+                return await asyncio.get_running_loop().run_in_executor(self._pool, in_turn)
+        except TimeoutError as error:
+            raise Refused(
+                f"there is no answer within {within_s:g} s", status=DEADLINE_PASSED, cure="wait longer, or add replicas"
+            ) from error
+        finally:
+            self._in_flight -= 1
+
+    def submit(self, protocol: str, path: str, work: Callable[[], Response], done: Callable[[Response], None]) -> None:
+        """What :meth:`endpoint` and :meth:`compute` do, without a coroutine, for work that needs to wait for nothing.
+
+        Args:
+            protocol: To count under.
+            path: What was asked for, for the log.
+            work: What to do; runs on a thread of its own.
+            done: Takes the answer, be it a refusal; called once, in the event loop's thread.
+        """
+        began = self._clock.monotonic()
+        loop = asyncio.get_running_loop()
+
+        def ended(response: Response) -> None:
+            self._in_flight -= 1
+            self._count(protocol, response, began)
+            done(response)
+
+        def run() -> None:
+            try:
+                response = in_turn()
+            except Exception as error:  # noqa: BLE001 - the asker gets a 500, the log the whole of it
+                response = error_response(*outcome_of(error, path))
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+                loop.call_soon_threadsafe(ended, response)
+
+        try:
+            in_turn = self._in_turn(work)
+        except Refused as error:
+            response = error_response(*outcome_of(error, path))
+            self._count(protocol, response, began)
+            done(response)
+        else:
+            self._pool.submit(run)
+
+    def _in_turn(self, work: Callable[[], Answer]) -> Callable[[], Answer]:
+        """``work`` as it is to be run, counted as under way from now on."""
         if self._in_flight >= WORKERS + MOST_WAITING:
             raise Refused(
                 f"{self._in_flight} requests wait already", status=TOO_MANY, cure="send less at once, or add replicas"
@@ -105,15 +165,7 @@ class Answering:
                 raise waited_too_long(waited_s)
             return work()
 
-        try:
-            async with asyncio.timeout(within_s):
-                return await asyncio.get_running_loop().run_in_executor(self._pool, in_turn)
-        except TimeoutError as error:
-            raise Refused(
-                f"there is no answer within {within_s:g} s", status=DEADLINE_PASSED, cure="wait longer, or add replicas"
-            ) from error
-        finally:
-            self._in_flight -= 1
+        return in_turn
 
     def endpoint(self, protocol: str, handler: Handler) -> Handler:
         """``handler`` with its errors turned into answers, counted and timed under ``protocol``."""
@@ -127,15 +179,16 @@ class Answering:
             except Exception as error:  # noqa: BLE001 - the asker gets a 500, the log the whole of it
                 response = error_response(*outcome_of(error, request.url.path))
             finally:
-                self._held_bytes -= getattr(request.state, "held_bytes", 0)
-            code = str(response.status_code)
-            self._metrics.inc("springtide_replica_requests_total", protocol=protocol, code=code)
-            self._metrics.observe(
-                "springtide_replica_request_seconds", self._clock.monotonic() - began, protocol=protocol
-            )
+                self.release(getattr(request.state, "held_bytes", 0))
+            self._count(protocol, response, began)
             return response
 
         return answered
+
+    def _count(self, protocol: str, response: Response, began: float) -> None:
+        spent = self._clock.monotonic() - began
+        self._metrics.inc("springtide_replica_requests_total", protocol=protocol, code=str(response.status_code))
+        self._metrics.observe("springtide_replica_request_seconds", spent, protocol=protocol)
 
     def close(self) -> None:
         """Ends the threads once their work is done."""
@@ -152,13 +205,16 @@ def waited_too_long(waited_s: float) -> Refused:
     )
 
 
-def timeout_asked(request: Request) -> float | None:
+def timeout_asked(headers: Mapping[str, str]) -> float | None:
     """Seconds that the asker waits, by its header; None where it does not say.
+
+    Args:
+        headers: Of the request; names in any case.
 
     Raises:
         Refused: The header is no number of milliseconds.
     """
-    text = request.headers.get(TIMEOUT_HEADER)
+    text = headers.get(TIMEOUT_HEADER)
     if text is None:
         return None
     if not (text.isascii() and text.isdecimal() and len(text) < 9 and 0 < int(text) <= LONGEST_TIMEOUT_MS):

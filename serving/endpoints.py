@@ -4,23 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from serving import protocol_v1, protocol_v2
-from serving.answering import Answering, Handler, json_response, raw_response, timeout_asked
-from serving.body import BINARY_TYPE, JSON_TYPE
-from serving.layouts import Layouts
-from serving.predictor import Predictor, version_asked, version_in_header
+from serving.answering import Answering, Handler, json_response, timeout_asked
+from serving.inference import Inference, Protocol
+from serving.predictor import Predictor, version_asked
 from serving.refusals import NOT_READY, Refused
-from serving.shadow import Shadow
-
-HEADER_LENGTH: Final = "Inference-Header-Content-Length"
-AT_LEAST: Final = "X-Springtide-At-Least-Version"
-SHADOW: Final = "X-Springtide-Shadow-Version"
 
 
 class Endpoints:
@@ -30,25 +23,24 @@ class Endpoints:
         self,
         predictor: Predictor,
         answering: Answering,
-        shadow: Shadow,
+        inference: Inference,
         not_ready: Callable[[], str | None],
         release: str,
     ) -> None:
         """Sets up.
 
         Args:
-            predictor: Answers questions.
+            predictor: Says which versions there are.
             answering: Limits, threads and figures.
-            shadow: Compares answers with those of other versions.
+            inference: Answers what is asked of the model.
             not_ready: Why the replica is not ready; None while it is.
             release: The program's own version.
         """
         self._predictor = predictor
         self._answering = answering
-        self._shadow = shadow
+        self._inference = inference
         self._not_ready = not_ready
         self._release = release
-        self._layouts = Layouts()
 
     def routes(self) -> list[Route]:
         """Every path of both protocols; what asks for a version stands beside what takes the newest."""
@@ -110,24 +102,7 @@ class Endpoints:
         return json_response({"name": self._predictor.signature.model, "ready": True}, version=version)
 
     async def _v2_infer(self, request: Request) -> Response:
-        version = self._version_asked(request)
-        within_s = timeout_asked(request)
-        body = await self._answering.body(request)
-        header_length = request.headers.get(HEADER_LENGTH)
-        at_least = version_in_header(AT_LEAST, request.headers.get(AT_LEAST))
-        beside = version_in_header(SHADOW, request.headers.get(SHADOW))
-
-        def work() -> Response:
-            signature = self._predictor.signature
-            infer = protocol_v2.read_infer(body, header_length, signature, self._layouts)
-            prediction = self._predictor.predict(infer.question, version, at_least)
-            self._shadow.score(infer.question, prediction, beside)
-            content, json_length = protocol_v2.write_infer(infer, prediction, signature)
-            if json_length is None:
-                return raw_response(content, prediction.version)
-            return raw_response(content, prediction.version, BINARY_TYPE, headers={HEADER_LENGTH: str(json_length)})
-
-        return await self._answering.compute(work, within_s)
+        return await self._infer("v2", request)
 
     async def _v1_status(self, request: Request) -> Response:
         asked = self._version_asked(request)
@@ -139,19 +114,11 @@ class Endpoints:
         return json_response(protocol_v1.metadata(self._predictor.signature, version), version=version)
 
     async def _v1_predict(self, request: Request) -> Response:
-        version = self._version_asked(request)
-        at_least = version_in_header(AT_LEAST, request.headers.get(AT_LEAST))
-        beside = version_in_header(SHADOW, request.headers.get(SHADOW))
-        within_s = timeout_asked(request)
+        return await self._infer("v1", request)
+
+    async def _infer(self, protocol: Protocol, request: Request) -> Response:
+        path = request.path_params
+        asked = self._inference.asked(protocol, path["model"], path.get("version"), request.headers)
+        within_s = timeout_asked(request.headers)
         body = await self._answering.body(request)
-
-        def work() -> Response:
-            signature = self._predictor.signature
-            predict = protocol_v1.read_predict(body, signature)
-            prediction = self._predictor.predict(predict.question, version, at_least)
-            self._shadow.score(predict.question, prediction, beside)
-            return raw_response(
-                protocol_v1.write_predict(predict, prediction, signature), prediction.version, JSON_TYPE
-            )
-
-        return await self._answering.compute(work, within_s)
+        return await self._answering.compute(lambda: self._inference.answer(asked, body), within_s)

@@ -19,10 +19,13 @@ from serving.app import build_app
 from serving.arrivals import Arrivals
 from serving.beginning import begin, keep_posting, settle_memory
 from serving.board import Board
+from serving.connection import Direct
 from serving.control_page import ControlPage
 from serving.endpoints import Endpoints
 from serving.grpc_server import GrpcServer
+from serving.inference import Inference
 from serving.parts import Parts
+from serving.plain_heads import PlainHeads
 from serving.predictor import Predictor
 from serving.receiving import Receiving
 from serving.server import Server
@@ -94,9 +97,14 @@ def predict(parts: Parts, place: Place, listener: socket.socket, control: Contro
     max_body = pipeline.serving.max_body.bytes
     answering = Answering(max_body=max_body, metrics=metrics, clock=clock)
     shadow = Shadow(predictor, metrics)
+    inference = Inference(predictor, shadow)
     app = build_app(
-        Endpoints(predictor, answering, shadow, not_ready, _release()), metrics=page, status=status, not_ready=not_ready
+        Endpoints(predictor, answering, inference, not_ready, _release()),
+        metrics=page,
+        status=status,
+        not_ready=not_ready,
     )
+    direct = Direct(PlainHeads(inference, max_body), inference, answering)
     for thread, work in (
         ("receive", lambda: versions.run(stop)),
         ("post", lambda: keep_posting(lambda: board.post(metrics), name, metrics, clock, stop)),
@@ -120,7 +128,7 @@ def predict(parts: Parts, place: Place, listener: socket.socket, control: Contro
         grpc_server.start()
     leaving = (lambda: None) if grpc_server is None else grpc_server.leave
     try:
-        Server(app, clock, stop, leaving).run(sockets=[listener])
+        Server(app, clock, stop, leaving, direct).run(sockets=[listener])
     finally:
         stop.set()
         if grpc_server is not None:

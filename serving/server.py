@@ -3,15 +3,18 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, cast
 
 import uvicorn
 
 from infra.clock import Clock
+from serving.connection import Connection, Direct
 from serving.listening import BACKLOG
 
 # Once asked to stop, a replica says so for this long before it stops listening: balancers look every so often.
@@ -26,7 +29,12 @@ class Server(uvicorn.Server):
     """Uvicorn, told to leave by the stop event instead of by signals of its own."""
 
     def __init__(
-        self, app: Any, clock: Clock, stop: threading.Event, leaving: Callable[[], None] = lambda: None
+        self,
+        app: Any,
+        clock: Clock,
+        stop: threading.Event,
+        leaving: Callable[[], None] = lambda: None,
+        direct: Direct | None = None,
     ) -> None:
         """Sets up; `run` serves.
 
@@ -35,6 +43,7 @@ class Server(uvicorn.Server):
             clock: Says when the pause is over.
             stop: Tells it to leave.
             leaving: Called when it stops listening, so that what listens beside it does, too.
+            direct: Answers plain questions to the model without ``app``; None where ``app`` answers all.
         """
         # Its notes of starting and stopping say what our own events say.
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
@@ -42,7 +51,8 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 loop="uvloop",
-                http="httptools",
+                # A class, says the type; what makes one will do.
+                http="httptools" if direct is None else cast("type[asyncio.Protocol]", partial(Connection, direct)),
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -21,9 +21,12 @@ from infra.spec import Pipeline
 from serving.acceptance import Acceptance
 from serving.answering import Answering
 from serving.app import build_app
+from serving.connection import Direct
 from serving.endpoints import Endpoints
 from serving.follow import Following
+from serving.inference import Inference
 from serving.listening import listen
+from serving.plain_heads import PlainHeads
 from serving.predictor import Predictor
 from serving.server import Server
 from serving.shadow import Shadow
@@ -57,7 +60,9 @@ class Replica:
         self.thread.join()
 
 
-def build_replica(pipeline: Pipeline, store: ObjectStore, clock: Clock = CLOCK) -> Replica:
+def build_replica(
+    pipeline: Pipeline, store: ObjectStore, clock: Clock = CLOCK, *, by_framework: bool = False
+) -> Replica:
     encoder = build_encoder(pipeline)
     metrics = Metrics("replica", clock=CLOCK)
     tables = build_tables(pipeline, encoder, max_batch=64, trainable=False)
@@ -77,16 +82,19 @@ def build_replica(pipeline: Pipeline, store: ObjectStore, clock: Clock = CLOCK) 
     def not_ready() -> str | None:
         return None if predictor.version is not None else "no version applied yet"
 
-    answering = Answering(max_body=pipeline.serving.max_body.bytes, metrics=metrics, clock=CLOCK)
+    max_body = pipeline.serving.max_body.bytes
+    answering = Answering(max_body=max_body, metrics=metrics, clock=CLOCK)
+    inference = Inference(predictor, Shadow(predictor, metrics))
     app = build_app(
-        Endpoints(predictor, answering, Shadow(predictor, metrics), not_ready, "test"),
+        Endpoints(predictor, answering, inference, not_ready, "test"),
         metrics=lambda: generate_latest(metrics.registry),
         status=dict,
         not_ready=not_ready,
     )
     stop = threading.Event()
     listener = listen("127.0.0.1", 0)
-    server = Server(app, CLOCK, stop)
+    direct = None if by_framework else Direct(PlainHeads(inference, max_body), inference, answering)
+    server = Server(app, CLOCK, stop, direct=direct)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     client = httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", trust_env=False)
@@ -140,14 +148,14 @@ class Served:
         return self.replica.client
 
 
-@pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """One version applied; not changed by the tests that share it."""
+@pytest.fixture(scope="session", params=["direct", "framework"])
+def served(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Served]:
+    """One version applied; not changed by the tests that share it. What answers plain questions is no matter."""
     pipeline = make_pipeline(tmp_path_factory.mktemp("served").as_uri())
     store = open_store(pipeline.store)
     model = Model(pipeline, store)
     model.commit()
-    replica = build_replica(pipeline, store)
+    replica = build_replica(pipeline, store, by_framework=request.param == "framework")
     replica.following.step()
     yield Served(model, replica)
     replica.close()
