@@ -72,7 +72,7 @@ class StockPredictor:
         """Tiles what the candidates share, and asks the model."""
         ids = np.empty((question.rows, FEATURES), np.int64)
         for place, name in enumerate(NAMES):
-            ids[:, place] = question.columns[name].to_numpy(zero_copy_only=False)
+            ids[:, place] = question.columns[name]
         return Prediction(self.version, self(ids))
 
 

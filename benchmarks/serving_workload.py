@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from checkpointing.content import Content
@@ -165,10 +164,10 @@ def requests(count: int) -> list[NDArray[np.int64]]:
     return found
 
 
-def columns_of(ids: NDArray[np.int64]) -> dict[str, pa.Array]:
-    """A request's columns, the user's with one value."""
+def columns_of(ids: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    """A request's columns as a server has read them, the user's with one value."""
     return {
-        name: pa.array(np.ascontiguousarray(ids[:1, place] if place < USER_FEATURES else ids[:, place]))
+        name: np.ascontiguousarray(ids[:1, place] if place < USER_FEATURES else ids[:, place])
         for place, name in enumerate(NAMES)
     }
 

@@ -240,7 +240,23 @@ class Reader:
         numbers: NDArray[np.float32],
         snapshot: Snapshot | None,
     ) -> int: ...
+    def lookup_halves(
+        self,
+        rows: int,
+        ids: list[object],
+        splits: Sequence[NDArray[np.int32] | None],
+        numbers: NDArray[np.float32],
+        snapshot: Snapshot,
+        halves: Halves,
+        own: NDArray[np.float32],
+        shared: NDArray[np.float32],
+    ) -> None: ...
     def absent(self) -> int: ...
+
+class Halves:
+    own_width: int
+    shared_width: int
+    def __init__(self, group: Group, shared: NDArray[np.int64]) -> None: ...
 
 class SeenWindow:
     def __init__(self, horizon_ms: int) -> None: ...

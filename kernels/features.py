@@ -1,14 +1,14 @@
 """Named Arrow columns to ids and numbers, the same for learner and replica; must not know the spec or TensorFlow.
 
 Both sides bring pyarrow arrays: the learner decodes samples with Arrow, a replica turns a request's tensors into Arrow
-arrays first. There is no second path for numpy.
+arrays first, but for integers that it has as they are needed.
 """
 
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -65,6 +65,9 @@ class FeatureEncoder:
         self._standard = [position for position, one in enumerate(self._numbers) if one.scaling == "standard"]
         # Nearly every feature of a request: its ids are its column's, as they are.
         self._plain = [isinstance(one, IdFeature) and not one.vocabulary and one.length == 0 for one in self._keyed]
+        self._plain_sources = [
+            feature.sources[0] if plain else "" for feature, plain in zip(self._keyed, self._plain, strict=True)
+        ]
         self.sources = tuple(dict.fromkeys(source for feature in self.features for source in feature.sources))
         self.columns = tuple(map(_column, self._keyed))
         self._vocabularies = {
@@ -94,6 +97,48 @@ class FeatureEncoder:
             read.ids_for(feature, rows) if plain else self._keys(feature, read, rows)
             for feature, plain in zip(self._keyed, self._plain, strict=True)
         ]
+        return self._batch(rows, keys, read)
+
+    def encode_to_read(self, columns: Mapping[str, Column | NDArray[np.int64]], rows: int) -> EncodedBatch:
+        """:meth:`encode` for ``TableReader.lookup_halves`` alone: ids that are as they are needed are not looked at.
+
+        Such ids stand in the batch as they came: an array int64, or Arrow's buffer of them.
+
+        Args:
+            columns: As of ``encode``; integers may be arrays int64, too.
+            rows: How many samples.
+
+        Raises:
+            KeyError: As ``encode``.
+            ValueError: As ``encode``.
+        """
+        keys: list[Keys | None] = []
+        lengths = (rows, 1)
+        for source in self._plain_sources:
+            column: Any = columns.get(source)
+            if type(column) is np.ndarray:
+                if len(column) in lengths:
+                    keys.append((column, None))
+                    continue
+            elif type(column) is pa.Int64Array and column.offset == 0 and column.null_count == 0:
+                buffer = column.buffers()[1]
+                count = len(column)
+                if count in lengths and buffer.size == count * 8:
+                    keys.append((buffer, None))
+                    continue
+            keys.append(None)
+        read = _NOTHING
+        if self.numbers or None in keys:
+            arrow = {name: pa.array(one) if type(one) is np.ndarray else one for name, one in columns.items()}
+            self._rows(arrow, rows)
+            read = _Read(arrow)
+        made = [
+            found or (read.ids_for(feature, rows) if plain else self._keys(feature, read, rows))
+            for found, feature, plain in zip(keys, self._keyed, self._plain, strict=True)
+        ]
+        return self._batch(rows, made, read)
+
+    def _batch(self, rows: int, keys: list[Keys], read: _Read) -> EncodedBatch:
         numbers = np.zeros((rows, self.numbers), np.float32)
         unscaled = np.full((rows, len(self._standard)), np.nan, np.float64)
         not_finite: list[int] = []
@@ -198,6 +243,9 @@ class _Read:
             except (TypeError, ValueError) as error:
                 raise _named(feature, source, error) from error
         return self._numbers[source]
+
+
+_NOTHING = _Read({})
 
 
 def _named(feature: str, source: str, error: Exception) -> ValueError:

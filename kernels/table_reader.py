@@ -11,6 +11,21 @@ from kernels.batch import EncodedBatch
 from kernels.snapshot import Snapshot
 
 
+class RowHalves:
+    """A row of a table's layout in two: the floats that all rows of a batch have in common, and the others.
+
+    Attributes:
+        own_width: Floats of a row that differ from row to row, padding included.
+        shared_width: The others.
+    """
+
+    def __init__(self, group: _core.Group, shared: NDArray[np.int64]) -> None:
+        """``shared``: which floats, int64 [s]. Raises ValueError where an id column is shared in part."""
+        self.core = _core.Halves(group, np.ascontiguousarray(shared, np.int64))
+        self.own_width: int = self.core.own_width
+        self.shared_width: int = self.core.shared_width
+
+
 class TableReader:
     """Answers batches with a buffer of its own; several readers may run on several threads while nobody writes.
 
@@ -35,6 +50,30 @@ class TableReader:
         of = None if snapshot is None else snapshot.core
         rows = self._reader.lookup(batch.rows, batch.ids, batch.splits, batch.weights, batch.numbers, of)
         return self._buffer[:rows]
+
+    def lookup_halves(
+        self,
+        batch: EncodedBatch,
+        snapshot: Snapshot,
+        halves: RowHalves,
+        own: NDArray[np.float32],
+        shared: NDArray[np.float32],
+    ) -> None:
+        """Rows of ``batch`` in halves, straight to where they are wanted.
+
+        Args:
+            batch: What is asked for; ids may stand in whatever has a buffer of them. Its weights are not looked at.
+            snapshot: Whose rows.
+            halves: Which floats of a row all rows have in common; of those the first row's decide.
+            own: Filled with the others, [rows, halves.own_width].
+            shared: Filled with those, [halves.shared_width].
+
+        Raises:
+            ValueError: Sizes do not fit, ids are no int64, or a number is not finite.
+        """
+        self._reader.lookup_halves(
+            batch.rows, list(batch.ids), batch.splits, batch.numbers, snapshot.core, halves.core, own, shared
+        )
 
     @property
     def absent(self) -> int:

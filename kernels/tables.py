@@ -18,7 +18,7 @@ from kernels.row_shapes import AdaptiveRows, MultiHash, stored_tables
 from kernels.rows import AdmissionCounts, TableRows
 from kernels.settings import ColumnSettings, InitializerSettings, Rung, TableSettings
 from kernels.snapshot import Snapshot
-from kernels.table_reader import TableReader
+from kernels.table_reader import RowHalves, TableReader
 
 __all__ = [
     "AdaptiveRows",
@@ -304,6 +304,17 @@ class EmbeddingTables:
     def reader(self) -> TableReader:
         """A view for answering batches that never changes the tables."""
         return TableReader(self._group)
+
+    def halves(self, shared: NDArray[np.int64]) -> RowHalves:
+        """How ``TableReader.lookup_halves`` takes rows apart.
+
+        Args:
+            shared: Floats of a row that all rows of a batch have in common, int64 [s].
+
+        Raises:
+            ValueError: There is no such float, or a column is shared in part.
+        """
+        return RowHalves(self._group, shared)
 
     def snapshot(self, rows: Iterable[TableRows]) -> Snapshot:
         """These rows as a snapshot for tables of these settings, which this object's own rows have no part in.

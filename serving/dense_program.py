@@ -54,6 +54,11 @@ class DenseProgram:
             return self._lite.predict(rows, shared=shared)
         return self.predict_by_tensorflow(rows)
 
+    @property
+    def looked_up(self) -> Halves | None:
+        """See :class:`serving.program.Program`."""
+        return None if self._lite is None else self._lite.looked_up
+
     def predict_by_tensorflow(self, rows: Rows) -> Rows:
         """The same by TensorFlow, which is slower and decides what is right."""
         if rows.ctypes.data % ALIGNMENT == 0 and rows.flags.c_contiguous and rows.flags.writeable:
@@ -205,11 +210,13 @@ class DenseGraph:
             for index, weight in enumerate(weights):
                 if index not in {layer.weight for layer in split.layers}:
                     whole[index] = weight
-            return imported(rows, *whole, replaced=split.replaced(rows, once, weights))
+            # What the layers read is replaced behind them, and they are left out; their place must have their shape.
+            read = tf.zeros((1, self.stride)) if split.own_only else rows
+            return imported(read, *whole, replaced=split.replaced(rows, once, weights))
 
         own = [array.shape for array in split.weights([np.empty(shape, np.float32) for shape in known])]
         columns = [known[layer.weight][1] for layer in split.layers]
-        return template, convert(halved, self.stride, columns, own)
+        return template, convert(halved, split.columns, columns, own)
 
     def _placeholders(self, definition: Any, names: list[str]) -> list[Any]:
         """Type and shape of each placeholder, as the graph declares them."""

@@ -7,8 +7,10 @@ checking it costs more than the tensors do.
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from serving.signature import Column
@@ -35,6 +37,12 @@ class Tensor:
     shape: tuple[int, ...]
     bytes: int
 
+    @property
+    def plain(self) -> bool:
+        """Whether it holds, as it should, one integer of eight bytes for each row."""
+        flat = self.datatype == "INT64" and not self.column.is_list
+        return flat and self.column.type == "integer" and self.bytes == 8 * self.shape[0]
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -55,6 +63,22 @@ class Layout:
     id: str | None
     outputs: tuple[str, ...]
     in_binary: frozenset[str]
+
+    @cached_property
+    def plain(self) -> tuple[tuple[str, int, int], ...] | None:
+        """Per tensor name, values and where its bytes begin, where all are plain; None otherwise."""
+        ends = list(itertools.accumulate(tensor.bytes for tensor in self.tensors))
+        if not all(tensor.plain for tensor in self.tensors):
+            return None
+        begins = [0, *ends[:-1]]
+        return tuple(
+            (tensor.column.name, tensor.shape[0], begin) for tensor, begin in zip(self.tensors, begins, strict=True)
+        )
+
+    @cached_property
+    def bytes(self) -> int:
+        """Of all tensors."""
+        return sum(tensor.bytes for tensor in self.tensors)
 
 
 class Layouts:

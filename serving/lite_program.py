@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,6 +13,8 @@ import numpy.typing as npt
 from ai_edge_litert.interpreter import Interpreter
 
 Rows = npt.NDArray[np.float32]
+# Writes rows [rows, columns] into the array that it is given, and returns the inputs of one row.
+Fill = Callable[[Rows], Sequence[Rows]]
 # An interpreter is set to one number of rows at a time; requests of a model have a few sizes between them.
 MOST_KEPT: Final = 6
 MOST_SIZES: Final = 3
@@ -73,13 +75,26 @@ class LiteProgram:
         """
         if asked:
             self._sizes.note(len(rows))
-        runner = self._take(len(rows))
-        try:
-            return runner.run(rows, once)
-        finally:
-            self._idle.append(runner)
-            if len(self._idle) > MOST_KEPT:
-                self._idle.popleft()
+        return self._run(len(rows), lambda runner: runner.run(rows, once))
+
+    def predict_filled(self, rows: int, fill: Fill) -> Rows:
+        """Predictions ``[rows, labels]`` of rows that ``fill`` writes to where LiteRT reads them.
+
+        Args:
+            rows: How many.
+            fill: Told where; gives the inputs of one row.
+        """
+        self._sizes.note(rows)
+        return self._run(rows, lambda runner: runner.run_filled(fill))
+
+    def _run(self, rows: int, call: Callable[[_Runner], Rows]) -> Rows:
+        runner = self._take(rows)
+        found = call(runner)
+        # Not after an error, whose traceback may still hold memory that must be let go of before it runs again.
+        self._idle.append(runner)
+        if len(self._idle) > MOST_KEPT:
+            self._idle.popleft()
+        return found
 
     def _take(self, rows: int) -> _Runner:
         try:
@@ -116,8 +131,16 @@ class _Runner:
         self.rows = rows
 
     def run(self, rows: Rows, once: Sequence[Rows]) -> Rows:
+        self._interpreter.set_tensor(self._inputs[0], rows)
+        return self._run(once)
+
+    def run_filled(self, fill: Fill) -> Rows:
+        # No reference to its memory may be left when an interpreter runs.
+        return self._run(fill(self._interpreter.tensor(self._inputs[0])()))
+
+    def _run(self, once: Sequence[Rows]) -> Rows:
         interpreter = self._interpreter
-        for index, values in zip(self._inputs, (rows, *once), strict=True):
+        for index, values in zip(self._inputs[1:], once, strict=True):
             interpreter.set_tensor(index, values)
         interpreter.invoke()
         found: Rows = interpreter.get_tensor(self._output)

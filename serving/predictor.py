@@ -109,13 +109,23 @@ class Predictor:
 
     def _score(self, question: Question, version: int | None, at_least: int | None) -> tuple[Prediction, int]:
         """The prediction, and how many unique keys had no row."""
-        encoded = self._encoder.encode(question.columns, question.rows)
         current = self._find(version, at_least)
         number = current.version.number
-        batch = current.version.statistics.scale(encoded)
+        program = current.version.program
+        shared = self.signature.user_fields <= question.shared
+        halves = program.looked_up if shared else None
         with self._readers.reader() as reader:
-            rows = reader.lookup(batch, current.rows)
-            values = current.version.program.predict(rows, shared=self.signature.user_fields <= question.shared)
+            if halves is None:
+                encoded = self._encoder.encode(question.arrow(), question.rows)
+                rows = reader.lookup(current.version.statistics.scale(encoded), current.rows)
+                values = program.predict(rows, shared=shared)
+            else:
+                encoded = self._encoder.encode_to_read(question.columns, question.rows)
+                batch = current.version.statistics.scale(encoded)
+                apart = self._readers.halves(halves.split)
+                values = halves.predict_looked_up(
+                    question.rows, lambda own, once: reader.lookup_halves(batch, current.rows, apart, own, once)
+                )
             absent = reader.absent
         if not np.isfinite(values).all():
             finite = np.isfinite(values).all(axis=1)

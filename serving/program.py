@@ -7,6 +7,7 @@ nothing and needs no graph.
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,6 +34,10 @@ class Program(Protocol):
             ``[candidates, labels]`` float32.
         """
 
+    @property
+    def looked_up(self) -> Halves | None:
+        """The program in halves, where its rows may be looked up in halves, too."""
+
 
 @dataclass(frozen=True, eq=False)
 class Halves:
@@ -50,8 +55,26 @@ class Halves:
 
     def predict(self, rows: Rows, *, asked: bool = True) -> Rows:
         """Predictions of rows whose shared columns are the same."""
-        row = rows[0].take(self.split.shared)[np.newaxis]
-        return self.rest.predict(rows, [row @ weight for weight in self.once], asked=asked)
+        return self.rest.predict(self.split.rest(rows), self._once(rows[0].take(self.split.shared)), asked=asked)
+
+    def predict_looked_up(self, rows: int, lookup: Callable[[Rows, Rows], None]) -> Rows:
+        """Predictions of rows that never stand whole anywhere; only where ``split.own_only``.
+
+        Args:
+            rows: How many.
+            lookup: Fills ``[rows, columns]`` with the rows without what they share, and ``[s]`` with that.
+        """
+
+        def fill(own: Rows) -> list[Rows]:
+            shared = np.empty(len(self.split.shared), np.float32)
+            lookup(own, shared)
+            return self._once(shared)
+
+        return self.rest.predict_filled(rows, fill)
+
+    def _once(self, shared: Rows) -> list[Rows]:
+        row = shared[np.newaxis]
+        return [row @ weight for weight in self.once]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +104,11 @@ class LitePair:
         if shared and self.halves is not None and len(rows):
             return self.halves.predict(rows, asked=asked)
         return self.whole.predict(rows, asked=asked)
+
+    @property
+    def looked_up(self) -> Halves | None:
+        """See :class:`Program`."""
+        return self.halves if self.halves is not None and self.halves.split.own_only else None
 
     def portable(self, graph: str) -> PortableProgram:
         """The same as it travels; ``graph`` is the graph's hash."""

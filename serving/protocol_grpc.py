@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from serving import protocol_v2
 from serving import protocol_v2_binary as binary
 from serving.open_inference import inference_pb2 as messages
+from serving.prediction import Column as Values
 from serving.prediction import Prediction, Question
 from serving.refusals import Refused, shown
-from serving.signature import Column, Signature, arrow_column
+from serving.signature import Column, Signature, column_of
 from serving.tensors import OUTPUT_DATATYPE, by_row, checked_datatype, checked_shape
 
 CONTENTS = {
@@ -46,7 +46,7 @@ def read_infer(request: Any, signature: Signature) -> protocol_v2.Infer:
     raw = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):
         raise Refused(f"{len(raw)} raw_input_contents for {len(request.inputs)} inputs", wanted="one for each")
-    columns: dict[str, pa.Array] = {}
+    columns: dict[str, Values] = {}
     shared: set[str] = set()
     for index, tensor in enumerate(request.inputs):
         column = signature.column(tensor.name)
@@ -102,7 +102,7 @@ def parameter(parameters: Mapping[str, Any], name: str, choice: str, default: An
     return getattr(parameters[name], choice)
 
 
-def _typed(column: Column, datatype: str, shape: tuple[int, ...], contents: Any) -> pa.Array:
+def _typed(column: Column, datatype: str, shape: tuple[int, ...], contents: Any) -> Values:
     field = CONTENTS[datatype]
     values: Sequence[Any] = getattr(contents, field)
     if len(values) != math.prod(shape):
@@ -113,7 +113,7 @@ def _typed(column: Column, datatype: str, shape: tuple[int, ...], contents: Any)
         values = [_text(column, value) for value in values]
     elif column.type == "number":
         values = [float(value) for value in values]
-    return arrow_column(column, by_row(column, list(values), shape))
+    return column_of(column, by_row(column, list(values), shape))
 
 
 def _text(column: Column, value: bytes) -> str:

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-import pyarrow as pa
 
 from serving.body import read_object
+from serving.prediction import Column as Values
 from serving.prediction import Prediction, Question
 from serving.refusals import Refused, nearest, shown
-from serving.signature import Column, Signature, arrow_column
+from serving.signature import INTEGERS, Column, Signature, column_of
 
 SIGNATURE_NAME = "serving_default"
 METHOD_NAME = "tensorflow/serving/predict"
@@ -158,16 +158,18 @@ def _is_named(instance: object) -> bool:
     return isinstance(instance, dict) and instance.keys() != {"b64"}
 
 
-def _column(column: Column, cells: list[object]) -> pa.Array:
+def _column(column: Column, cells: list[object]) -> Values:
     """One column; a scalar may stand alone or as a list of one, a text as `{"b64": …}`."""
     if not column.is_list:
+        if column.type == "integer" and set(map(type, cells)) == INTEGERS:
+            return column_of(column, cells)
         if list in map(type, cells):
             cells = [cell[0] if type(cell) is list and len(cell) == 1 else cell for cell in cells]
         if column.type == "string":
             cells = [_text(column, cell) for cell in cells]
     elif column.type == "list[string]":
         cells = [[_text(column, text) for text in cell] if type(cell) is list else cell for cell in cells]
-    return arrow_column(column, cells)
+    return column_of(column, cells)
 
 
 def _text(column: Column, cell: object) -> object:

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-import pyarrow as pa
 
 from serving import protocol_v2_binary as binary
 from serving.body import read_object
 from serving.layouts import Layout, Layouts, Tensor
+from serving.prediction import Column as Values
 from serving.prediction import Prediction, Question
 from serving.refusals import Refused, nearest, shown
-from serving.signature import Column, Signature, arrow_column
+from serving.signature import Column, Signature, column_of
 from serving.tensors import DATATYPES, OUTPUT_DATATYPE, by_row, checked_datatype, checked_shape
 
 SERVER = "springtide"
@@ -86,13 +86,16 @@ def read_infer(body: bytes, header_length: str | None, signature: Signature, lay
     header, tail = binary.split(body, header_length)
     known = layouts.get(header)
     if known is not None:
-        columns = {
-            tensor.column.name: binary.read_tensor(
-                tensor.column, tensor.datatype, tensor.shape, tail.take(tensor.column.name, tensor.bytes)
-            )
-            for tensor in known.tensors
-        }
-        tail.check_empty()
+        if known.plain is not None and tail.size == known.bytes:
+            columns: dict[str, Values] = tail.integers(known.plain)
+        else:
+            columns = {
+                tensor.column.name: binary.read_tensor(
+                    tensor.column, tensor.datatype, tensor.shape, tail.take(tensor.column.name, tensor.bytes)
+                )
+                for tensor in known.tensors
+            }
+            tail.check_empty()
         return Infer(Question(columns, known.rows, known.shared), known.id, known.outputs, known.in_binary)
     return _read(header, tail, signature, layouts)
 
@@ -105,7 +108,7 @@ def _read(header: bytes, tail: binary.Tail, signature: Signature, layouts: Layou
     inputs = request.get("inputs")
     if not isinstance(inputs, list):
         raise Refused(f"`inputs` is {shown(inputs)}", wanted="a list of tensors")
-    columns: dict[str, pa.Array] = {}
+    columns: dict[str, Values] = {}
     shared: set[str] = set()
     tensors: list[Tensor] = []
     for entry in inputs:
@@ -122,7 +125,7 @@ def _read(header: bytes, tail: binary.Tail, signature: Signature, layouts: Layou
         size = _binary_size(column, entry)
         if size is None:
             values: Sequence[object] = _json_values(column, entry, shape)
-            columns[column.name] = arrow_column(column, by_row(column, values, shape))
+            columns[column.name] = column_of(column, by_row(column, values, shape))
         else:
             columns[column.name] = binary.read_tensor(column, datatype, shape, tail.take(column.name, size))
             tensors.append(Tensor(column, datatype, shape, size))

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from serving.refusals import Refused, shown
@@ -31,6 +33,7 @@ NUMPY_TYPES: dict[str, np.dtype[Any]] = {
     "FP64": np.dtype("<f8"),
 }
 INT64 = pa.int64()
+INTEGER: Final = np.dtype("<i8")
 LENGTH = struct.Struct("<I")
 
 
@@ -50,6 +53,16 @@ class Tail:
             raise Refused(f"input `{name}` has {len(self._left)} binary bytes left", wanted=f"{size} bytes")
         taken, self._left = self._left[:size], self._left[size:]
         return taken
+
+    @property
+    def size(self) -> int:
+        """Bytes that are left."""
+        return len(self._left)
+
+    def integers(self, places: Iterable[tuple[str, int, int]]) -> dict[str, npt.NDArray[np.int64]]:
+        """Integers of eight bytes where they lie, by name; ``places`` are names, how many, and where they begin."""
+        left = self._left
+        return {name: np.frombuffer(left, INTEGER, count, begin) for name, count, begin in places}
 
     def check_empty(self) -> None:
         """Refuses bytes that belong to no input."""

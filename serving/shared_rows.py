@@ -37,11 +37,13 @@ class Split:
         layers: The products that are split.
         shared: Columns of the input that are the same for all rows, int64 [s], ascending.
         own: The other columns, int64 [stride - s], ascending.
+        own_only: Whether the program of the rest takes these alone, since nothing but the layers reads the input.
     """
 
     layers: tuple[FirstLayer, ...]
     shared: npt.NDArray[np.int64]
     own: npt.NDArray[np.int64]
+    own_only: bool
 
     @classmethod
     def of(cls, definition: Any, stride: int, shared: npt.NDArray[np.int64]) -> Split | None:
@@ -52,10 +54,20 @@ class Split:
             stride: Columns of the input.
             shared: Columns that are the same for all rows.
         """
-        layers = tuple(_first_layers(definition))
+        layers, own_only = _first_layers(definition)
+        own = np.setdiff1d(np.arange(stride), shared)
         if not layers or not len(shared):
             return None
-        return cls(layers, np.unique(shared), np.setdiff1d(np.arange(stride), shared))
+        return cls(layers, np.unique(shared), own, own_only and len(own) > 0)
+
+    @property
+    def columns(self) -> int:
+        """Columns that the program of the rest takes."""
+        return len(self.own) if self.own_only else len(self.own) + len(self.shared)
+
+    def rest(self, rows: Rows) -> Rows:
+        """Of whole rows what the program of the rest takes."""
+        return rows.take(self.own, axis=1) if self.own_only else rows
 
     def weights(self, weights: Sequence[Rows]) -> list[Rows]:
         """The weights that the split program takes, of all the graph's."""
@@ -70,18 +82,19 @@ class Split:
         """What the graph's tensors are replaced by, as TensorFlow operations.
 
         Args:
-            rows: The input ``[rows, stride]``.
+            rows: What the program of the rest takes, ``[rows, columns]``.
             once: Per layer what the shared columns add, ``[1, n]``.
             weights: As :meth:`weights` gives them.
         """
-        own = tf.concat([rows[:, begin:end] for begin, end in _runs(self.own)], axis=1)
+        own = rows if self.own_only else tf.concat([rows[:, begin:end] for begin, end in _runs(self.own)], axis=1)
         return {
             f"{layer.node}:0": tf.matmul(own, weights[layer.weight]) + added
             for layer, added in zip(self.layers, once, strict=True)
         }
 
 
-def _first_layers(definition: Any) -> list[FirstLayer]:
+def _first_layers(definition: Any) -> tuple[tuple[FirstLayer, ...], bool]:
+    """The products of the input with a weight, and whether nothing else reads the input."""
     nodes = {node.name: node for node in definition.node}
     readers: dict[str, int] = {}
     for node in definition.node:
@@ -102,7 +115,7 @@ def _first_layers(definition: Any) -> list[FirstLayer]:
         rows, weight = origin(node.input[0]), origin(node.input[1])
         if rows == INPUT and weight is not None and weight.startswith(WEIGHT) and readers[weight] == 1:
             found.append(FirstLayer(node.name, int(weight.removeprefix(WEIGHT))))
-    return found
+    return tuple(found), readers.get(INPUT, 0) == len(found)
 
 
 def _runs(columns: npt.NDArray[np.int64]) -> list[tuple[int, int]]:

@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 from infra.errors import Unavailable
 from kernels.rows import TableRows
 from kernels.running_statistics import RunningStatistics
+from kernels.table_reader import RowHalves
 from kernels.tables import EmbeddingTables, Snapshot, TableReader
 from serving.program import Program
+from serving.shared_rows import Split
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,14 @@ class Readers:
         self._tables = tables
         # Of threads that do not look up now; a reader's buffer is as large as the largest batch.
         self._idle: deque[TableReader] = deque()
+        self._halves: WeakKeyDictionary[Split, RowHalves] = WeakKeyDictionary()
+
+    def halves(self, split: Split) -> RowHalves:
+        """How rows are looked up for a program that is split so."""
+        found = self._halves.get(split)
+        if found is None:
+            found = self._halves[split] = self._tables.halves(split.shared)
+        return found
 
     @contextmanager
     def reader(self) -> Iterator[TableReader]:

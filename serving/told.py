@@ -80,6 +80,7 @@ class _Split(Part):
     layers: Annotated[tuple[_Layer, ...], Field(min_length=1)]
     shared: ArrayOf
     own: ArrayOf
+    own_only: bool
     once: tuple[ArrayOf, ...]
     rest: _Converted
 
@@ -177,6 +178,7 @@ def _program_head(program: PortableProgram | PortableGraph, writing: Writing) ->
         layers=tuple(_Layer(node=layer.node, weight=layer.weight) for layer in split.layers),
         shared=writing.array(split.shared),
         own=writing.array(split.own),
+        own_only=split.own_only,
         once=tuple(map(writing.array, once)),
         rest=_converted_head(rest, writing),
     )
@@ -202,7 +204,7 @@ def _program(head: _Lite | _Graph, reading: Reading) -> PortableProgram | Portab
     if head.split is None:
         return PortableProgram(head.graph, whole, None)
     layers = tuple(FirstLayer(layer.node, layer.weight) for layer in head.split.layers)
-    split = Split(layers, reading.array(head.split.shared), reading.array(head.split.own))
+    split = Split(layers, reading.array(head.split.shared), reading.array(head.split.own), head.split.own_only)
     once = [reading.array(one) for one in head.split.once]
     return PortableProgram(head.graph, whole, (split, once, _converted(head.split.rest, reading)))
 

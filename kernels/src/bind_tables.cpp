@@ -3,47 +3,16 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "batch_arrays.hpp"
 #include "bindings.hpp"
 #include "group.hpp"
-#include "reader.hpp"
 
 namespace springtide {
 namespace {
-
-using Ids = std::vector<Vector<std::int64_t>>;
-using Splits = std::vector<std::optional<Vector<std::int32_t>>>;
-using Weights = std::vector<std::optional<Vector<float>>>;
-
-BatchView view_batch(std::size_t rows, const Ids& ids, const Splits& splits, const Weights& weights,
-                     const Matrix<float>& numbers, const Layout& layout) {
-  if (!weights.empty() && ids.size() != weights.size())
-    throw std::invalid_argument("wanted one entry of weights per id column, or none at all");
-  if (ids.size() != splits.size()) throw std::invalid_argument("wanted one entry of splits per id column");
-  if (numbers.shape(0) != rows || numbers.shape(1) != layout.numbers)
-    throw std::invalid_argument("numbers has shape [" + std::to_string(numbers.shape(0)) + ", " +
-                                std::to_string(numbers.shape(1)) + "]; wanted [" + std::to_string(rows) + ", " +
-                                std::to_string(layout.numbers) + "]");
-  BatchView view{rows, {}, numbers.data()};
-  for (std::size_t c = 0; c < ids.size(); ++c) {
-    const std::int32_t* offsets = nullptr;
-    if (splits[c].has_value()) {
-      if (splits[c]->shape(0) != rows + 1) throw std::invalid_argument("splits must have rows + 1 entries");
-      offsets = splits[c]->data();
-    }
-    const float* of_ids = nullptr;
-    if (!weights.empty() && weights[c].has_value()) {
-      if (weights[c]->shape(0) != ids[c].shape(0)) throw std::invalid_argument("weights must have one entry per id");
-      of_ids = weights[c]->data();
-    }
-    view.ids.push_back(IdsView{ids[c].data(), ids[c].shape(0), offsets, of_ids});
-  }
-  return view;
-}
 
 nb::tuple block_to_numpy(RowBlock&& block, const Table& table) {
   const std::size_t n = block.keys.size();
@@ -108,7 +77,9 @@ void import_rows(Group& group, std::size_t at, const Vector<std::int64_t>& keys,
 
 using Buffer = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
 
-void bind_group(nb::module_& module) {
+}  // namespace
+
+void bind_tables(nb::module_& module) {
   nb::class_<Group>(module, "Group")
       .def(nb::init<std::vector<TableSettings>, const std::vector<SpaceSettings>&, std::vector<ColumnSettings>, std::size_t,
                     std::size_t, unsigned, bool>(),
@@ -203,34 +174,6 @@ void bind_group(nb::module_& module) {
       .def("row_count", &Group::row_count, nb::arg("table"), nb::call_guard<nb::gil_scoped_release>())
       .def("table_bytes", &Group::table_bytes, nb::arg("table"), nb::call_guard<nb::gil_scoped_release>())
       .def("memory_bytes", &Group::bytes, nb::call_guard<nb::gil_scoped_release>());
-}
-
-void bind_reader(nb::module_& module) {
-  nb::class_<Reader>(module, "Reader")
-      .def(nb::init<const Group&>(), nb::arg("group"), nb::keep_alive<1, 2>())
-      .def(
-          "buffer",
-          [](Reader& self) { return Buffer(self.buffer(), {self.group().max_batch(), self.group().layout().stride}); },
-          nb::rv_policy::reference_internal)
-      .def(
-          "lookup",
-          [](Reader& self, std::size_t rows, const Ids& ids, const Splits& splits, const Weights& weights,
-             const Matrix<float>& numbers, const Snapshot* snapshot) {
-            const BatchView batch = view_batch(rows, ids, splits, weights, numbers, self.group().layout());
-            if (snapshot != nullptr) check_fits(*snapshot, self.group());
-            const nb::gil_scoped_release released;
-            return self.lookup(batch, snapshot);
-          },
-          nb::arg("rows"), nb::arg("ids"), nb::arg("splits"), nb::arg("weights"), nb::arg("numbers"),
-          nb::arg("snapshot").none())
-      .def("absent", &Reader::absent);
-}
-
-}  // namespace
-
-void bind_tables(nb::module_& module) {
-  bind_group(module);
-  bind_reader(module);
 }
 
 }  // namespace springtide

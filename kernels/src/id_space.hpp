@@ -42,6 +42,9 @@ class IdSpace {
 
   const std::string& name() const noexcept { return first_.name(); }
   std::size_t dim() const noexcept;
+  // The table that a key's row is in, where that is all there is to it, and its position; null for shapes of several tables.
+  const Table* only() const noexcept { return settings_.shape == RowShape::kOwn ? &first_ : nullptr; }
+  std::size_t position() const noexcept { return settings_.first; }
   // Finds and reads what a batch's keys read as, and returns how many of them had no row; see Table::read(). The rows are
   // those of `rows` where that is not null, and then nobody learns.
   std::size_t read(UniqueKeys& unique, SpaceParts& parts, const StepTime* now, const Snapshot* rows = nullptr) const;

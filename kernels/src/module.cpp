@@ -13,6 +13,7 @@ NB_MODULE(_core, module) {
   st::bind_settings(module);
   st::bind_snapshot(module);
   st::bind_tables(module);
+  st::bind_reader(module);
   st::bind_window(module);
   module.def("instruction_set", [] { return st::row_kernels().name; });
   module.def("select_instruction_set", [](const char* name) { return st::select_row_kernels(name); });

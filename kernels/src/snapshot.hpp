@@ -27,6 +27,20 @@ struct OverlayEntry {
   std::uint32_t number() const noexcept { return segment & kGone; }
 };
 
+// Keys of one table and where their values go, one every `stride` floats.
+struct DirectColumn {
+  std::size_t table;
+  const Table* settings;
+  const std::int64_t* keys;
+  std::size_t count;
+  float* out;
+  std::size_t stride;
+};
+struct AbsentKey {
+  std::size_t table;
+  std::int64_t key;
+};
+
 class Snapshot {
  public:
   // One block per table, in any order of rows; where they are in hash order (as in a pack) nothing is sorted.
@@ -52,6 +66,13 @@ class Snapshot {
 
   // Reads the values of the unique keys as Table::read does; `settings` says how a key without a row reads.
   void read(std::size_t table, const Table& settings, UniqueKeys& unique) const;
+
+  // Reads the values of keys to where they are wanted, equal keys as often as they come; adds keys without a row to `absent`.
+  // Throws std::bad_alloc.
+  void read_column(const DirectColumn& column, Array<AbsentKey>& absent) const;
+  // For a column of one key, which has no others to wait with: asks for its bucket, then, some keys later, for its row.
+  void ask_for_bucket(const DirectColumn& column) const noexcept;
+  void ask_for_row(const DirectColumn& column) const noexcept;
 
   std::size_t table_count() const noexcept { return tables_.size(); }
   std::size_t dim(std::size_t table) const noexcept { return formats_[table].dim(); }
@@ -84,6 +105,10 @@ class Snapshot {
     return tables_[table].segments[entry.number()] + std::size_t{entry.row} * formats_[table].row_bytes(0);
   }
   const unsigned char* resolve(const TableView& view, std::uint64_t hash, std::int64_t key, std::size_t row_bytes) const noexcept;
+  template <std::size_t kDim, class Take>
+  void find_each(std::size_t table, const std::int64_t* keys, std::size_t count, const Take& take) const;
+  template <std::size_t kDim>
+  void read_column(const DirectColumn& column, Array<AbsentKey>& absent) const;
   template <std::size_t kDim>
   void read_rows(std::size_t table, const Table& settings, UniqueKeys& unique) const;
 

@@ -148,14 +148,31 @@ class Served:
         return self.replica.client
 
 
-@pytest.fixture(scope="session", params=["direct", "framework"])
-def served(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Served]:
-    """One version applied; not changed by the tests that share it. What answers plain questions is no matter."""
+def one_version(tmp_path_factory: pytest.TempPathFactory, *, by_framework: bool) -> Iterator[Served]:
     pipeline = make_pipeline(tmp_path_factory.mktemp("served").as_uri())
     store = open_store(pipeline.store)
     model = Model(pipeline, store)
     model.commit()
-    replica = build_replica(pipeline, store, by_framework=request.param == "framework")
+    replica = build_replica(pipeline, store, by_framework=by_framework)
     replica.following.step()
     yield Served(model, replica)
     replica.close()
+
+
+@pytest.fixture(scope="session")
+def directly(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One version applied; not changed by the tests that share it. Plain questions are answered on the connection."""
+    yield from one_version(tmp_path_factory, by_framework=False)
+
+
+@pytest.fixture(scope="session")
+def by_framework(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The same where the web framework answers all."""
+    yield from one_version(tmp_path_factory, by_framework=True)
+
+
+@pytest.fixture(params=["directly", "by_framework"])
+def served(request: pytest.FixtureRequest) -> Served:
+    """One version applied; what answers is no matter."""
+    found: Served = request.getfixturevalue(request.param)
+    return found

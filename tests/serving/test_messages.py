@@ -34,7 +34,7 @@ INT64 = hnp.arrays(np.int64, hnp.array_shapes(max_dims=1, min_side=0, max_side=4
 @st.composite
 def splits(draw: st.DrawFn) -> tuple[Split, list[Any], Converted]:
     layers = draw(st.lists(st.builds(FirstLayer, NAMES, COUNTS), min_size=1, max_size=3).map(tuple))
-    split = Split(layers, draw(INT64), draw(INT64))
+    split = Split(layers, draw(INT64), draw(INT64), draw(st.booleans()))
     once = [draw(hnp.arrays(np.float32, (len(split.shared), draw(st.integers(0, 3))))) for _ in layers]
     return split, once, draw(CONVERTED)
 

@@ -254,30 +254,30 @@ def refused_or_answered(served: Served, path: str, content: bytes, headers: dict
 
 @QUICK
 @given(body=JSON)
-def test_fuzzed_json(served: Served, body: object) -> None:
-    refused_or_answered(served, INFER, dumped(body))
-    refused_or_answered(served, PREDICT, dumped(body))
+def test_fuzzed_json(directly: Served, body: object) -> None:
+    refused_or_answered(directly, INFER, dumped(body))
+    refused_or_answered(directly, PREDICT, dumped(body))
 
 
 @QUICK
 @given(data=st.data())
-def test_fuzzed_parts_of_a_good_request(served: Served, data: st.DataObject) -> None:
+def test_fuzzed_parts_of_a_good_request(directly: Served, data: st.DataObject) -> None:
     body = request(full_columns(2))
     entry = data.draw(st.sampled_from(body["inputs"]))
     entry[data.draw(PARTS)] = data.draw(JSON)
-    refused_or_answered(served, INFER, dumped(body))
+    refused_or_answered(directly, INFER, dumped(body))
     columns: dict[str, Any] = full_columns(2)
     columns[data.draw(st.sampled_from(sorted(columns)))] = data.draw(JSON)
-    refused_or_answered(served, PREDICT, dumped({"inputs": columns}))
+    refused_or_answered(directly, PREDICT, dumped({"inputs": columns}))
     rows: list[Any] = [{name: cells[row] for name, cells in full_columns(2).items()} for row in range(2)]
     rows[1][data.draw(st.sampled_from(sorted(rows[1])))] = data.draw(JSON)
-    refused_or_answered(served, PREDICT, dumped({"instances": rows}))
+    refused_or_answered(directly, PREDICT, dumped({"instances": rows}))
 
 
 @QUICK
 @given(at=st.integers(0, 2000), put=st.binary(min_size=1, max_size=4), cut=st.integers(0, 30))
-def test_fuzzed_binary_tensors(served: Served, at: int, put: bytes, cut: int) -> None:
+def test_fuzzed_binary_tensors(directly: Served, at: int, put: bytes, cut: int) -> None:
     content, headers = binary(full_columns(3))
     at %= len(content)
     wrong = content[:at] + put + content[at + len(put) : len(content) - cut]
-    refused_or_answered(served, INFER, wrong, headers)
+    refused_or_answered(directly, INFER, wrong, headers)

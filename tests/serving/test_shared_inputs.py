@@ -55,7 +55,7 @@ def check(got: Any, served: Served, columns: Columns) -> None:
     np.testing.assert_allclose(got, served.model.expected(columns)[:, 0], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["served", "split"])
+@pytest.mark.parametrize("name", ["directly", "by_framework", "split"])
 def test_v1_in_both_formats(name: str, request: pytest.FixtureRequest) -> None:
     served: Served = request.getfixturevalue(name)
     shared = {name: values[0] for name, values in USER.items()}
@@ -67,7 +67,7 @@ def test_v1_in_both_formats(name: str, request: pytest.FixtureRequest) -> None:
     check(answer.json()["outputs"], served, whole())
 
 
-@pytest.mark.parametrize("name", ["served", "split"])
+@pytest.mark.parametrize("name", ["directly", "by_framework", "split"])
 def test_v2(name: str, request: pytest.FixtureRequest) -> None:
     served: Served = request.getfixturevalue(name)
     kinds = {"user": "BYTES", "item": "INT64", "price": "FP64", "age": "FP64", "member": "BOOL"}
