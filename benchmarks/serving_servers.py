@@ -1,7 +1,8 @@
 """The servers that replicas are measured against and the replica itself, each a process of its own; measures nothing.
 
 `python -m benchmarks.serving_servers KIND FOLDER PORT`: `replica` answers from the pipeline.json in the folder;
-`stacked` is a stock SavedModel behind the replica's own web server, which tiles what candidates share; `json` is one
+`stacked` is a stock SavedModel behind the replica's web application and uvicorn, which tiles what candidates share;
+`direct` is the same behind connections that answer plain questions themselves, as the replica's do; `json` is one
 behind Starlette and pydantic, which is FastAPI without what that does besides.
 """
 
@@ -42,6 +43,7 @@ from springtide.wiring import build_encoder, build_tables
 CLOCK: Final = SystemClock()
 WITHIN_S: Final = 90.0
 PIPELINE: Final = "pipeline.json"
+MOST_BYTES: Final = 1 << 24
 
 
 class StockPredictor:
@@ -104,9 +106,11 @@ def serve_stock(kind: str, folder: Path, port: int) -> None:
     from serving.answering import Answering
     from serving.app import build_app
     from serving.beginning import settle_memory
+    from serving.connection import Direct
     from serving.endpoints import Endpoints
     from serving.inference import Inference
     from serving.listening import listen
+    from serving.plain_heads import PlainHeads
     from serving.server import Server
     from serving.shadow import Shadow
     from serving.tensorflow_runtime import set_threads
@@ -114,18 +118,20 @@ def serve_stock(kind: str, folder: Path, port: int) -> None:
     set_threads(1)
     stop = stop_on_signals()
     model = StockPredictor(folder)
+    direct = None
     if kind == "json":
         app = json_app(model)
     else:
         metrics = Metrics("replica", clock=CLOCK)
-        answering = Answering(max_body=1 << 24, metrics=metrics, clock=CLOCK)
+        answering = Answering(max_body=MOST_BYTES, metrics=metrics, clock=CLOCK)
         predictor = cast("Any", model)
-        endpoints = Endpoints(
-            predictor, answering, Inference(predictor, Shadow(predictor, metrics)), lambda: None, "stock"
-        )
+        inference = Inference(predictor, Shadow(predictor, metrics))
+        endpoints = Endpoints(predictor, answering, inference, lambda: None, "stock")
         app = build_app(endpoints, metrics=bytes, status=dict, not_ready=lambda: None)
+        if kind == "direct":
+            direct = Direct(PlainHeads(inference, MOST_BYTES), inference, answering)
     settle_memory()
-    Server(app, CLOCK, stop).run(sockets=[listen("127.0.0.1", port)])
+    Server(app, CLOCK, stop, direct=direct).run(sockets=[listen("127.0.0.1", port)])
 
 
 def serve_replica(folder: Path, port: int) -> None:
