@@ -47,8 +47,8 @@ class Client:
 
 
 @pytest.fixture(scope="module")
-def server(served: Served) -> Iterator[tuple[GrpcServer, Client]]:
-    replica = served.replica
+def server(directly: Served) -> Iterator[tuple[GrpcServer, Client]]:
+    replica = directly.replica
     made = GrpcServer(
         replica.predictor,
         Shadow(replica.predictor, replica.metrics),
@@ -114,7 +114,7 @@ def refused(client: Client, request: Any) -> grpc.RpcError:
 
 
 @pytest.mark.parametrize("raw", [True, False])
-def test_predictions(served: Served, client: Client, raw: bool) -> None:
+def test_predictions(directly: Served, client: Client, raw: bool) -> None:
     columns = full_columns()
     answer = client.infer(request_of(columns, raw=raw))
     assert (answer.model_name, answer.model_version, answer.id) == ("demo", "2", "seven")
@@ -124,14 +124,14 @@ def test_predictions(served: Served, client: Client, raw: bool) -> None:
         got = np.frombuffer(answer.raw_output_contents[0], "<f4")
     else:
         got = np.array(output.contents.fp32_contents, np.float32)
-    np.testing.assert_allclose(got, served.model.expected(columns)[:, 0], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(got, directly.model.expected(columns)[:, 0], rtol=0, atol=1e-5)
 
 
-def test_what_the_candidates_share_is_sent_once(served: Served, client: Client) -> None:
+def test_what_the_candidates_share_is_sent_once(directly: Served, client: Client) -> None:
     columns = full_columns()
     once = {"user": columns["user"][:1], "genres": [["g1", "g3"]], "age": columns["age"][:1]}
     answer = client.infer(request_of(columns | once, raw=True, shared=tuple(once)))
-    wanted = served.model.expected(columns | {name: values * ROWS for name, values in once.items()})[:, 0]
+    wanted = directly.model.expected(columns | {name: values * ROWS for name, values in once.items()})[:, 0]
     np.testing.assert_allclose(np.frombuffer(answer.raw_output_contents[0], "<f4"), wanted, rtol=0, atol=1e-5)
 
 
@@ -182,8 +182,8 @@ def test_a_version_asked_for_at_least(client: Client) -> None:
     assert client.infer(request_of(full_columns(), raw=True, parameters=parameters)).model_version == "2"
 
 
-def test_a_port_in_use_is_told(server: tuple[GrpcServer, Client], served: Served) -> None:
-    replica = served.replica
+def test_a_port_in_use_is_told(server: tuple[GrpcServer, Client], directly: Served) -> None:
+    replica = directly.replica
     arguments: Any = {"not_ready": lambda: None, "release": "", "max_body": 1, "metrics": replica.metrics}
     shadow = Shadow(replica.predictor, replica.metrics)
     one = GrpcServer(replica.predictor, shadow, clock=SystemClock(), **arguments)

@@ -23,18 +23,18 @@ from tests.serving.test_grpc import ROWS, Client, client, full_columns, refused,
 __all__ = ["client", "server"]
 
 
-def test_too_large_and_too_many(client: Client, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_large_and_too_many(client: Client, directly: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     large = request_of(full_columns() | {"user": ["x" * 200_000] * ROWS}, raw=True)
     assert refused(client, large).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "at most 64" in refused(client, request_of(full_columns(65), raw=True)).details()
     release = threading.Event()
-    predict = served.replica.predictor.predict
+    predict = directly.replica.predictor.predict
 
     def slow(*asked: Any) -> Any:
         release.wait(20)
         return predict(*asked)
 
-    monkeypatch.setattr(served.replica.predictor, "predict", slow)
+    monkeypatch.setattr(directly.replica.predictor, "predict", slow)
     monkeypatch.setattr(grpc_server, "LONGEST_WAIT_S", 20.0)
     ended: queue.Queue[Any] = queue.Queue()
     too_many = 8
@@ -62,9 +62,9 @@ def test_too_large_and_too_many(client: Client, served: Served, monkeypatch: pyt
     assert set(others) == {grpc.StatusCode.OK}
 
 
-def test_who_has_waited_too_long_is_told(client: Client, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_has_waited_too_long_is_told(client: Client, directly: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
-    monkeypatch.setattr(served.replica.predictor, "predict", lambda *_: release.wait(20))
+    monkeypatch.setattr(directly.replica.predictor, "predict", lambda *_: release.wait(20))
     monkeypatch.setattr(grpc_server, "LONGEST_WAIT_S", 0.05)
     stub = client.channel.unary_unary(
         "/inference.GRPCInferenceService/ModelInfer",
@@ -85,9 +85,9 @@ def test_who_has_waited_too_long_is_told(client: Client, served: Served, monkeyp
 
 
 def test_who_leaves_takes_nothing_new_and_ends_what_it_has_begun(
-    served: Served, monkeypatch: pytest.MonkeyPatch
+    directly: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    replica = served.replica
+    replica = directly.replica
     begun, release = threading.Event(), threading.Event()
     predict = replica.predictor.predict
 

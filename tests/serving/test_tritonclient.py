@@ -36,7 +36,7 @@ def python() -> Path:
 
 @pytest.mark.long
 def test_tritons_client_is_answered(
-    python: Path, server: tuple[Any, plain.Client], served: Served, tmp_path: Path
+    python: Path, server: tuple[Any, plain.Client], directly: Served, tmp_path: Path
 ) -> None:
     columns = plain.full_columns()
     asked = {}
@@ -51,7 +51,7 @@ def test_tritons_client_is_answered(
     script = Path(__file__).with_name("tritonclient_asks.py")
     words = [str(python), str(script), str(server[1].port), str(file)]
     found = json.loads(subprocess.run(words, check=True, capture_output=True, timeout=60).stdout)
-    wanted = served.model.expected(columns)[:, 0]
+    wanted = directly.model.expected(columns)[:, 0]
     np.testing.assert_allclose(found.pop("click"), wanted, rtol=0, atol=1e-5)
     assert found == {
         "healthy": [True, True, True],
