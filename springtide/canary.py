@@ -87,8 +87,8 @@ def run_canary(
     pipeline = load_pipeline(pipeline_path(path))
     clock = SystemClock()
     tally = Tally(pipeline.name, clock)
+    prober: Prober | None = None
     with ExitStack() as held:
-        prober = held.enter_context(Prober(pipeline, open_store(pipeline.store), clock))
         if listen is not None:
             host, port = host_and_port(listen)
             tally.metrics.set("springtide_ready", 1)
@@ -98,10 +98,12 @@ def run_canary(
         while not stop.is_set():
             begin = clock.monotonic()
             try:
+                if prober is None:
+                    prober = held.enter_context(Prober(pipeline, open_store(pipeline.store), clock))
                 result = prober.probe(timeout=timeout)
                 tally.learned(result)
                 told = orjson.dumps(as_row(result)).decode() if as_json else line(result)
-            except Unavailable as error:
+            except Unavailable as error:  # also of brokers that are not there yet: a canary outlives its loop
                 tally.missed()
                 told = orjson.dumps({"lost": str(error)}).decode() if as_json else f"LOST  {error}"
             typer.echo(f"{iso(clock.now_ms())}  {told}" if not as_json else told)

@@ -88,6 +88,7 @@ class Prober:
 
     Raises:
         Invalid: Probes are switched off, or not of the topics' format, or no replica is named.
+        Unavailable: No broker answers.
     """
 
     def __init__(self, pipeline: Pipeline, store: ObjectStore, clock: Clock) -> None:
@@ -104,9 +105,9 @@ class Prober:
         self._pipeline = pipeline
         self._store = store
         self._clock = clock
+        self._fields = self._template()  # first: where no broker answers, nothing is left open
         self._producer = Producer(pipeline.kafka)
         self._http = httpx.Client(timeout=REQUEST_SECONDS, trust_env=False)
-        self._fields = self._template()
         # The first version that has not been read yet.
         self._next = 1
 

@@ -145,6 +145,15 @@ def test_a_lost_probe_is_told_and_the_next_one_sent(
     assert exported["springtide_probe_seconds_count", None] >= PROBES - 2
 
 
+def test_a_canary_outlives_brokers_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nobody = pipeline(kafka={"bootstrap": f"127.0.0.1:{free_ports(1)[0]}"}, probe={"enabled": True})
+    path = written(at(nobody, "http://127.0.0.1:1"), tmp_path)
+    stop = threading.Event()
+    threading.Timer(1.0, stop.set).start()
+    assert run_canary(path, every=Duration("1m"), timeout=1.0, as_json=True, stop=stop) == 1
+    assert "no broker answers" in orjson.loads(capsys.readouterr().out)["lost"]
+
+
 def test_a_canary_that_never_saw_a_probe_through_ages_from_its_start() -> None:
     tally = Tally("shop", SystemClock())
     began = tally.metrics.value("springtide_probe_learned_timestamp_seconds")
