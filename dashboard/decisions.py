@@ -16,6 +16,8 @@ from infra.object_store import ObjectStore
 
 Action = Literal["pin", "promote", "resume"]
 ACTIONS: Final[tuple[Action, ...]] = ("pin", "promote", "resume")
+# People decide seldom: the page looks with every second tick.
+DECISION_TICKS: Final = 2
 # Words from outside: kept as long as a sentence.
 MOST_WHO, MOST_WHY = 80, 400
 

@@ -24,8 +24,8 @@ LOOK_BACK_MS: Final = 60_000
 # Most messages in one call, so that a burst cannot starve the tick.
 MOST: Final = 100_000
 METADATA_TIMEOUT_S: Final = 1.0
-# A tick is a second long: brokers may gather for a tenth of it, and are asked five times less often.
-PATIENCE_MS: Final = 100
+# A tick is a second long: brokers may gather for a fifth of it, and are asked ten times less often.
+PATIENCE_MS: Final = 200
 
 _MS_PER_UNIT: Final = {"s": 1000.0, "ms": 1.0, "us": 0.001}
 # Flink writes no spaces, and a user's text cannot hold unescaped quotes: these bytes occur nowhere else.
@@ -150,8 +150,8 @@ class Feed:
 
     def _take_samples(self, records: Sequence[Record], news: News) -> None:
         """Most records of all are negatives, of which nothing but their number is wanted."""
-        kinds = [_kind(record.value) for record in records]
-        seconds = [record.timestamp_ms // 1000 for record in records]
+        kinds = [_kind(value) for _, _, _, _, value in records]
+        seconds = [received // 1000 for _, _, received, _, _ in records]
         news.counted.update(zip(kinds, seconds, strict=True))
         news.counted.update({("samples", second): number for second, number in Counter(seconds).items()})
         for kind, (partition, offset, _, key, _) in zip(kinds, records, strict=True):

@@ -68,6 +68,7 @@ class History:
                 f"dashboard.history: {error}", wanted="a file that can be written", where=str(path)
             ) from error
         self._ids: dict[str, int] = dict(self._db.execute("SELECT name, id FROM series"))
+        self._rolled = {name: int(done) for name in ("middle", "coarse") if (done := self.meta(f"rolled_{name}"))}
 
     def record(self, t: int, values: Mapping[str, float]) -> None:
         """Stores one tick; values that are not finite are left out.
@@ -148,14 +149,12 @@ class History:
     def _roll_up(self, now: int) -> None:
         """Closes the spans that have ended, from where the last roll-up stopped: a restart loses nothing."""
         for name, span in (("middle", MIDDLE), ("coarse", COARSE)):
-            row = self._db.execute("SELECT value FROM meta WHERE name = ?", (f"rolled_{name}",)).fetchone()
-            done = int(row[0]) if row else None
             until = now - now % span
-            if done is None:
-                done = until
-            if row is None or until > done:
-                self._close(name, done, until, span)
+            done = self._rolled.get(name)
+            if done is None or until > done:
+                self._close(name, until if done is None else done, until, span)
                 self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"rolled_{name}", str(until)))
+                self._rolled[name] = until
                 if name == "coarse":
                     self._forget(now)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -27,7 +28,8 @@ _log = logger()
 
 # A viewer's open stream must not hold up the end.
 GOODBYE_S: Final = 1
-STOP_POLL_S: Final = 0.25
+STOP_POLL_S: Final = 0.5
+COLLECT_EVERY: Final = 20_000
 # The server renews the date whenever it has counted so many.
 TICKS_PER_DATE: Final = 10
 
@@ -63,6 +65,9 @@ def run_dashboard(
     try:
         bound = int(listener.getsockname()[1])
         shown = [Shown.of(pipeline, store, clock, period_s) for pipeline, store in models]
+        # What was imported lives for ever, and a tick leaves little behind: full collections would find nothing.
+        gc.freeze()
+        gc.set_threshold(COLLECT_EVERY)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(build_app(shown, clock), shown, listener, bound, stop, listening))
     finally:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from dashboard.bases import BaseReader
 from dashboard.board import Board, Section
 from dashboard.crowd import Crowd, Found, Lane
-from dashboard.decisions import DecisionReader
+from dashboard.decisions import DECISION_TICKS, DecisionReader
 from dashboard.feed import Feed, News
 from dashboard.gathering import Gathering, Told
 from dashboard.history import History
@@ -75,7 +75,7 @@ class Sampler:
         self._history = history
         self._lock = threading.Lock()
         self._feed = Feed(pipeline, clock)
-        self._manifests = ManifestReader(store, pipeline.name)
+        self._manifests = ManifestReader(store, pipeline.name, clock, pipeline.learner.commit_interval.ms)
         self._bases = BaseReader(store, pipeline.name, clock)
         self._decisions = DecisionReader(store, pipeline.name)
         self._replicas: set[str] = set()
@@ -163,10 +163,9 @@ class Sampler:
 
     def _read_store(self) -> list[tuple[str, Told]]:
         """What is new in the store, under the name of each trouble."""
-        asked: list[tuple[str, Callable[[], Any]]] = [
-            ("store", self._next_manifests),
-            ("decisions", self._decisions.poll),
-        ]
+        asked: list[tuple[str, Callable[[], Any]]] = [("store", self._next_manifests)]
+        if self.ticks % DECISION_TICKS == 0:
+            asked.append(("decisions", self._decisions.poll))
         if self._bases.due:
             asked.append(("bases", self._bases.poll))
         return [(name, Told.by(poll)) for name, poll in asked]

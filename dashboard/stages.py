@@ -55,22 +55,17 @@ class StageWindow:
     """The timelines applied in the last minute."""
 
     def __init__(self) -> None:
-        self._recent: deque[Timeline] = deque()
+        self._recent: deque[tuple[int, tuple[int, ...]]] = deque()  # when it was applied, and each stage's length
 
     def add(self, timeline: Timeline) -> None:
         """Takes one version applied by one replica."""
-        self._recent.append(timeline)
+        self._recent.append((timeline.moments[-1], tuple(timeline.stages_ms.values())))
 
     def whiskers(self, now_ms: int) -> Mapping[str, tuple[int, int]]:
         """p50 and p99 of each stage, milliseconds, over the versions applied in the last minute; empty without any."""
-        self._recent = deque(t for t in self._recent if t.moments[-1] > now_ms - WHISKERS_MS)
-        if not self._recent:
-            return {}
-        lengths: dict[str, list[float]] = {stage: [] for stage in STAGES}
-        for timeline in self._recent:
-            for stage, length in timeline.stages_ms.items():
-                lengths[stage].append(length)
+        self._recent = deque(found for found in self._recent if found[0] > now_ms - WHISKERS_MS)
+        by_stage = (sorted(map(float, lengths)) for lengths in zip(*(each for _, each in self._recent), strict=True))
         return {
-            stage: (int(quantile(sorted(found), 0.5)), int(quantile(sorted(found), 0.99)))
-            for stage, found in lengths.items()
+            stage: (int(quantile(lengths, 0.5)), int(quantile(lengths, 0.99)))
+            for stage, lengths in zip(STAGES, by_stage, strict=False)
         }

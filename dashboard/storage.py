@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from checkpointing.control import CONTROL_EVERY_S
 from checkpointing.manifest import Manifest
+from dashboard.decisions import DECISION_TICKS
 from dashboard.versions import committed_ms
 from infra.spec import Pipeline, Prices
 
@@ -116,4 +117,4 @@ class Storage:
 def gets_per_hour(pipeline: Pipeline, replicas: int) -> float:
     """How often replicas and this page ask for the next version, and they and the learner for the next decision."""
     versions = replicas * HOUR_MS / pipeline.store.poll_interval.ms + HOUR_S
-    return versions + (replicas + 1) * HOUR_S / CONTROL_EVERY_S + HOUR_S
+    return versions + (replicas + 1) * HOUR_S / CONTROL_EVERY_S + HOUR_S / DECISION_TICKS

@@ -11,6 +11,7 @@ from checkpointing.boundary import first_version
 from checkpointing.history import manifests, newest_version, read_manifest
 from checkpointing.manifest import Manifest
 from checkpointing.quality import Quality
+from infra.clock import Clock
 from infra.object_store import ObjectStore
 
 # Enough for every version that a replica still lists as applied.
@@ -41,9 +42,13 @@ class ManifestReader:
     Args:
         store: The model's store.
         model: Its name.
+        clock: Says when now is.
+        pace_ms: How often versions are committed.
     """
 
-    def __init__(self, store: ObjectStore, model: str) -> None:
+    def __init__(self, store: ObjectStore, model: str, clock: Clock, pace_ms: int) -> None:
+        self._clock = clock
+        self._pace_ms = pace_ms
         self._store = store
         self._model = model
         self._next: int | None = None
@@ -78,6 +83,8 @@ class ManifestReader:
                 if manifest is None:
                     break
                 found.append(manifest)
+                if committed_ms(manifest) > self._clock.now_ms() - self._pace_ms:
+                    break  # the next one is not due: to ask in vain costs as much as to read one
         self._next += len(found)
         return Chunk(found, max(0, self._newest + 1 - self._next))
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import orjson
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
@@ -37,14 +37,9 @@ CHUNK: Final = 10_000
 _MOVED: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
 
 
-class Record(NamedTuple):
-    """One message: its place, Kafka's time of it in milliseconds, its key and its body; None is a tombstone."""
-
-    partition: int
-    offset: int
-    timestamp_ms: int
-    key: bytes | None
-    value: bytes | None
+# Partition, offset, Kafka's time in milliseconds, key, and body, of which None is a tombstone. A plain tuple: to make
+# one with names costs as much as to fetch the message.
+Record = tuple[int, int, int, bytes | None, bytes | None]
 
 
 class TopicTails:
@@ -179,10 +174,4 @@ def _is_known(partitions: dict[str, Any], partition: int) -> bool:
 
 
 def _record(message: Message) -> Record:
-    return Record(
-        int(message.partition() or 0),
-        int(message.offset() or 0),
-        message.timestamp()[1],
-        message.key(),
-        message.value(),
-    )
+    return (message.partition(), message.offset(), message.timestamp()[1], message.key(), message.value())

@@ -101,7 +101,7 @@ def test_old_buckets_are_folded_without_losing_a_sample(tmp_path: Path, store: O
 
 def test_an_empty_history_is_filled_from_the_manifests(store: ObjectStore) -> None:
     line = write(store, [[T0 + n] for n in range(30)])
-    reader = ManifestReader(store, "m")
+    reader = ManifestReader(store, "m", CLOCK, 1_000)
     name = reader.poll(None)
     assert name.line == line[0].commit_uuid and name.manifests == []
     assert reader.poll(0).manifests == line
