@@ -15,8 +15,8 @@ from infra.clock import new_secret
 from infra.kafka import ready
 from infra.local.jars import kafka_classpath
 from infra.local.java import java_executable, java_tool
-from infra.local.ports import HOST, free_ports
-from infra.local.process import Process
+from infra.local.ports import HOST, free_ports, is_free
+from infra.local.process import READY_SECONDS, Process
 from infra.local.s3_server import S3Server
 from infra.spec import Kafka
 
@@ -145,7 +145,9 @@ def secured_kafka(folder: Path, authority: Authority) -> Iterator[SecuredKafka]:
     process = Process("secured kafka", [*java, "kafka.Kafka", str(settings)], log, folder=folder)
     process.start()
     try:
-        ready(Kafka(bootstrap=f"{HOST}:{plain}"), 120)
+        inside = Kafka(bootstrap=f"{HOST}:{plain}")
+        # Not asked before somebody listens: the client would report what is expected here as trouble.
+        process.wait_until_ready(lambda: not is_free(plain) and bool(ready(inside, 5).brokers), READY_SECONDS)
         yield SecuredKafka(f"{HOST}:{plain}", f"{HOST}:{secure}", f"{HOST}:{stale}", password, log)
     finally:
         process.kill()
