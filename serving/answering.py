@@ -56,6 +56,7 @@ class Answering:
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="predict")
         self._in_flight = 0
         self._held_bytes = 0
+        self._loop_is_taken = False
 
     async def body(self, request: Request) -> bytes:
         """The whole body of ``request``, which counts as held here until the request is answered.
@@ -116,7 +117,15 @@ class Answering:
         finally:
             self._in_flight -= 1
 
-    def submit(self, protocol: str, path: str, work: Callable[[], Response], done: Callable[[Response], None]) -> None:
+    def submit(
+        self,
+        protocol: str,
+        path: str,
+        work: Callable[[], Response],
+        done: Callable[[Response], None],
+        *,
+        short: bool = False,
+    ) -> None:
         """What :meth:`endpoint` and :meth:`compute` do, without a coroutine, for work that needs to wait for nothing.
 
         Args:
@@ -124,6 +133,8 @@ class Answering:
             path: What was asked for, for the log.
             work: What to do; runs on a thread of its own.
             done: Takes the answer, be it a refusal; called once, in the event loop's thread.
+            short: Whether it is over so soon that it may run at once, in the event loop's thread, where nothing else is
+                under way: two threads that wake each other cost more than a small answer.
         """
         began = self._clock.monotonic()
         loop = asyncio.get_running_loop()
@@ -133,22 +144,35 @@ class Answering:
             self._count(protocol, response, began)
             done(response)
 
-        def run() -> None:
+        def answered() -> Response:
             try:
-                response = in_turn()
+                return in_turn()
             except Exception as error:  # noqa: BLE001 - the asker gets a 500, the log the whole of it
-                response = error_response(*outcome_of(error, path))
+                return error_response(*outcome_of(error, path))
+
+        def run() -> None:
+            response = answered()
             with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more
                 loop.call_soon_threadsafe(ended, response)
 
+        alone = short and self._in_flight == 0 and not self._loop_is_taken
         try:
             in_turn = self._in_turn(work)
         except Refused as error:
             response = error_response(*outcome_of(error, path))
             self._count(protocol, response, began)
             done(response)
+            return
+        if alone:
+            # Once between two looks at the sockets: what else has come by then is not alone.
+            self._loop_is_taken = True
+            loop.call_soon(self._give_back_the_loop)
+            ended(answered())
         else:
             self._pool.submit(run)
+
+    def _give_back_the_loop(self) -> None:
+        self._loop_is_taken = False
 
     def _in_turn(self, work: Callable[[], Answer]) -> Callable[[], Answer]:
         """``work`` as it is to be run, counted as under way from now on."""

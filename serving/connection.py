@@ -24,6 +24,8 @@ from serving.refusals import Refused
 HEAD_END: Final = b"\r\n\r\n"
 # Of what comes while a request is being answered; a client that sends more has to wait.
 MOST_AHEAD: Final = 1 << 16
+# Bytes of a body that is answered in a millisecond or two.
+SHORT: Final = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,11 @@ class Connection(HttpToolsProtocol):
         body = content[self._body_at :]
         direct = self._direct
         direct.answering.submit(
-            head.asked.protocol, head.path, lambda: direct.inference.answer(head.asked, body), self._answered
+            head.asked.protocol,
+            head.path,
+            lambda: direct.inference.answer(head.asked, body),
+            self._answered,
+            short=len(body) <= SHORT,
         )
 
     def _answered(self, response: Response) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from infra.clock import SystemClock
 from infra.spec import Pipeline
-from serving import answering
+from serving import answering, connection
 from serving.inference import Inference
 from serving.plain_heads import PlainHeads
 from serving.shadow import Shadow
@@ -98,33 +98,33 @@ def test_both_answer_alike(directly: Served, by_framework: Served) -> None:
 
 def test_one_connection_for_all(served: Served) -> None:
     requests = good_and_bad()
-    with connect(served.client) as connection:
+    with connect(served.client) as asking:
         alone = []
         for request in requests:
-            connection.sendall(request)
-            alone += answers(connection, 1)
-        connection.sendall(b"".join(requests))
-        assert answers(connection, len(requests)) == alone
+            asking.sendall(request)
+            alone += answers(asking, 1)
+        asking.sendall(b"".join(requests))
+        assert answers(asking, len(requests)) == alone
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_a_request_in_pieces(served: Served, size: int) -> None:
     request = predict(5)
-    with connect(served.client) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(request)
-        whole = answers(connection, 1)
+    with connect(served.client) as asking:
+        asking.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        asking.sendall(request)
+        whole = answers(asking, 1)
         for begin in range(0, len(request), size):
-            connection.sendall(request[begin : begin + size])
-        assert answers(connection, 1) == whole
+            asking.sendall(request[begin : begin + size])
+        assert answers(asking, 1) == whole
 
 
 def test_who_asks_for_a_close_gets_it(served: Served) -> None:
-    with connect(served.client) as connection:
-        connection.sendall(predict().replace(b"Host: x", b"Host: x\r\nConnection: close"))
-        (answer,) = answers(connection, 1)
+    with connect(served.client) as asking:
+        asking.sendall(predict().replace(b"Host: x", b"Host: x\r\nConnection: close"))
+        (answer,) = answers(asking, 1)
         assert b"connection: close" in answer
-        assert connection.recv(1) == b""
+        assert asking.recv(1) == b""
 
 
 @dataclass
@@ -152,19 +152,21 @@ def held(replica: Replica, model: Model, monkeypatch: pytest.MonkeyPatch) -> Ite
         return answer(*arguments)
 
     monkeypatch.setattr(replica.predictor, "predict", waiting)
+    # What waits here must not be the event loop.
+    monkeypatch.setattr(connection, "SHORT", -1)
     yield made
     made.released.set()
 
 
 def test_what_comes_while_one_is_answered_waits(held: Held) -> None:
     replica = held.replica
-    with connect(replica.client) as connection:
-        connection.sendall(predict(2))
+    with connect(replica.client) as asking:
+        asking.sendall(predict(2))
         held.begun()
-        connection.sendall(predict(3) + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        asking.sendall(predict(3) + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert replica.client.get("/healthz").status_code == 200
         held.released.set()
-        two, three, healthy = answers(connection, 3)
+        two, three, healthy = answers(asking, 3)
     assert [len(json.loads(one.partition(b"\r\n\r\n")[2])["outputs"]) for one in (two, three)] == [2, 3]
     assert b'{"alive":true}' in healthy
 
@@ -210,8 +212,8 @@ def test_what_has_begun_is_ended_before_the_server_leaves(held: Held) -> None:
 
 def test_who_leaves_while_being_answered(held: Held) -> None:
     replica = held.replica
-    with connect(replica.client) as connection:
-        connection.sendall(predict())
+    with connect(replica.client) as asking:
+        asking.sendall(predict())
         held.begun()
     held.released.set()
     assert replica.client.post(PREDICT, json={"inputs": make_columns(2)}).status_code == 200
@@ -221,11 +223,11 @@ def test_many_connections(directly: Served) -> None:
     request = predict(4)
 
     def ask(_: int) -> set[bytes]:
-        with connect(directly.client) as connection:
+        with connect(directly.client) as asking:
             found = set()
             for _ in range(20):
-                connection.sendall(request)
-                found.update(answers(connection, 1))
+                asking.sendall(request)
+                found.update(answers(asking, 1))
             return found
 
     with ThreadPoolExecutor(8) as pool:
