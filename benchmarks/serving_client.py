@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import itertools
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,10 +93,13 @@ class Load:
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def ask(self) -> None:
-        """One request over an idle connection, or a new one."""
+        """One request over an idle connection, or a new one; BlockingIOError where there are too many."""
         reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection("127.0.0.1", self._port)
         writer.write(next(self._calls))
         head = await reader.readuntil(b"\r\n\r\n")
+        if head.startswith(b"HTTP/1.1 429"):
+            writer.close()
+            raise BlockingIOError(head.decode())
         if not head.startswith(b"HTTP/1.1 200"):
             raise RuntimeError(head.decode())
         lines = head.lower().split(b"\r\n")
@@ -118,12 +122,16 @@ class Load:
         return asked / seconds
 
     async def at_rate(self, rate: float, seconds: float) -> NDArray[np.float64]:
-        """Milliseconds from when each request was due to its answer, whatever became of those before it."""
+        """Milliseconds from when each request was due to its answer, whatever became of others; for ever where refused."""
         waits: list[float] = []
 
         async def one(due: float) -> None:
-            await self.ask()
-            waits.append((time.perf_counter() - due) * 1e3)
+            try:
+                await self.ask()
+            except BlockingIOError:
+                waits.append(math.inf)
+            else:
+                waits.append((time.perf_counter() - due) * 1e3)
 
         begin = time.perf_counter()
         tasks = []
