@@ -122,7 +122,7 @@ class Load:
         return asked / seconds
 
     async def at_rate(self, rate: float, seconds: float) -> NDArray[np.float64]:
-        """Milliseconds from when each request was due to its answer, whatever became of others; for ever where refused."""
+        """Milliseconds from when each request was due to its answer, whatever became of others; endless if refused."""
         waits: list[float] = []
 
         async def one(due: float) -> None:
