@@ -217,11 +217,17 @@ def test_a_right_that_is_taken_away_is_told_and_given_back_the_loop_goes_on(secu
     finally:
         granted(secured.admin, list(taken))
         running.stop_traffic()
-    for process in list(running.loop.dead()):  # as its pod would be started again
-        running.loop.restart(process.name)
+    # It says why it ends, and takes a moment to end.
+    running.until(lambda: not running.loop.processes["learner"].alive, NOTICED_SECONDS, "the learner ends")
     known = newest_version(running.store) or 0
-    running.await_versions(1)
-    assert (newest_version(running.store) or 0) > known
+
+    def goes_on() -> bool:
+        """Once what has ended was started again, as pods are."""
+        for process in list(running.loop.dead()):
+            running.loop.restart(process.name)
+        return (newest_version(running.store) or 0) > known + 1
+
+    running.until(goes_on, NOTICED_SECONDS, "new versions")
     running.assert_nothing_lost()
 
 
