@@ -151,10 +151,7 @@ def until(condition: Any, what: str) -> None:
 
 
 def rows_per_second(plan: JoinPlan, spec: Pipeline, topic: str, planner: Planner) -> float:
-    """Output between the fifth and nine tenths of what the topics lead to without anything after them.
-
-    Long enough for several collections and a checkpoint: with two seconds of the bare join, one of them decided.
-    """
+    """Output from a fifth to nine tenths of what the topics lead to: long enough for collections and checkpoints."""
     with PartitionReader(spec.kafka, topic) as reader:
 
         def written() -> int:
