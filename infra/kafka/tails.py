@@ -56,6 +56,7 @@ class TopicTails:
         self._kafka = kafka
         self._clock = clock or SystemClock()
         self._partitions: dict[str, list[int]] = {}
+        self._unknown: set[str] = set()
         self._absent: set[str] = set()
         self._trouble = Trouble(kafka, f"reader of {group}")
         self._heard = self._clock.monotonic()
@@ -89,6 +90,7 @@ class TopicTails:
         self._connected()
         self._client.incremental_assign([TopicPartition(topic, each, at) for each, at in found.items()])
         self._partitions[topic] = list(found)
+        self._unknown.discard(topic)
         self._absent.discard(topic)
 
     def reads(self, topic: str) -> bool:
@@ -161,11 +163,13 @@ class TopicTails:
             return
         self._connected()
         known = statistics["topics"]
-        self._absent = {
+        unknown = {
             topic
             for topic, partitions in self._partitions.items()
             if not all(_is_known(known.get(topic, {}).get("partitions", {}), each) for each in partitions)
         }
+        # What was begun just now is unknown, too, until the client has asked for it: the second time counts.
+        self._absent, self._unknown = unknown & self._unknown, unknown
 
 
 def _is_known(partitions: dict[str, Any], partition: int) -> bool:

@@ -3,9 +3,13 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import sys
+
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from infra.local.ports import free_ports
+from infra.local.process import Process
 from infra.metrics_table import PREFIX, TABLE
 from tests.dashboard.test_monitoring import EXPRESSIONS, metrics_in
 from tests.loop.conftest import RunningLoop
@@ -20,13 +24,23 @@ OF_TROUBLE = {
 }
 
 
+def answers(url: str) -> bool:
+    """Whether something answers there already."""
+    try:
+        return httpx.get(url, timeout=5, trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
 def test_what_rules_and_charts_name_is_exported(running: RunningLoop) -> None:
     targets = running.pipeline.dashboard.targets
+    canary = f"127.0.0.1:{free_ports(1)[0]}"
     addresses = {
         "join": targets.join,
         "learner": targets.learner,
         "replica": targets.replicas[0],
         "dashboard": f"http://127.0.0.1:{running.pipeline.dashboard.port}",
+        "canary": f"http://{canary}",
     }
     wanted = set().union(*map(metrics_in, EXPRESSIONS.values())) - OF_TROUBLE
     seen: set[str] = set()
@@ -42,15 +56,20 @@ def test_what_rules_and_charts_name_is_exported(running: RunningLoop) -> None:
             )
         return wanted <= seen
 
+    command = [sys.executable, "-m", "springtide", "probe", str(running.loop.file), "--every", "5s", "--listen", canary]
+    probing = Process("canary", command, running.loop.logs / "canary.log")
+    probing.start()
     running.start_traffic()
     # Calibration is told of closed buckets, and requests of replicas that were asked.
     ask = {"instances": [{"user": "u1", "item": "i1", "tags": ["t1"], "price": 1.0}]}
     httpx.post(f"{addresses['replica']}/v1/models/{running.pipeline.name}:predict", json=ask)
     try:
+        probing.wait_until_ready(lambda: answers(f"http://{canary}/healthz"), 60)
         running.until(all_seen, 60, "every metric with a value")
     except AssertionError:
         assert wanted - seen == set()
         raise
     finally:
+        probing.terminate()
         running.stop_traffic()
     running.assert_nothing_lost()
