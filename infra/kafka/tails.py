@@ -34,6 +34,8 @@ SETTINGS: Final[dict[str, Any]] = {
     "statistics.interval.ms": 1_000,
 }
 CHUNK: Final = 10_000
+# A client needs some answers from brokers until it knows a topic that was begun.
+BEGINNING_MS: Final = 2_000
 _MOVED: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
 
 
@@ -56,7 +58,7 @@ class TopicTails:
         self._kafka = kafka
         self._clock = clock or SystemClock()
         self._partitions: dict[str, list[int]] = {}
-        self._unknown: set[str] = set()
+        self._begun_ms: dict[str, int] = {}
         self._absent: set[str] = set()
         self._trouble = Trouble(kafka, f"reader of {group}")
         self._heard = self._clock.monotonic()
@@ -90,7 +92,7 @@ class TopicTails:
         self._connected()
         self._client.incremental_assign([TopicPartition(topic, each, at) for each, at in found.items()])
         self._partitions[topic] = list(found)
-        self._unknown.discard(topic)
+        self._begun_ms[topic] = self._clock.now_ms()
         self._absent.discard(topic)
 
     def reads(self, topic: str) -> bool:
@@ -163,13 +165,14 @@ class TopicTails:
             return
         self._connected()
         known = statistics["topics"]
-        unknown = {
+        # They are told when the client is asked next: older ones know nothing of what was begun since.
+        latest_ms = statistics["time"] * 1000 - BEGINNING_MS
+        self._absent = {
             topic
             for topic, partitions in self._partitions.items()
-            if not all(_is_known(known.get(topic, {}).get("partitions", {}), each) for each in partitions)
+            if self._begun_ms[topic] < latest_ms
+            and not all(_is_known(known.get(topic, {}).get("partitions", {}), each) for each in partitions)
         }
-        # What was begun just now is unknown, too, until the client has asked for it: the second time counts.
-        self._absent, self._unknown = unknown & self._unknown, unknown
 
 
 def _is_known(partitions: dict[str, Any], partition: int) -> bool:
