@@ -15,6 +15,7 @@ from infra.clock import Clock, SystemClock
 from infra.errors import Invalid, SpringtideError
 from infra.kafka.batch import Batch
 from infra.kafka.connection import METADATA_TIMEOUT_S, Trouble, no_topic, opened
+from infra.kafka.consuming import CONSUMING, SILENCE_S, brokers_answer, partitions_known
 from infra.kafka.positions import Finder, Start, Watermarks
 from infra.logs import logger
 from infra.spec import Kafka
@@ -22,23 +23,13 @@ from infra.spec import Kafka
 _log = logger()
 
 SETTINGS: Final[dict[str, Any]] = {
-    "enable.auto.commit": False,
-    "enable.auto.offset.store": False,
-    "auto.offset.reset": "error",
-    "isolation.level": "read_committed",
-    "enable.partition.eof": False,
+    **CONSUMING,
     # Freshness first: the broker answers as soon as it has a byte, a full queue is looked at again at once.
     "fetch.min.bytes": 1,
     "fetch.wait.max.ms": 20,
     "fetch.queue.backoff.ms": 5,
-    "fetch.error.backoff.ms": 100,
-    # Prefetch bounds memory.
-    "queued.min.messages": 20_000,
-    "queued.max.messages.kbytes": 32_768,
     "statistics.interval.ms": 500,
 }
-# A broker that restarts is back sooner; a longer silence is told to the caller.
-SILENCE_S: Final = 3.0
 # Whoever does not poll for so long hears the client all the same: what it has to tell waits in memory.
 UNHEARD_S: Final = 1.0
 MIRROR_FAILURES: Final = 3
@@ -290,11 +281,8 @@ class PartitionReader:
     def _on_statistics(self, text: str) -> None:
         """Twice a second: a broker in state UP that knows the partitions is the only proof of life when idle."""
         statistics = orjson.loads(text)
-        known = statistics["topics"].get(self.topic, {}).get("partitions", {})
-        up = any(broker["state"] == "UP" and broker["nodeid"] >= 0 for broker in statistics["brokers"].values())
-        self._present = not up or all(
-            str(partition) in known and not known[str(partition)]["unknown"] for partition in self._positions
-        )
+        up = brokers_answer(statistics)
+        self._present = not up or partitions_known(statistics, self.topic, self._positions)
         if up and self._present:
             self._connected()
 

@@ -12,25 +12,17 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from infra.clock import Clock, SystemClock
 from infra.errors import SpringtideError, Unavailable
 from infra.kafka.connection import METADATA_TIMEOUT_S, NO_TOPIC, Trouble, no_topic, opened
+from infra.kafka.consuming import CONSUMING, SILENCE_S, brokers_answer, partitions_known
 from infra.kafka.positions import Finder
-from infra.kafka.reader import SILENCE_S
 from infra.logs import logger
 from infra.spec import Kafka
 
 _log = logger()
 
 SETTINGS: Final[dict[str, Any]] = {
-    "enable.auto.commit": False,
-    "enable.auto.offset.store": False,
-    "auto.offset.reset": "error",
-    "isolation.level": "read_committed",
-    "enable.partition.eof": False,
+    **CONSUMING,
     # Brokers may gather: each fetch and each answer costs a client more than the messages in it.
     "fetch.min.bytes": 256 << 10,
-    "fetch.error.backoff.ms": 100,
-    # Prefetch bounds memory.
-    "queued.min.messages": 20_000,
-    "queued.max.messages.kbytes": 32_768,
     "statistics.interval.ms": 1_000,
 }
 CHUNK: Final = 10_000
@@ -161,23 +153,16 @@ class TopicTails:
     def _on_statistics(self, text: str) -> None:
         """Once a second: a broker in state UP is the only proof of life when idle."""
         statistics = orjson.loads(text)
-        if not any(broker["state"] == "UP" and broker["nodeid"] >= 0 for broker in statistics["brokers"].values()):
+        if not brokers_answer(statistics):
             return
         self._connected()
-        known = statistics["topics"]
         # They are told when the client is asked next: older ones know nothing of what was begun since.
         latest_ms = statistics["time"] * 1000 - BEGINNING_MS
         self._absent = {
             topic
             for topic, partitions in self._partitions.items()
-            if self._begun_ms[topic] < latest_ms
-            and not all(_is_known(known.get(topic, {}).get("partitions", {}), each) for each in partitions)
+            if self._begun_ms[topic] < latest_ms and not partitions_known(statistics, topic, partitions)
         }
-
-
-def _is_known(partitions: dict[str, Any], partition: int) -> bool:
-    found = partitions.get(str(partition))
-    return found is not None and not found["unknown"]
 
 
 def _record(message: Message) -> Record:
