@@ -27,6 +27,20 @@ JAVA_OPTIONS = ("-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:MaxMetaspaceSize
 # The tool lives for two seconds: no time for the optimising compiler.
 FORMAT_OPTIONS = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 
+# What any broker is told that is alone.
+ONE_BROKER = """\
+# One broker: every internal topic has one replica, and few partitions (each costs files and start-up time).
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=4
+group.initial.rebalance.delay.ms=0
+"""
+
 PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -39,16 +53,6 @@ controller.quorum.bootstrap.servers={host}:{controller_port}
 log.dirs={data}
 # A missing topic is an error that must be seen, not a new topic.
 auto.create.topics.enable=false
-# One broker: every internal topic has one replica, and few partitions (each costs files and start-up time).
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=4
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-share.coordinator.state.topic.num.partitions=4
-group.initial.rebalance.delay.ms=0
 # A killed broker comes back as a new incarnation, which is refused until the session of the old one has ended.
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
@@ -56,7 +60,7 @@ num.network.threads=2
 num.io.threads=4
 # 128 MiB of heap by default, for a cleaner that has next to nothing to do here.
 log.cleaner.dedupe.buffer.size=8388608
-"""
+{one_broker}"""
 
 LOGGING = """\
 status = error
@@ -141,7 +145,9 @@ class KafkaServer(ServerProcess):
         shutil.rmtree(self._home, ignore_errors=True)
         self._data.mkdir(parents=True)
         self._logging.write_text(LOGGING, encoding="utf-8")
-        text = PROPERTIES.format(host=HOST, port=self.port, controller_port=self.controller_port, data=self._data)
+        text = PROPERTIES.format(
+            host=HOST, port=self.port, controller_port=self.controller_port, data=self._data, one_broker=ONE_BROKER
+        )
         self._properties.write_text(text, encoding="utf-8")
         cluster_id = base64.urlsafe_b64encode(bytes.fromhex(new_uuid())).decode().rstrip("=")
         tool = [java_executable(), *FORMAT_OPTIONS, f"-Dlog4j2.configurationFile=file:{self._logging}"]

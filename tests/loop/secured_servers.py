@@ -15,6 +15,7 @@ from infra.clock import new_secret
 from infra.kafka import ready
 from infra.local.jars import kafka_classpath
 from infra.local.java import java_executable, java_tool
+from infra.local.kafka_server import ONE_BROKER
 from infra.local.ports import HOST, free_ports, is_free
 from infra.local.process import READY_SECONDS, Process
 from infra.local.s3_server import S3Server
@@ -46,15 +47,7 @@ authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS
 auto.create.topics.enable=false
 log.dirs={data}
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=4
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-group.initial.rebalance.delay.ms=0
-"""
+{one_broker}"""
 
 
 class Authority:
@@ -135,7 +128,7 @@ def secured_kafka(folder: Path, authority: Authority) -> Iterator[SecuredKafka]:
         stores[name].write_text(key.read_text() + certificate.read_text())
     settings = folder / "server.properties"
     ports = {"plain": plain, "secure": secure, "stale": stale, "controller": controller}
-    settings.write_text(PROPERTIES.format(host=HOST, data=folder / "data", **ports, **stores))
+    settings.write_text(PROPERTIES.format(host=HOST, data=folder / "data", one_broker=ONE_BROKER, **ports, **stores))
     password = new_secret()
     java = [java_executable(), "-Xmx384m", "-XX:+UseSerialGC", "-cp", kafka_classpath()]
     form = [*java, "kafka.tools.StorageTool", "format", "--standalone", "-t", CLUSTER, "-c", str(settings)]
