@@ -66,8 +66,8 @@ def run(pipeline: Pipeline, *, replay: bool = False, since_ms: int | None = None
         since_ms: With what could be known from this moment on, instead: after a join of another plan has ended there.
 
     Raises:
-        Invalid: A topic of the user's is missing, a schema lacks what is read, samples were written and no checkpoint
-            is known, or they are made by another model's join.
+        Invalid: A schema lacks what is read, samples were written and no checkpoint is known, or they are made by
+            another model's join.
         Unavailable: The store does not answer.
         Bug: Flink refuses the generated SQL.
     """

@@ -55,8 +55,9 @@ def run_join(
 ) -> None:
     """Joins until ``stop`` is set: keeps the Flink job running, sends heartbeats, answers for its health.
 
-    A job that has ended goes on from its last checkpoint. Where none is known and samples were written already, nothing
-    is joined again unless ``replay`` asks for it.
+    Topics that are missing are waited for, and the readiness answer names them. A job that has ended goes on from its
+    last checkpoint. Where none is known and samples were written already, nothing is joined again unless ``replay``
+    asks for it.
 
     A broker or cluster that is away is waited for, and reported once per change. When this ends the job goes on, so
     that a restart of this process costs no sample; without heartbeats its last negatives wait for it to come back.
@@ -72,9 +73,9 @@ def run_join(
         listening: Told the address of the status server once it answers.
 
     Raises:
-        Invalid: A topic of the user's is missing, a schema lacks what is read, a join with another plan is running,
-            samples were written but no checkpoint is known or none can be restored, the port is in use, a secret is
-            missing, or the brokers refuse the login.
+        Invalid: A schema lacks what is read, a join with another plan is running, samples were written but no
+            checkpoint is known or none can be restored, the port is in use, a secret is missing, or the brokers refuse
+            the login.
         Bug: Flink refuses the generated SQL.
     """
     beginning.require_own_join(pipeline)
@@ -91,8 +92,7 @@ def run_join(
             listening(server.url)
         try:
             admin = KafkaAdmin(pipeline.kafka, clock=clock)
-            prepare = partial(beginning.prepare_topics, pipeline, admin)
-            retry(prepare, "find and create topics", clock=clock, stop=stop)
+            retry(partial(_prepare, pipeline, admin, desk), "find and create topics", clock=clock, stop=stop)
             watch = JobWatch(
                 plan,
                 cluster,
@@ -125,6 +125,14 @@ def run_join(
             pass
         if stop_job:
             _stop_job(plan, cluster, clock)
+
+
+def _prepare(pipeline: spec.Pipeline, admin: KafkaAdmin, desk: _Desk) -> None:
+    try:
+        beginning.prepare_topics(pipeline, admin)
+    except Unavailable as error:
+        desk.lost(error, "kafka")
+        raise
 
 
 def _checkpoint_root(pipeline: spec.Pipeline, cluster: FlinkRest) -> str | None:
@@ -175,7 +183,7 @@ def _watch(
         try:
             view = watch.look()
         except Unavailable as error:
-            desk.lost(error)
+            desk.lost(error, "flink")
             backoff.failed(error)
             continue
         backoff.succeeded()
@@ -264,12 +272,12 @@ class _Desk:
             self._metrics.set("springtide_join_checkpoint_timestamp_seconds", view.checkpoint_ms / 1000)
         self._count_restarts(view)
 
-    def lost(self, error: Unavailable) -> None:
+    def lost(self, error: Unavailable, dependency: str) -> None:
         with self._lock:
             self._reason = str(error)
         self._metrics.set("springtide_ready", 0)
         self._metrics.set("springtide_join_job_running", 0)
-        self._metrics.inc("springtide_unavailable_total", dependency="flink")
+        self._metrics.inc("springtide_unavailable_total", dependency=dependency)
 
     def _count_restarts(self, view: JobView) -> None:
         job, known = self._restarts

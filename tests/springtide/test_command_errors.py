@@ -6,6 +6,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,14 +71,21 @@ def test_an_unknown_key_is_named_with_its_place_and_the_nearest(make: Make) -> N
     assert f"pipeline.yaml:{line}:3  join.windw: unknown key; nearest is `window`" in complaint(run)
 
 
-def test_a_missing_topic_is_named_with_the_nearest(make: Make) -> None:
+def test_a_missing_topic_is_named_with_the_nearest_and_waited_for(make: Make) -> None:
     pipeline, path = make()
     create_topics(pipeline)
     topic = pipeline.events.feedback[0].topic
     path.write_text(path.read_text(encoding="utf-8").replace(f"topic: {topic}", f"topic: {topic[:-1]}"), "utf-8")
-    run = command("join", str(path))
-    assert run.returncode == Invalid.exit_code
-    assert f"topic `{topic[:-1]}` not found; nearest `{topic}`" in complaint(run)
+    words = [sys.executable, "-m", "springtide", "join", str(path)]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as join:
+        killer = threading.Timer(SECONDS, join.kill)
+        killer.start()
+        assert join.stderr is not None
+        told = next((line for line in join.stderr if "not found" in line), "")
+        assert f"topic `{topic[:-1]}` not found; nearest `{topic}`" in told and "correct the pipeline" in told
+        join.terminate()
+        assert join.wait() == 0
+        killer.cancel()
 
 
 @pytest.mark.parametrize("role", ["learn", "serve", "doctor"])

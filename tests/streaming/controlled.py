@@ -56,6 +56,11 @@ class Running:
         await_true(answered, "ready" if wanted else "unready", READY_S)
         return self.status()
 
+    def await_refusal(self, text: str) -> None:
+        """Waits until it is not ready for the reason that has ``text`` in it."""
+        await_true(lambda: bool(self._url), "an address", READY_S)
+        await_true(lambda: text in self.get("/readyz").text, f"unready as {text}", READY_S)
+
     def leave(self) -> None:
         """Safe to call twice."""
         self._stop.set()

@@ -39,11 +39,18 @@ from tests.streaming.events import Stream
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_a_missing_topic_is_named_with_the_nearest(spec: Pipeline, run: type[Running]) -> None:
-    KafkaAdmin(spec.kafka).ensure_topics([TopicSettings(topics.user_topics(spec)[0] + "s")])
-    error = run(spec).ended()
-    assert isinstance(error, Invalid)
-    assert f"topic `{spec.name}.impressions` not found; nearest `{spec.name}.impressionss`" in str(error)
+def test_a_missing_topic_is_named_with_the_nearest_and_waited_for(spec: Pipeline, run: type[Running]) -> None:
+    admin = KafkaAdmin(spec.kafka)
+    wanted = topics.user_topics(spec)
+    admin.ensure_topics([TopicSettings(wanted[0] + "s")])
+    join = run(spec)
+    missing = f"topic `{spec.name}.impressions` not found; nearest `{spec.name}.impressionss`"
+    join.await_refusal(missing)
+    assert topics.samples(spec.name) not in admin.describe().topics
+    admin.ensure_topics([TopicSettings(name) for name in wanted])
+    own = {each.name for each in topics.own_topics(spec)}
+    await_true(lambda: own <= set(admin.describe().topics), "topics of its own", READY_S)
+    await_true(lambda: missing not in join.get("/readyz").text, "another reason", READY_S)
 
 
 def test_one_job_from_its_refusal_to_its_end(spec: Pipeline, run: type[Running]) -> None:
