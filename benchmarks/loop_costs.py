@@ -9,20 +9,18 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import numpy as np
-import psutil  # type: ignore[import-untyped]
 
 from benchmarks.figures import Figure, report
 from benchmarks.freshness import endless
+from benchmarks.loop_processes import Watched
 from infra.clock import SystemClock
 from infra.kafka import Producer
-from infra.local.memory import tree_mebibytes
-from infra.local.process import Process
 from infra.local.stack import LocalStack
 from infra.object_store import ObjectStore, open_store
 from springtide.datasets.event import Event
@@ -59,44 +57,6 @@ class Phase:
     cores: Mapping[str, float]
     put_bytes: float
     puts: float
-
-
-class Watched:
-    """The processes of the loop by what they are."""
-
-    def __init__(self, stack: LocalStack, loop: Loop) -> None:
-        self._processes: dict[str, Sequence[Process]] = {
-            "kafka": [stack.kafka.process],
-            "s3": [stack.s3.process],
-            "flink": stack.flink.processes,
-            "join": [loop.processes["join"]],
-            "learner": [loop.processes["learner"]],
-            "compactor": [loop.processes["compactor"]],
-            "replica": [loop.processes[name] for name in loop.replicas],
-            "page": [loop.processes["page"]],
-        }
-        self.replicas = len(loop.replicas)
-
-    def seconds(self) -> dict[str, float]:
-        """Processor seconds so far; of replicas, of one."""
-        found = {}
-        for name, processes in self._processes.items():
-            trees = [each for process in processes for each in _tree(process.pid)]
-            times = [each.cpu_times() for each in trees]
-            found[name] = sum(each.user + each.system for each in times)
-        found["replica"] /= self.replicas
-        return found
-
-    def mebibytes(self) -> dict[str, float]:
-        """MiB now; of replicas, of one."""
-        found = {name: sum(tree_mebibytes(each.pid) for each in group) for name, group in self._processes.items()}
-        found["replica"] /= self.replicas
-        return found
-
-
-def _tree(pid: int) -> list[psutil.Process]:
-    top = psutil.Process(pid)
-    return [top, *top.children(recursive=True)]
 
 
 class Traffic:

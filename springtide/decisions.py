@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 
 import orjson
@@ -11,6 +10,7 @@ import typer
 
 from checkpointing.control import ControlLog, Decision
 from checkpointing.deciding import Decider
+from infra.account import account
 from infra.clock import SystemClock, iso
 from infra.object_store import ObjectStore, open_store
 from infra.pipeline_file import load_pipeline
@@ -74,7 +74,7 @@ def _open(path: Path) -> tuple[ObjectStore, str]:
 
 def _decider(path: Path, who: str, why: str) -> Decider:
     store, model = _open(path)
-    return Decider(store, model, SystemClock(), who or getpass.getuser(), why)
+    return Decider(store, model, SystemClock(), who or account(), why)
 
 
 def _tell(*entries: Decision) -> None:

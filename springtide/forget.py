@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import getpass
 import threading
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from checkpointing.lease import held_chain
 from checkpointing.manifest import Manifest
 from checkpointing.retention import Retention
 from checkpointing.servable import newest_servable
+from infra.account import account
 from infra.clock import Clock, SystemClock
 from infra.errors import Invalid, Unavailable
 from infra.kafka import KafkaAdmin, PartitionReader
@@ -129,7 +129,7 @@ def _decided(store: ObjectStore, model: str, row: RowKey, who: str, why: str, cl
     control.poll()
     entry = next((entry for entry in control.decisions.forgotten if row in entry.keys), None)
     if entry is None:
-        entry = control.append("forget", who=who or getpass.getuser(), why=why, clock=clock, keys=[row])
+        entry = control.append("forget", who=who or account(), why=why, clock=clock, keys=[row])
     return Erasure(row.table, row.key, entry.number)
 
 

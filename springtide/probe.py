@@ -22,7 +22,8 @@ from infra.spec import FieldType, Pipeline
 from springtide.datasets.replay import event_body
 from streaming.topics import PROBE_PREFIX
 
-POLL_SECONDS = 0.02
+# Times come from whoever worked on the probe: looking more often would only take its processors from the loop.
+POLL_SECONDS = 0.05
 # Names are resolved anew this often while replicas are waited for.
 NAMES_SECONDS = 1.0
 # Steps of this share go evenly round a circle, however many there are.

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from infra.account import account
 from infra.backoff import Stopped
 from infra.clock import Clock
 from infra.errors import Bug, Invalid, SpringtideError, Unavailable
@@ -162,6 +163,8 @@ class Planner:
         (folder / "log4j-cli.properties").write_text(_QUIET, encoding="utf-8")
         environment = {
             **os.environ,
+            # PyFlink asks for the user's name, and ends where a container's user has none.
+            "LOGNAME": account(),
             "JVM_ARGS": _JVM_OPTIONS,
             "FLINK_LOG_DIR": str(folder),
             "LOG4J_PROPERTIES": str(folder / "log4j-cli.properties"),
