@@ -16,6 +16,8 @@ from tests.loop.conftest import RunningLoop
 Server = Literal["kafka", "s3", "task manager"]
 # Longer than a commit interval and a heartbeat, so that everybody notices.
 AWAY_SECONDS = 3.0
+# Kafka's outage is everybody's.
+LONG = pytest.mark.long
 
 
 def outage(stack: LocalStack, server: Server) -> tuple[Callable[[], None], Callable[[], None]]:
@@ -37,7 +39,7 @@ def learned(prober: Prober) -> bool:
 
 
 @pytest.mark.timeout(420)
-@pytest.mark.parametrize("server", ["task manager", "s3", "kafka"])
+@pytest.mark.parametrize("server", ["kafka", pytest.param("s3", marks=LONG), pytest.param("task manager", marks=LONG)])
 def test_the_loop_goes_on_after_an_outage(running: RunningLoop, server: Server) -> None:
     kill, start = outage(running.stack, server)
     running.start_traffic()

@@ -12,6 +12,8 @@ from infra.local.process import Process
 from tests.loop.conftest import RunningLoop
 
 
+# The learner's own tests fence one in a sixth of the time; this is that with everything around it.
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_a_second_learner_fences_the_first(running: RunningLoop) -> None:
     first = running.loop.processes["learner"]
