@@ -131,9 +131,7 @@ class Machine:
         if instead:
             spec = spec | {"containers": [container | {"args": list(instead)}]}
         pod = self._pod(name, "test", spec, "127.0.1.9")
-        return subprocess.run(
-            self._command(pod, pod.container, "main"), capture_output=True, text=True, timeout=seconds, check=False
-        )
+        return subprocess.run(pod.process.command, capture_output=True, text=True, timeout=seconds, check=False)
 
     def of(self, role: str) -> list[RunningPod]:
         """The pods of a role."""
