@@ -77,21 +77,20 @@ class BehindTracker:
         """Takes one record of the user's feedback topic."""
         if self._last_feedback_ms is None or record.received_ms > self._last_feedback_ms:
             self._last_feedback_ms = record.received_ms
-        if (
-            record.place in self._pending
-            or record.place in self._ended_dead
-            or not self._follows(record.key, record.place)
-        ):
+        key, place = record.key, record.place
+        if place in self._pending or place in self._ended_dead or not self._follows(key, place):
             return
-        if (record.key, record.event_ms) in self._ended_late:
+        if self._ended_late and (key, record.event_ms) in self._ended_late:
             return
-        siblings = self._of_key.get(record.key, []) if record.key else []
-        if any(other.sample is not None or other.feedback.event_ms == record.event_ms for other in siblings):
+        siblings = self._of_key.get(key) if key else None
+        if siblings and any(each.sample is not None or each.feedback.event_ms == record.event_ms for each in siblings):
             return  # a repeat
-        pending = _Pending(record, self._positive.get(record.key))
-        self._pending[record.place] = pending
-        if record.key:
-            self._of_key.setdefault(record.key, []).append(pending)
+        pending = _Pending(record, self._positive.get(key))
+        self._pending[place] = pending
+        if siblings:
+            siblings.append(pending)
+        elif key:
+            self._of_key[key] = [pending]
         self._settle_if_committed(pending)
         while len(self._pending) > self._capacity:
             self._follow_fewer()
@@ -188,9 +187,11 @@ class BehindTracker:
         if pending.sample is None:
             return
         partition, offset = pending.sample
-        index = bisect_right(self._positions, offset, key=lambda positions: positions.get(partition, 0))
-        if index == len(self._positions):
-            return
+        if not self._positions or self._positions[-1].get(partition, 0) <= offset:
+            return  # most of what has just come is in no version yet, and need not be looked for in all
+        index = len(self._positions) - 1
+        if index and self._positions[index - 1].get(partition, 0) > offset:
+            index = bisect_right(self._positions, offset, key=lambda positions: positions.get(partition, 0))
         received = pending.feedback.received_ms
         brought = self._brought[index]
         self._brought[index] = received if brought is None else min(brought, received)

@@ -7,7 +7,7 @@ import datetime
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -28,12 +28,15 @@ METADATA_TIMEOUT_S: Final = 1.0
 PATIENCE_MS: Final = 200
 
 _MS_PER_UNIT: Final = {"s": 1000.0, "ms": 1.0, "us": 0.001}
-# Flink writes no spaces, and a user's text cannot hold unescaped quotes: these bytes occur nowhere else.
-_MARKS: Final = {kind: f'"kind":"{kind}"'.encode() for kind in (sample.TIMEOUT, sample.CLICK, sample.CORRECTED)}
+_EPOCH: Final = datetime.datetime.fromtimestamp(0, tz=datetime.UTC)
+_MILLISECOND: Final = datetime.timedelta(milliseconds=1)
+# The join writes no spaces, and a user's text cannot hold unescaped quotes: what follows these bytes first is the kind.
+_MARK: Final = b'"kind":"'
+_KINDS: Final = {kind.encode(): kind for kind in (sample.TIMEOUT, sample.CLICK, sample.CORRECTED, sample.IMPRESSION)}
+_POSITIVE: Final = frozenset({sample.CLICK, sample.CORRECTED})
 
 
-@dataclass(frozen=True, slots=True)
-class Positive:
+class Positive(NamedTuple):
     """A positive sample: of kind click or correction."""
 
     key: str
@@ -127,7 +130,7 @@ class Feed:
             news.feedback.append(
                 Feedback(key, received if event_ms is None else event_ms, received, (partition, offset))
             )
-            news.counted["feedback", received // 1000] += 1
+        _count(news, "feedback", records)
 
     def _take_late(self, records: Sequence[Record], news: News) -> None:
         for _, _, received, _, value in records:
@@ -151,12 +154,16 @@ class Feed:
     def _take_samples(self, records: Sequence[Record], news: News) -> None:
         """Most records of all are negatives, of which nothing but their number is wanted."""
         kinds = [_kind(value) for _, _, _, _, value in records]
-        seconds = [received // 1000 for _, _, received, _, _ in records]
-        news.counted.update(zip(kinds, seconds, strict=True))
-        news.counted.update({("samples", second): number for second, number in Counter(seconds).items()})
+        news.counted.update(zip(kinds, [received // 1000 for _, _, received, _, _ in records], strict=True))
+        _count(news, "samples", records)
         for kind, (partition, offset, _, key, _) in zip(kinds, records, strict=True):
-            if kind in (sample.CLICK, sample.CORRECTED) and key is not None:
+            if kind in _POSITIVE and key is not None:
                 news.positives.append(Positive(key.decode(errors="replace"), partition, offset))
+
+
+def _count(news: News, name: str, records: Sequence[Record]) -> None:
+    seconds = Counter([received // 1000 for _, _, received, _, _ in records])
+    news.counted.update({(name, second): number for second, number in seconds.items()})
 
 
 def read_event(value: bytes | None, topic: Topic) -> tuple[str, int | None]:
@@ -182,14 +189,15 @@ def event_time_ms(value: Any, unit: str) -> int | None:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.UTC)
-    since = moment - datetime.datetime.fromtimestamp(0, tz=datetime.UTC)
-    return since // datetime.timedelta(milliseconds=1)
+    return (moment - _EPOCH) // _MILLISECOND
 
 
 def _kind(value: bytes | None) -> str:
     """The kind of a sample."""
-    for kind, mark in _MARKS.items():
-        if value is not None and mark in value:
+    if value is not None and (mark := value.find(_MARK)) >= 0:
+        begin = mark + len(_MARK)
+        kind = _KINDS.get(value[begin : value.find(b'"', begin)])
+        if kind is not None:
             return kind
     return str(_object(value).get("kind"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -72,6 +73,7 @@ class Line:
             line.sendall(request.encode("latin-1"))
             answer, received = _Answer(), 0
             parser = httptools.HttpResponseParser(answer)
+            answer.keeps = parser.should_keep_alive
             while not answer.complete:
                 line.settimeout(max(0.001, until - self._clock.monotonic()))
                 piece = line.recv(PIECE)
@@ -86,7 +88,7 @@ class Line:
                     raise ConnectionResetError("the connection ended before the answer")
             if parser.get_status_code() != HTTPStatus.OK:
                 raise ValueError(f"{path} answered {parser.get_status_code()}")
-            if not (answer.complete and parser.should_keep_alive()):
+            if not answer.kept:
                 self.close()
         except httptools.HttpParserError as error:
             self.close()
@@ -118,6 +120,8 @@ class _Answer:
         self.begun = False
         self.framed = False
         self.complete = False
+        self.kept = False
+        self.keeps: Callable[[], bool] = bool
 
     def on_header(self, name: bytes, _: bytes) -> None:
         self.framed |= name.lower() in (b"content-length", b"transfer-encoding")
@@ -130,3 +134,5 @@ class _Answer:
 
     def on_message_complete(self) -> None:
         self.complete = True
+        # The parser knows it only until it has told of the end; let go, so that the two do not hold each other.
+        self.kept, self.keeps = self.keeps(), bool

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import socketserver
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, make_server
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import orjson
@@ -27,6 +28,8 @@ _log = logger()
 # A client that sends nothing must not hold its thread.
 CLIENT_TIMEOUT_S: Final = 10
 JSON: Final = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+LINE_BYTES: Final = 64 << 10
+_BODIES: Final = frozenset({"content-length", "transfer-encoding"})
 PATHS: Final = ("/metrics", "/healthz", "/readyz", "/status")
 
 
@@ -113,8 +116,35 @@ class StatusServer:
         return HTTPStatus.NOT_FOUND, {"error": f"no such page: {path}", "pages": list(PATHS)}
 
 
+class _Exchange(ServerHandler):
+    http_version = "1.1"
+
+
 class _Handler(WSGIRequestHandler):
+    """Answers one connection's questions, one after the other: a new connection, and a thread for it, cost more."""
+
+    protocol_version = "HTTP/1.1"
     timeout = CLIENT_TIMEOUT_S
+    disable_nagle_algorithm = True
+    # An answer leaves in one piece: the library writes its head line by line.
+    wbufsize = 64 << 10
+
+    def handle(self) -> None:
+        """As the library does it, until one side has had enough."""
+        self.close_connection = False
+        while not self.close_connection:
+            self.raw_requestline = self.rfile.readline(LINE_BYTES + 1)
+            if len(self.raw_requestline) > LINE_BYTES:
+                self.requestline = self.request_version = self.command = ""
+                self.send_error(HTTPStatus.REQUEST_URI_TOO_LONG)
+                return
+            if not self.raw_requestline or not self.parse_request():
+                return
+            # What belongs to any other question would be read as the next one.
+            self.close_connection |= self.command != "GET" or bool(_BODIES & {name.lower() for name in self.headers})
+            exchange = _Exchange(self.rfile, self.wfile, self.get_stderr(), self.get_environ(), multithread=True)  # type: ignore[arg-type]
+            exchange.request_handler = self  # type: ignore[attr-defined]
+            exchange.run(self.server.get_app())  # type: ignore[attr-defined]
 
     def log_message(self, format: str, *args: object) -> None:
         """Probes and scrapes come every second; they are no events."""
@@ -125,11 +155,30 @@ def _listen(host: str, port: int, answer: Callable[..., Iterable[bytes]]) -> Any
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         request_queue_size = 64
 
+        def __init__(self, *arguments: Any) -> None:
+            self._open: set[socket.socket] = set()
+            super().__init__(*arguments)
+
         def server_bind(self) -> None:
             """As the library does it, but without asking the name service for this machine's name, which can hang."""
             socketserver.TCPServer.server_bind(self)
             self.server_name, self.server_port = host, self.server_address[1]
             self.setup_environ()
+
+        def process_request(self, request: Any, client_address: Any) -> None:
+            self._open.add(request)
+            super().process_request(request, client_address)
+
+        def shutdown_request(self, request: Any) -> None:
+            self._open.discard(request)
+            super().shutdown_request(request)
+
+        def server_close(self) -> None:
+            """Ends what is kept open, too: whoever has been closed answers nobody."""
+            super().server_close()
+            for request in list(self._open):
+                with contextlib.suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
 
         def handle_error(self, request: Any, client_address: Any) -> None:
             """A client that went away in the middle is no event either."""

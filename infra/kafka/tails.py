@@ -107,11 +107,13 @@ class TopicTails:
         while taken < most:
             messages = self._client.consume(CHUNK, 0)
             for message in messages:
-                topic = str(message.topic())
+                topic = message.topic()
                 if message.error() is not None:
                     failed[topic] = self._failure(topic, message)
                 elif topic in self._partitions:
-                    found[topic].append(_record(message))
+                    found[topic].append(
+                        (message.partition(), message.offset(), message.timestamp()[1], message.key(), message.value())
+                    )
             taken += len(messages)
             if not messages:
                 break
@@ -163,7 +165,3 @@ class TopicTails:
             for topic, partitions in self._partitions.items()
             if self._begun_ms[topic] < latest_ms and not partitions_known(statistics, topic, partitions)
         }
-
-
-def _record(message: Message) -> Record:
-    return (message.partition(), message.offset(), message.timestamp()[1], message.key(), message.value())

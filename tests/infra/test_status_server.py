@@ -6,6 +6,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection, HTTPException
 from typing import Any
 
 import httpx
@@ -95,6 +96,39 @@ def test_a_silent_client_holds_nobody_up(server: StatusServer) -> None:
     with silent, httpx.Client(timeout=5) as client, ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: client.get(f"{server.url}/healthz").status_code, range(40)))
     assert answers == [200] * 40
+
+
+def test_a_connection_is_kept_for_the_next_question_and_ends_with_the_server(server: StatusServer, room: Room) -> None:
+    room.facts = {"rows": list(range(50_000))}
+    kept = HTTPConnection("127.0.0.1", server.port, timeout=5)
+    kept.connect()
+    line = kept.sock
+    for path in ("/status", "/healthz", "/metrics", "/nothing", "/status"):
+        kept.request("GET", path)
+        answer = kept.getresponse()
+        assert answer.version == 11
+        assert len(answer.read()) == int(answer.headers["content-length"])
+        assert kept.sock is line
+    server.close()
+    with pytest.raises((ConnectionError, HTTPException)):
+        kept.request("GET", "/healthz")
+        kept.getresponse()
+
+
+def test_what_belongs_to_a_refused_question_is_not_taken_for_the_next(server: StatusServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as line:
+        body = b"GET /healthz HTTP/1.1\r\n\r\n"
+        line.sendall(b"POST /status HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        said = b"".join(iter(lambda: line.recv(65_536), b""))
+    assert said.startswith(b"HTTP/1.1 405 ")
+    assert said.count(b"HTTP/1.1") == 1
+
+
+def test_a_client_of_the_old_protocol_gets_its_answer_and_the_end(server: StatusServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as line:
+        line.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        said = b"".join(iter(lambda: line.recv(65_536), b""))
+    assert said.endswith(b'{"alive":true}')
 
 
 def test_a_port_in_use_is_invalid_with_its_cure(server: StatusServer, room: Room, metrics: Metrics) -> None:
