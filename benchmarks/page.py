@@ -42,11 +42,14 @@ MEASURED_SECONDS = 90.0
 PLAIN_VIEWERS = 2
 KIB = 1024
 
-# When the page had drawn a tick, and when the server had made it: both by this machine's clock.
+# When the page had written a tick's figures, when it had drawn its lines, and when the server had made it: all by this
+# machine's clock. Observers are told when the script that wrote has ended, which is when a browser can show it.
 _WATCH = """() => {
-  globalThis.late = [];
-  new MutationObserver(() => late.push(Date.now() - Number(document.body.dataset.tick)))
-    .observe(document.body, { attributes: true, attributeFilter: ['data-tick'] });
+  for (const name of ['tick', 'drawn']) {
+    globalThis[name] = [];
+    new MutationObserver(() => globalThis[name].push(Date.now() - Number(document.body.dataset[name])))
+      .observe(document.body, { attributes: true, attributeFilter: [`data-${name}`] });
+  }
 }"""
 
 
@@ -57,7 +60,8 @@ class Measured:
     Attributes:
         load_bytes: Of everything that a first visit fetches, as it went over the wire.
         processor_percent: Of one core, by the page's server.
-        lateness_ms: From each tick to the moment when the page had drawn it.
+        lateness_ms: From each tick to the moment when its figures were in the page,
+        drawn_ms: and to the moment when its lines were, too.
         viewer_bytes_per_s: Of each plain viewer's stream, as it went over the wire.
         resident_bytes: Of the page's server at the end.
     """
@@ -65,6 +69,7 @@ class Measured:
     load_bytes: int
     processor_percent: float
     lateness_ms: list[float]
+    drawn_ms: list[float]
     viewer_bytes_per_s: list[float]
     resident_bytes: int
 
@@ -129,12 +134,12 @@ def measure(loop: Loop, chromium: str) -> Measured:
         clock.sleep(MEASURED_SECONDS)
         spent, elapsed = processor_seconds(server) - before, clock.monotonic() - began
         streamed = [(now - then) / elapsed for now, then in zip(received, bytes_before, strict=True)]
-        late = [float(each) for each in shown.evaluate("late")]
+        late, drawn = ([float(each) for each in shown.evaluate(name)] for name in ("tick", "drawn"))
         stop.set()
         for viewer in viewers:
             viewer.join()
         browser.close()
-    return Measured(load, 100 * spent / elapsed, late, streamed, server.memory_info().rss)
+    return Measured(load, 100 * spent / elapsed, late, drawn, streamed, server.memory_info().rss)
 
 
 def first_visit(shown: Page, address: str) -> int:
@@ -187,6 +192,7 @@ def figures(measured: Measured) -> list[Figure]:
         Figure("server_cpu_percent", measured.processor_percent, "% of a core", 1, "<=", against),
         Figure("update_p50_ms", statistics.median(late), "ms", 50, "<=", f"tick to DOM, {len(late)} ticks, Chromium"),
         Figure("update_p99_ms", p99, "ms", None, "<=", "the same"),
+        Figure("drawn_p50_ms", statistics.median(measured.drawn_ms), "ms", None, "<=", "tick to lines in the charts"),
         Figure("bytes_per_s_per_viewer", max(measured.viewer_bytes_per_s), "B/s", 1000, "<=", "the worst viewer's"),
         Figure("server_resident_mib", measured.resident_bytes / KIB**2, "MiB", None, "<=", "at the end"),
     ]

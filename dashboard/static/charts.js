@@ -4,6 +4,7 @@
 import { byId, moment } from './format.js';
 
 const charts = new Map();
+const waiting = new Map();
 const SIGNS_ABREAST = 50;
 
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -13,11 +14,26 @@ export const colour = (name) => getComputedStyle(document.documentElement).getPr
  *
  * panels: [{ lines: [{ name, data, colour, area, dashed, hollow, joined }], limit: { at, name, tone }, format, axis, zero, most }], one grid below the other.
  * from, to: milliseconds. marks: [{ t, text, tone, sign }]. label: the chart in one sentence.
+ * Lines take ten times longer than words and figures, and are drawn once those can be seen.
  */
-export function draw(id, { panels, from, to, marks = [], label }) {
-  const element = byId(id);
-  element.setAttribute('aria-label', label);
+export function draw(id, chart) {
+  byId(id).setAttribute('aria-label', chart.label);
   if (!globalThis.echarts) return;
+  if (!waiting.size) requestAnimationFrame(() => setTimeout(drawWaiting));
+  waiting.set(id, chart);
+}
+
+function drawWaiting() {
+  const chosen = [...waiting];
+  waiting.clear();
+  for (const [id, chart] of chosen) {
+    drawNow(byId(id), chart);
+    document.body.dataset.drawn = chart.to; // for whoever measures how late the lines are
+  }
+}
+
+function drawNow(element, { panels, from, to, marks = [] }) {
+  const { id } = element;
   let chart = charts.get(id);
   if (!chart) {
     chart = echarts.init(element, null, { renderer: 'canvas' });
