@@ -20,6 +20,7 @@ from dashboard.monitoring.alerts import Limits
 from dashboard.monitoring.grafana import grafana
 from dashboard.monitoring.rules import rules
 from infra.pipeline_file import LARGEST_SAFE, pipeline_schema
+from infra.units import Quantity
 from springtide.chart_values import Values
 
 CHART: Final = Path(__file__).resolve().parents[1] / "helm" / "springtide"
@@ -100,7 +101,7 @@ def _entry(owner: BaseModel, name: str, indent: str, said: set[str]) -> list[str
     yaml, stream = YAML(), io.StringIO()
     yaml.width = 4096
     yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.dump({name: value}, stream)
+    yaml.dump({name: str(value) if isinstance(value, Quantity) else value}, stream)
     return [*lines, *(indent + line for line in stream.getvalue().rstrip().splitlines())]
 
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from infra.units import Duration
+
 # Passed on to Kubernetes as they are; the API server judges them.
 KubernetesObject = dict[str, Any]
 Labels = dict[str, str]
@@ -200,6 +202,19 @@ class Page(Role):
     resources: KubernetesObject = _resources("100m", "512Mi")
 
 
+class Canary(Role):
+    enabled: bool = False
+    """Sends an impression and its click so often, and tells Prometheus when every replica had learned them; wants
+    `pipeline.probe.enabled`."""
+    every: Duration = Duration("1m")
+    """From one probe to the next; the alert wants at least one in two minutes."""
+    timeout: Annotated[int, Field(ge=1, le=86_400)] = 60
+    """Seconds until a probe counts as lost."""
+    port: Port = 8900
+    """Of `/metrics`, `/healthz` and `/readyz`."""
+    resources: KubernetesObject = _resources("50m", "256Mi")
+
+
 class PodMonitor(Part):
     enabled: bool = False
     """Needs the Prometheus operator's CRDs."""
@@ -295,6 +310,7 @@ class Values(Part):
     compactor: Compactor = Compactor()
     replicas: Replicas = Replicas()
     page: Page = Page()
+    canary: Canary = Canary()
     podMonitor: PodMonitor = PodMonitor()
     serviceMonitor: ServiceMonitor = ServiceMonitor()
     prometheusRule: PrometheusRule = PrometheusRule()

@@ -24,7 +24,7 @@ PATHS = {"/healthz", "/readyz", "/overview"}
 # Whose kinds Kubernetes itself does not know.
 OF_OPERATORS = {"monitoring.coreos.com", "gateway.networking.k8s.io", "flink.apache.org"}
 
-STATUS_ROLES = {"join", "learner", "replicas", "page"}
+STATUS_ROLES = {"join", "learner", "replicas", "page", "canary"}
 
 
 @cache
@@ -97,6 +97,7 @@ def test_every_process_that_answers_is_probed_where_it_answers(rendered: Rendere
         "learner": pipeline.learner.port,
         "replicas": pipeline.serving.port,
         "page": pipeline.dashboard.port,
+        "canary": values_of("canary")["canary"]["port"],
     }
     for pod in rendered.pods().values():
         role = pod["metadata"]["labels"]["app.kubernetes.io/component"]

@@ -87,6 +87,7 @@ BESIDE: dict[str, dict[str, Any]] = {"podMonitor": {"serviceMonitor": {"enabled"
         ("flink.mode", "existing", "name the cluster's REST address"),
         ("pipeline.store.access_key", {"file": "/etc/springtide/secrets/s3/id"}, "--set secrets.s3=NAME"),
         ("tests.probe", True, "set both or neither"),
+        ("canary.enabled", True, "set both or neither"),
         ("page.ingress.enabled", True, "--set page.ingress.hosts"),
         ("replicas.httpRoute.enabled", True, "--set replicas.httpRoute.parentRefs"),
         ("podMonitor", {"enabled": True}, "leave one of them out"),

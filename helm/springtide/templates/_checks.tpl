@@ -40,6 +40,9 @@
 {{- if and .Values.tests.probe (not (get ($pipeline.probe | default dict) "enabled")) }}
 {{- $found = append $found "tests.probe is true, and pipeline.probe.enabled is not. Cure: set both or neither" }}
 {{- end }}
+{{- if and .Values.canary.enabled (not (get ($pipeline.probe | default dict) "enabled")) }}
+{{- $found = append $found "canary.enabled is true, and pipeline.probe.enabled is not: a canary writes into your topics. Cure: set both or neither" }}
+{{- end }}
 {{- end }}
 {{- range list "replicas" "page" }}
 {{- $ingress := (get $.Values .).ingress }}
