@@ -5,21 +5,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from infra.errors import Invalid
 from infra.kafka import KafkaAdmin
-from infra.spec import Kafka
+from infra.spec import Kafka, SchemaRegistry
 from springtide.survey.draft import draft, model_name
+from springtide.survey.encoding import Known
 from springtide.survey.findings import Findings, survey
 from streaming.delays import span
 from streaming.topic_sample import sample_topic
 
 GROUP = "springtide-init"
 STDOUT = Path("-")
+
+Part = TypeVar("Part", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,9 @@ class InitSettings:
         store: URL of the store; empty makes one up.
         endpoint: Address of the store.
         messages: How many of each topic are read at most.
+        registry: How a schema registry is reached, as a pipeline has it; None: nothing is in Avro.
+        proto: Describes the Protobuf messages.
+        protobuf: `TOPIC=NAME` of each topic in Protobuf.
     """
 
     kafka: dict[str, Any]
@@ -47,6 +53,9 @@ class InitSettings:
     store: str
     endpoint: str | None
     messages: int
+    registry: dict[str, Any] | None = None
+    proto: str | None = None
+    protobuf: tuple[str, ...] = ()
 
 
 def run_init(settings: InitSettings) -> None:
@@ -54,7 +63,7 @@ def run_init(settings: InitSettings) -> None:
 
     Raises:
         Invalid: The file is there, a topic is not, or the topics do not hold what a pipeline wants.
-        Unavailable: No broker answers.
+        Unavailable: No broker answers, or no schema registry.
     """
     printed = settings.file == STDOUT
     if settings.file.exists() and not printed and not settings.force:
@@ -63,11 +72,13 @@ def run_init(settings: InitSettings) -> None:
         )
     if settings.impressions in settings.feedback:
         raise Invalid(f"topic `{settings.impressions}` was given as impressions and as feedback", wanted="two topics")
-    kafka = _kafka(settings.kafka)
-    found = look(kafka, settings.impressions, settings.feedback, settings.messages)
+    kafka = _part("kafka", Kafka, settings.kafka)
+    registry = _part("registry", SchemaRegistry, settings.registry) if settings.registry is not None else None
+    known = Known.of(registry, settings.proto, settings.protobuf, (settings.impressions, *settings.feedback))
+    found = look(kafka, settings.impressions, settings.feedback, settings.messages, known)
     name = settings.name or model_name(settings.impressions)
     store = settings.store or f"s3://springtide/{name}"
-    text = draft(found, name=name, kafka=kafka, store=store, endpoint=settings.endpoint)
+    text = draft(found, name=name, kafka=kafka, store=store, endpoint=settings.endpoint, registry=registry)
     if printed:
         typer.echo(text, nl=False)
         return
@@ -82,18 +93,18 @@ def run_init(settings: InitSettings) -> None:
     typer.echo(f"wrote {settings.file}. Next: springtide check {settings.file}; springtide doctor {settings.file}")
 
 
-def look(kafka: Kafka, impressions: str, feedback: tuple[str, ...], messages: int) -> Findings:
+def look(kafka: Kafka, impressions: str, feedback: tuple[str, ...], messages: int, known: Known) -> Findings:
     """Reads the newest feedback, and the impressions from then on, so that both cover the same time.
 
     Raises:
         Invalid: A topic is not there or empty, or the topics do not hold what a pipeline wants.
-        Unavailable: No broker answers.
+        Unavailable: No broker answers, or no schema registry.
     """
     KafkaAdmin(kafka).require_topics([impressions, *feedback])
     kinds = {topic: sample_topic(kafka, topic, messages, group=GROUP) for topic in feedback}
     begin = min(message.received_ms for kind in kinds.values() for message in kind)
     shown = sample_topic(kafka, impressions, messages, from_ms=begin, group=GROUP)
-    return survey(impressions, shown, kinds)
+    return survey(impressions, shown, kinds, known)
 
 
 def report(found: Findings) -> list[str]:
@@ -113,9 +124,9 @@ def report(found: Findings) -> list[str]:
     return lines
 
 
-def _kafka(document: dict[str, Any]) -> Kafka:
+def _part(name: str, kind: type[Part], document: dict[str, Any]) -> Part:
     try:
-        return Kafka.model_validate(document)
+        return kind.model_validate(document)
     except ValidationError as error:
         told = "; ".join(str(each["msg"]).removeprefix("Value error, ") for each in error.errors())
-        raise Invalid(f"kafka: {told}", cure="correct the options that say how the brokers are reached") from None
+        raise Invalid(f"{name}: {told}", cure="correct the options that say how it is reached") from None

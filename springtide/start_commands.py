@@ -37,6 +37,18 @@ def init(
     username_env: Annotated[str, typer.Option(help="Environment variable with the user's name.")] = "KAFKA_USERNAME",
     password_env: Annotated[str, typer.Option(help="Environment variable with the password.")] = "KAFKA_PASSWORD",
     ca: Annotated[str | None, typer.Option(help="PEM file of the authority that signed the brokers.")] = None,
+    registry: Annotated[str | None, typer.Option(help="URL of the schema registry, for topics in Avro.")] = None,
+    registry_username_env: Annotated[
+        str | None, typer.Option(help="Environment variable with its user's name.")
+    ] = None,
+    registry_password_env: Annotated[str | None, typer.Option(help="And with the password.")] = None,
+    registry_ca: Annotated[str | None, typer.Option(help="PEM file of the authority that signed the registry.")] = None,
+    proto: Annotated[
+        str | None, typer.Option(help="The .proto file, or the descriptor set made of it, of topics in Protobuf.")
+    ] = None,
+    message: Annotated[
+        list[str] | None, typer.Option(help="TOPIC=NAME, the full name of a topic's Protobuf message; repeat it.")
+    ] = None,
 ) -> None:
     """Read some messages of two topics and write a commented pipeline.yaml."""
 
@@ -49,13 +61,23 @@ def init(
             kafka["sasl"] = {"mechanism": mechanism, **secrets}
         if ca is not None:
             kafka["tls"] = {"ca": ca}
+        kinds, described = tuple(dict.fromkeys(feedback)), tuple(message or ())
+        asked = _registry(registry, registry_username_env, registry_password_env, registry_ca)
         run_init(
             InitSettings(
-                kafka, impressions, tuple(dict.fromkeys(feedback)), output, force, name, store, endpoint, messages
+                kafka, impressions, kinds, output, force, name, store, endpoint, messages, asked, proto, described
             )
         )
 
     run(command)
+
+
+def _registry(url: str | None, username: str | None, password: str | None, ca: str | None) -> dict[str, Any] | None:
+    """As a pipeline has it."""
+    if url is None:
+        return None
+    secrets = {name: {"env": each} for name, each in (("username", username), ("password", password)) if each}
+    return {"url": url, **secrets, **({"ca": ca} if ca is not None else {})}
 
 
 def size(

@@ -12,7 +12,7 @@ from typing import Any, Final
 from infra.errors import Invalid
 from streaming.attribute_types import MOMENT, Absent
 
-_TIMESTAMP: Final = "google.protobuf.Timestamp"
+TIMESTAMP: Final = "google.protobuf.Timestamp"
 _COMPILE_S: Final = 60.0
 _PROTO: Final = ".proto"
 
@@ -42,6 +42,15 @@ def describe(path: str, message: str) -> Any:
     return found
 
 
+def description(path: str, message: str) -> Any:
+    """The descriptor of ``message``, with all that it needs.
+
+    Raises:
+        Invalid: As :func:`describe`.
+    """
+    return _message(describe(path, message), message, path)
+
+
 class ProtobufSchema:
     """A message whose attributes can be asked for by their paths.
 
@@ -54,7 +63,7 @@ class ProtobufSchema:
     """
 
     def __init__(self, path: str, message: str) -> None:
-        self._root = _message(describe(path, message), message, path)
+        self._root = description(path, message)
 
     def shapes(self, path: str) -> frozenset[str]:
         """What the attribute at ``path`` is; see :func:`streaming.attribute_types.misfit`.
@@ -71,8 +80,8 @@ class ProtobufSchema:
             if field is None:
                 raise Absent(".".join(names[: depth + 1]))
             depth += 1
-            message = field.message_type if _is_map(field) or not _is_list(field) else None
-            if _is_map(field) and depth < len(names):
+            message = field.message_type if is_map(field) or not is_list(field) else None
+            if is_map(field) and depth < len(names):
                 field = message.fields_by_name["value"]
                 message = field.message_type
                 depth += 1
@@ -80,7 +89,7 @@ class ProtobufSchema:
 
 
 def _shape(field: Any) -> str:
-    if _is_map(field):
+    if is_map(field):
         return "object"
     kinds = {
         field.CPPTYPE_STRING: "bytes" if field.type == field.TYPE_BYTES else "string",
@@ -91,16 +100,18 @@ def _shape(field: Any) -> str:
         field.CPPTYPE_MESSAGE: "object",
     }
     kind = kinds.get(field.cpp_type, "integer")
-    if kind == "object" and field.message_type.full_name == _TIMESTAMP:
+    if kind == "object" and field.message_type.full_name == TIMESTAMP:
         kind = MOMENT
-    return f"list[{kind}]" if _is_list(field) else kind
+    return f"list[{kind}]" if is_list(field) else kind
 
 
-def _is_list(field: Any) -> bool:
+def is_list(field: Any) -> bool:
+    """Whether a field is repeated; a map is, too."""
     return bool(field.label == field.LABEL_REPEATED)
 
 
-def _is_map(field: Any) -> bool:
+def is_map(field: Any) -> bool:
+    """Whether a field is a map."""
     return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
 
 

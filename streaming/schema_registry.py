@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
@@ -33,6 +35,14 @@ class RegisteredSchema(NamedTuple):
     references: tuple[str, ...]
 
 
+class NumberedSchema(NamedTuple):
+    """A schema as messages name it; ``references`` as in :class:`RegisteredSchema`."""
+
+    kind: str
+    text: str
+    references: tuple[str, ...]
+
+
 def newest(registry: spec.SchemaRegistry, subject: str) -> RegisteredSchema:
     """The newest schema of ``subject``.
 
@@ -40,30 +50,31 @@ def newest(registry: spec.SchemaRegistry, subject: str) -> RegisteredSchema:
         Unavailable: The registry does not answer.
         Invalid: It refuses the login, or knows no such subject.
     """
-    try:
-        with httpx.Client(
-            base_url=registry.url.rstrip("/"),
-            headers=_HEADERS | _login(registry),
-            verify=_trust(registry),
-            timeout=_TIMEOUT_S,
-            trust_env=False,
-        ) as client:
-            answer = _get(client, registry, subject, "latest")
-            references = _referred(client, registry, answer)
-    except httpx.HTTPError as error:
-        reason = str(error) or type(error).__name__
-        raise Unavailable(
-            f"the schema registry does not answer: {reason}",
-            cure="start it, or correct `schema_registry.url`",
-            where=registry.url,
-        ) from None
-    except (ValueError, KeyError, TypeError):
-        raise Invalid(
-            "what answers there is no schema registry", cure="correct `schema_registry.url`", where=registry.url
-        ) from None
-    return RegisteredSchema(
-        subject, int(answer["version"]), answer.get("schemaType", "AVRO"), answer["schema"], references
-    )
+    with _asking(registry) as client:
+        answer = _get(client, registry, f"subjects/{quote(subject, safe='')}/versions/latest")
+        if answer is None:
+            raise Invalid(
+                f"the schema registry knows no subject `{subject}`",
+                cure="register its schema, or name another with `subject`",
+                where=registry.url,
+            )
+        return RegisteredSchema(
+            subject, int(answer["version"]), _kind(answer), answer["schema"], _referred(client, registry, answer)
+        )
+
+
+def numbered(registry: spec.SchemaRegistry, number: int) -> NumberedSchema | None:
+    """The schema that messages name by ``number``; None where the registry knows none.
+
+    Raises:
+        Unavailable: The registry does not answer.
+        Invalid: It refuses the login, or what answers is none.
+    """
+    with _asking(registry) as client:
+        answer = _get(client, registry, f"schemas/ids/{number}")
+        if answer is None:
+            return None
+        return NumberedSchema(_kind(answer), answer["schema"], _referred(client, registry, answer))
 
 
 def authorization(registry: spec.SchemaRegistry, *, reveal: bool) -> str | None:
@@ -111,16 +122,48 @@ def _trust(registry: spec.SchemaRegistry) -> ssl.SSLContext | bool:
         raise Invalid("schema_registry.ca: holds no certificate", wanted="a PEM file", where=str(registry.ca)) from None
 
 
+@contextmanager
+def _asking(registry: spec.SchemaRegistry) -> Iterator[httpx.Client]:
+    """A client; what the registry does wrong inside is told in words."""
+    try:
+        with httpx.Client(
+            base_url=registry.url.rstrip("/"),
+            headers=_HEADERS | _login(registry),
+            verify=_trust(registry),
+            timeout=_TIMEOUT_S,
+            trust_env=False,
+        ) as client:
+            yield client
+    except httpx.HTTPError as error:
+        reason = str(error) or type(error).__name__
+        raise Unavailable(
+            f"the schema registry does not answer: {reason}",
+            cure="start it, or correct `schema_registry.url`",
+            where=registry.url,
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise Invalid(
+            "what answers there is no schema registry", cure="correct `schema_registry.url`", where=registry.url
+        ) from None
+
+
+def _kind(answer: Mapping[str, Any]) -> str:
+    return str(answer.get("schemaType", "AVRO"))
+
+
 def _referred(client: httpx.Client, registry: spec.SchemaRegistry, answer: dict[str, Any]) -> tuple[str, ...]:
     found: list[str] = []
     for each in answer.get("references") or ():
-        inner = _get(client, registry, each["subject"], str(int(each["version"])))
+        inner = _get(client, registry, f"subjects/{quote(each['subject'], safe='')}/versions/{int(each['version'])}")
+        if inner is None:
+            raise Invalid(f"the schema registry knows no subject `{each['subject']}`", where=registry.url)
         found += [*_referred(client, registry, inner), inner["schema"]]
     return tuple(found)
 
 
-def _get(client: httpx.Client, registry: spec.SchemaRegistry, subject: str, version: str) -> dict[str, Any]:
-    response = client.get(f"/subjects/{quote(subject, safe='')}/versions/{version}")
+def _get(client: httpx.Client, registry: spec.SchemaRegistry, path: str) -> dict[str, Any] | None:
+    """What stands at ``path``; None for nothing."""
+    response = client.get(f"/{path}")
     if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
         login = f"with the password in {reference(registry.password)}" if registry.password is not None else "no login"
         raise Invalid(
@@ -129,11 +172,7 @@ def _get(client: httpx.Client, registry: spec.SchemaRegistry, subject: str, vers
             where=registry.url,
         )
     if response.status_code == httpx.codes.NOT_FOUND:
-        raise Invalid(
-            f"the schema registry knows no subject `{subject}`",
-            cure="register its schema, or name another with `subject`",
-            where=registry.url,
-        )
+        return None
     if response.status_code != httpx.codes.OK:
         raise Unavailable(f"the schema registry answers {response.status_code}", where=registry.url)
     answer = response.json()

@@ -1,4 +1,4 @@
-"""The columns of a topic of JSON messages, with their types and values; knows no Kafka and no pipeline."""
+"""The columns of a topic's messages, with their types and values; knows no Kafka and no pipeline."""
 
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
@@ -9,17 +9,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import orjson
-
 from infra.errors import Invalid
 from infra.spec import FieldType
+from springtide.survey.encoding import JSON, Encoding
+from streaming.event_reading import MAGIC
 from streaming.topic_sample import Message
 
 # Of fewer messages than this share nothing can be said; the rest may be what a producer got wrong.
 READABLE_SHARE: Final = 0.5
 DEEPEST: Final = 8
-# A serializer of a schema registry writes this first; JSON never begins so.
-REGISTRY_MAGIC: Final = b"\x00"
 INTEGERS: Final = range(-(2**63), 2**63)
 # What a pipeline can name.
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
@@ -33,10 +31,12 @@ class Column:
     Attributes:
         path: Names with dots.
         values: Its values in the order of the messages, with the message's number; null is none.
+        declared: Whether a schema says what it is: then text that looks like a number stays text.
     """
 
     path: str
     values: list[tuple[int, Any]] = field(default_factory=list)
+    declared: bool = False
 
     @property
     def nameable(self) -> bool:
@@ -51,7 +51,9 @@ class Column:
         kinds = {_kind(value) for _, value in self.values}
         if kinds == {"list"}:
             return _list_type([each for _, value in self.values for each in value if each is not None])
-        return _scalar_type(kinds, [value for _, value in self.values])
+        if kinds == {"string"} and not self.declared and all(_DECIMAL.fullmatch(str(each)) for _, each in self.values):
+            return "number"  # written as text, as prices often are
+        return _scalar_type(kinds)
 
     @property
     def distinct(self) -> int:
@@ -72,50 +74,58 @@ class Table:
 
     Attributes:
         topic: Where they come from.
-        messages: As read, those that are no JSON objects left out.
+        messages: As read, those that are no events left out.
         columns: By path, in the order in which they first stood.
-        unreadable: How many messages are no JSON objects.
+        unreadable: How many messages are no events.
+        encoding: How they were read.
     """
 
     topic: str
     messages: list[Message]
     columns: dict[str, Column]
     unreadable: int
+    encoding: Encoding = JSON
 
     def __len__(self) -> int:
         return len(self.messages)
 
 
-def read_table(topic: str, messages: Sequence[Message]) -> Table:
+def read_table(topic: str, messages: Sequence[Message], encoding: Encoding = JSON) -> Table:
     """The columns of ``messages``.
 
     Raises:
-        Invalid: Most of them are no JSON objects.
+        Invalid: Most of them are no events in that encoding.
+        Unavailable: What knows their schemas does not answer.
     """
     readable: list[Message] = []
     columns: dict[str, Column] = {}
     for message in messages:
-        try:
-            body = orjson.loads(message.value)
-        except orjson.JSONDecodeError:
-            continue
-        if not isinstance(body, dict):
+        body = encoding.read(message.value)
+        if body is None:
             continue
         for path, value in _leaves(body, "", 1):
-            columns.setdefault(path, Column(path)).values.append((len(readable), value))
+            column = columns.setdefault(path, Column(path, declared=encoding.format != "json"))
+            column.values.append((len(readable), value))
         readable.append(message)
     bad = len(messages) - len(readable)
     if not readable or len(readable) < READABLE_SHARE * len(messages):
-        framed = sum(message.value.startswith(REGISTRY_MAGIC) for message in messages)
-        cure = "name a topic of JSON objects; `init` reads no other format, docs/formats.md shows how to describe one"
-        if framed > bad / 2:
-            cure = "they begin as Avro or Protobuf of a schema registry do, which docs/formats.md shows how to describe"
-        raise Invalid(
-            f"topic `{topic}`: {bad:,} of {len(messages):,} messages are no JSON objects",
-            wanted="one JSON object a message",
-            cure=cure,
+        raise _unreadable(topic, messages, bad, encoding)
+    return Table(topic, readable, columns, bad, encoding)
+
+
+def _unreadable(topic: str, messages: Sequence[Message], bad: int, encoding: Encoding) -> Invalid:
+    told = f"topic `{topic}`: {bad:,} of {len(messages):,} messages are no"
+    if encoding.format == "protobuf":
+        return Invalid(
+            f"{told} `{encoding.message}` in Protobuf", wanted="that message", cure="correct --message or --proto"
         )
-    return Table(topic, readable, columns, bad)
+    if encoding.format == "avro":
+        return Invalid(f"{told} events in Avro with a schema that the registry knows", cure="correct --registry")
+    framed = sum(message.value.startswith(MAGIC) for message in messages)
+    cure = "name a topic of JSON objects, or for Protobuf say --proto FILE --message TOPIC=NAME"
+    if framed > bad / 2:
+        cure = "they begin as those of a registry do: say --registry URL for Avro, --proto and --message for Protobuf"
+    return Invalid(f"{told} JSON objects", wanted="one JSON object a message", cure=cure)
 
 
 def text(value: Any) -> str:
@@ -142,15 +152,13 @@ def _kind(value: Any) -> str:
     return {float: "number", str: "string", list: "list"}.get(type(value), "object")
 
 
-def _scalar_type(kinds: set[str], values: Sequence[Any]) -> FieldType | None:
+def _scalar_type(kinds: set[str]) -> FieldType | None:
     if kinds == {"boolean"}:
         return "boolean"
     if kinds == {"integer"}:
         return "integer"
     if kinds <= {"integer", "number"}:
         return "number"
-    if kinds == {"string"} and all(_DECIMAL.fullmatch(str(value)) for value in values):
-        return "number"  # written as text, as prices often are
     return "string" if kinds <= {"string", "integer", "boolean"} else None
 
 

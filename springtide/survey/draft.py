@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from infra.pipeline_file import parse_pipeline
-from infra.spec import Kafka
+from infra.spec import Kafka, SchemaRegistry
+from springtide.survey.columns import Table
 from springtide.survey.features import Proposal
 from springtide.survey.findings import FeedbackFindings, Findings
 from springtide.survey.times import NAMES, TimeColumn
@@ -21,7 +22,15 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_/][A-Za-z0-9_./-]*(:[A-Za-z0-9_./-]+)*")
 _WORDS: Final = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 
 
-def draft(found: Findings, *, name: str, kafka: Kafka, store: str, endpoint: str | None) -> str:
+def draft(
+    found: Findings,
+    *,
+    name: str,
+    kafka: Kafka,
+    store: str,
+    endpoint: str | None,
+    registry: SchemaRegistry | None = None,
+) -> str:
     """The text of a pipeline that joins and learns what was found.
 
     Args:
@@ -30,6 +39,7 @@ def draft(found: Findings, *, name: str, kafka: Kafka, store: str, endpoint: str
         kafka: How the topics are reached.
         store: URL of the store for versions.
         endpoint: Address of a store that is not Amazon's.
+        registry: Knows the schemas, where a topic is in Avro.
 
     Returns:
         YAML that :func:`infra.pipeline_file.parse_pipeline` takes.
@@ -43,9 +53,11 @@ def draft(found: Findings, *, name: str, kafka: Kafka, store: str, endpoint: str
         f"name: {name}",
         "kafka:",
         *_kafka(kafka),
+        *_registry(registry, found),
         "events:",
         "  impressions:",
         f"    topic: {_text(found.shown.topic)}",
+        *_encoding(found.shown, "    "),
         *_key(found.key, _uniqueness(found), "    "),
         *_time(found.time, "    "),
     ]
@@ -105,6 +117,27 @@ def _kafka(kafka: Kafka) -> list[str]:
     return lines
 
 
+def _registry(registry: SchemaRegistry | None, found: Findings) -> list[str]:
+    tables = [found.shown, *(each.table for each in found.feedback)]
+    if registry is None or all(each.encoding.format != "avro" for each in tables):
+        return []
+    settings = registry.model_dump(mode="json", exclude_none=True)
+    return ["schema_registry:", *(f"  {name}: {json.dumps(value)}" for name, value in settings.items())]
+
+
+def _encoding(table: Table, indent: str) -> list[str]:
+    encoding = table.encoding
+    if encoding.format == "json":
+        return []
+    lines = [f"{indent}format: {encoding.format}"]
+    if encoding.format == "avro":
+        subject = f"{_printable(table.topic)}-value"
+        return [_noted(lines[0], f"checked against the subject `{subject}`; `subject` names another")]
+    lines += [f"{indent}proto: {_text(encoding.proto)}", f"{indent}message: {_text(encoding.message)}"]
+    framed = _noted(f"{indent}framed: true", "a registry's serializer puts some bytes in front")
+    return [*lines, framed] if encoding.framed else lines
+
+
 def _uniqueness(found: Findings) -> str:
     values, messages = found.feedback[0].pairing.impressions, len(found.shown)
     others = sorted({f"`{mine}`" for each in found.feedback for mine, _ in each.pairing.others if mine != found.key})
@@ -135,6 +168,7 @@ def _feedback(name: str, each: FeedbackFindings, *, several: bool) -> list[str]:
         *_others(each),
         f"    - name: {name}",
         f"      topic: {_text(each.table.topic)}",
+        *_encoding(each.table, "      "),
         f"      key: {_text(pairing.feedback_key)}",
         *_time(each.time, "      "),
         *([f"      window: {span(each.window_s)}", f"      correction_window: {span(each.correction_s)}"] * several),

@@ -11,6 +11,7 @@ from typing import Final
 
 from infra.errors import Invalid
 from springtide.survey.columns import Table, read_table
+from springtide.survey.encoding import Known
 from springtide.survey.features import LeftOut, Proposal, propose
 from springtide.survey.pairing import Pairing, pair
 from springtide.survey.times import TimeColumn, event_time
@@ -92,17 +93,27 @@ class Findings:
         return round_window_s(max(self._least_ms, -earliest))
 
 
-def survey(topic: str, shown: Sequence[Message], feedback: Mapping[str, Sequence[Message]]) -> Findings:
+def survey(
+    topic: str, shown: Sequence[Message], feedback: Mapping[str, Sequence[Message]], known: Known | None = None
+) -> Findings:
     """Looks at the messages of the topic of impressions and of each topic of feedback.
 
+    Args:
+        topic: That of the impressions.
+        shown: Its messages.
+        feedback: Topic -> its messages.
+        known: What was said of their encodings; None: they are JSON.
+
     Raises:
-        Invalid: What a pipeline wants is not there (JSON, a time, a common key, a feature), or topics are exchanged.
+        Invalid: What a pipeline wants is not there (events, a time, a common key, a feature), or topics are exchanged.
+        Unavailable: A schema registry does not answer.
     """
-    impressions = read_table(topic, shown)
+    known = known or Known()
+    impressions = read_table(topic, shown, known.encoding(topic, shown))
     time = event_time(impressions)
     kinds = []
     for name, messages in feedback.items():
-        table = read_table(name, messages)
+        table = read_table(name, messages, known.encoding(name, messages))
         when = event_time(table)
         kinds.append(FeedbackFindings(table, when, pair(impressions, time, table, when)))
     keys = {each.pairing.impression_key for each in kinds}

@@ -198,7 +198,10 @@ def test_without_a_time_the_nearest_is_named(time: Any, told: str) -> None:
 
 
 def test_what_is_no_json_is_told_by_its_form() -> None:
-    for value, told in ((b"\x00\x00\x00\x00\x07abc", "Avro or Protobuf"), (b"text", "reads no other format")):
+    for value, told in (
+        (b"\x00\x00\x00\x00\x07abc", "--registry URL for Avro"),
+        (b"text", "JSON objects, or for Protobuf"),
+    ):
         with pytest.raises(Invalid, match="20 of 20 messages are no JSON objects") as caught:
             read_table("t", [Message(0, n, BEGIN_MS, value) for n in range(20)])
         assert told in caught.value.cure
