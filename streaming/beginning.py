@@ -6,7 +6,7 @@ from __future__ import annotations
 from infra import spec
 from infra.clock import Clock
 from infra.errors import Invalid, Unavailable
-from infra.kafka import KafkaAdmin, PartitionReader
+from infra.kafka import KafkaAdmin, PartitionReader, TopicsMissing
 from streaming import topics
 
 
@@ -28,12 +28,13 @@ def prepare_topics(pipeline: spec.Pipeline, admin: KafkaAdmin) -> None:
     """Creates Springtide's topics.
 
     Raises:
+        Invalid: The brokers refuse the login.
         Unavailable: No broker answers, or a topic of the user's is missing. It may be made at any moment, by whoever
             sends the first event: a join that ended instead would be started again and again.
     """
     try:
         admin.require_topics(topics.user_topics(pipeline))
-    except Invalid as missing:
+    except TopicsMissing as missing:
         raise Unavailable(missing.what, cure=missing.cure, where=missing.where) from None
     admin.ensure_topics(topics.own_topics(pipeline))
 

@@ -22,6 +22,7 @@ from infra.kafka.topics import (
     TopicDescription,
     TopicSettings,
     TopicShortfall,
+    TopicsMissing,
     creation_settings,
     ready,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "TopicSettings",
     "TopicShortfall",
     "TopicTails",
+    "TopicsMissing",
     "Watermarks",
     "creation_settings",
     "ready",

@@ -76,6 +76,10 @@ class TopicShortfall:
     wanted: int
 
 
+class TopicsMissing(Invalid):
+    """Topics that somebody else makes are not there, by these names or yet."""
+
+
 class KafkaAdmin:
     """Topics of one cluster. Safe for many threads.
 
@@ -122,7 +126,8 @@ class KafkaAdmin:
         """Makes sure that all of ``names`` exist.
 
         Raises:
-            Invalid: Names every missing topic and the nearest existing one.
+            TopicsMissing: Names every missing topic and the nearest existing one.
+            Invalid: The brokers refuse the login.
         """
         existing = self.describe(timeout).topics
         lines = []
@@ -136,7 +141,7 @@ class KafkaAdmin:
             if self._kafka.security != "plaintext":
                 # Brokers show nobody what he may not describe.
                 cure = "create it, correct the pipeline, or grant the rights that `springtide doctor --acls` lists"
-            raise Invalid("\n".join(lines), cure=cure, where=self._kafka.bootstrap)
+            raise TopicsMissing("\n".join(lines), cure=cure, where=self._kafka.bootstrap)
 
     def ensure_topics(self, wanted: Sequence[TopicSettings]) -> list[TopicShortfall]:
         """Creates the topics that are absent; existing ones stay as they are, but may take larger messages afterwards.
