@@ -29,7 +29,8 @@ class SecondCounts:
         total: Counter[str] = Counter()
         for second, counts in self._seconds.items():
             if now - WINDOW_S < second <= now:
-                total.update(counts)
+                for name, count in counts.items():  # `update` would ask each time what it was given
+                    total[name] += count
         return total
 
     def per_second(self, name: str, now_ms: int) -> int:

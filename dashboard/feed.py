@@ -170,15 +170,17 @@ def read_event(value: bytes | None, topic: Topic) -> tuple[str, int | None]:
     """Join key and event time of a user's event; empty and None where they cannot be read."""
     document = _object(value)
     key = document.get(topic.key)
-    if isinstance(key, bool) or not isinstance(key, str | int):
-        return "", None
-    return str(key), event_time_ms(document.get(topic.time), topic.time_unit)
+    if type(key) is not str:
+        if type(key) is not int:
+            return "", None
+        key = str(key)
+    return key, event_time_ms(document.get(topic.time), topic.time_unit)
 
 
 def event_time_ms(value: Any, unit: str) -> int | None:
     """An event time in milliseconds, cut off as the join does it; None where it cannot be read."""
     if unit != "iso8601":
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if type(value) is not int and type(value) is not float:
             return None
         return int(value * _MS_PER_UNIT[unit] + 1e-6)
     if not isinstance(value, str):

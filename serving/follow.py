@@ -39,7 +39,8 @@ EVENTS: Final[dict[str, str]] = {
     "request_failed": "A request failed by a defect of ours; it was answered with 500.",
 }
 
-KEPT_APPLIED: Final = 600
+# Two minutes at a version a second: who asks every second reads it anew each time.
+KEPT_APPLIED: Final = 120
 # Waiting longer than this for a store that came back would only cost freshness.
 LONGEST_WAIT_S: Final = 1.0
 # A version for which there is no room is kept, and tried again this often.

@@ -190,7 +190,7 @@ class Loop:
         now = CLOCK.now_ms()
         status = self.replicas[number].status
         entry = {"version": manifest.version, "committed_ts": manifest.timeline.committed_ts, "applied_ts": now}
-        status |= {"version": manifest.version, "ready": True, "applied": [*status["applied"], entry][-600:]}
+        status |= {"version": manifest.version, "ready": True, "applied": [*status["applied"], entry][-120:]}
         return now
 
     def apply_everywhere(self, manifest: Manifest) -> None:
