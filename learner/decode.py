@@ -149,8 +149,7 @@ class SampleDecoder:
             block = b"\n".join(whole)
             # One object a line and no line break elsewhere: else two messages could make one object, or one message
             # two, and rows would stand for other messages than their own.
-            joints = len(whole) - 1
-            if block.count(b"\n") != joints or block.count(b"}\n{") != joints:
+            if not _one_object_a_line(block, len(whole)):
                 raise _NotASample("the messages are not one object a line")
         table = pj.read_json(
             pa.BufferReader(block),
@@ -217,6 +216,18 @@ def is_feedback(kinds: pa.Array) -> npt.NDArray[np.bool_]:
 def is_late(kinds: pa.Array) -> npt.NDArray[np.bool_]:
     """Which samples hold feedback that came after the verdict of none."""
     return np.asarray(pc.equal(kinds, sample.CORRECTED).to_numpy(zero_copy_only=False), np.bool_)
+
+
+def _one_object_a_line(block: bytes, lines: int) -> bool:
+    """Whether ``block`` is ``lines`` lines, 2 or more, and a brace stands on both sides of each break between them.
+
+    By arrays, which let other threads run meanwhile; counting in the bytes themselves would hold up the step.
+    """
+    text = np.frombuffer(block, np.uint8)
+    breaks = np.flatnonzero(text == ord("\n"))
+    if len(breaks) != lines - 1 or breaks[0] == 0 or breaks[-1] == len(text) - 1:
+        return False
+    return bool(np.all(text[breaks - 1] == ord("}")) and np.all(text[breaks + 1] == ord("{")))
 
 
 def _rates(table: pa.Table) -> npt.NDArray[np.float64]:

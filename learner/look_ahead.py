@@ -1,10 +1,10 @@
-"""Gets the next batch ready while this one is learned, where a core is free; must not know Kafka or the model."""
+"""Reads the next batch and gets it ready while this one is learned, if a core is free; must not know Kafka or model."""
 
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,8 +20,10 @@ class Poll(Protocol):
 
 @dataclass(frozen=True)
 class _Begun:
-    ready: Future[Ready]
-    full: bool
+    """A batch on its way; None in both where there was nothing to read."""
+
+    read: Future[Batch | None]
+    ready: Future[Ready | None]
 
 
 class LookAhead:
@@ -32,10 +34,12 @@ class LookAhead:
     sample waits behind a batch that it could have been in.
 
     Making ready is pure: what is in flight may be dropped at any time (:meth:`forget`), and positions do not move.
+    Reading is not, and what reads is made for one thread at a time: between :meth:`next` and :meth:`settle` it is this
+    object's alone.
 
     Args:
-        poll: Reads batches.
-        prepare: Makes one ready; called on another thread if ``cores`` allow.
+        poll: Reads batches; called on another thread if ``cores`` allow, never on two at once.
+        prepare: Makes one ready; likewise.
         largest: Messages of a full batch.
         cores: How many this process may use.
     """
@@ -45,28 +49,62 @@ class LookAhead:
         self._prepare = prepare
         self._largest = largest
         self._worker = ThreadPoolExecutor(1, "look-ahead") if cores > 1 else None
-        self._next: _Begun | None = None
+        self._begun: _Begun | None = None
 
     def next(self) -> Ready | None:
-        """The next batch; None where none came in the time that ``poll`` waits."""
-        begun, self._next = self._next or self._begin(wait=True), None
-        if begun is None:
-            return None
-        if begun.full and self._worker is not None:
-            self._next = self._begin(wait=False)
+        """The next batch; None where none came in the time that ``poll`` waits.
+
+        Raises:
+            Exception: What ``poll`` or ``prepare`` raised for this batch.
+        """
+        begun, self._begun = self._begun, None
+        batch = None if begun is None else begun.read.result()
+        if begun is None or batch is None:
+            batch = self._read(wait=True)
+            if batch is None:
+                return None
+            if self._worker is None or len(batch) < self._largest:
+                return self._prepare(batch)
+            begun = _Begun(_done(batch), self._worker.submit(self._prepare, batch))
+        if self._worker is not None and len(batch) >= self._largest:
+            self._begun = self._begin(self._worker)
         return begun.ready.result()
+
+    def settle(self) -> None:
+        """Waits until nothing is being read; what was read stays the next batch."""
+        if self._begun is not None:
+            wait((self._begun.read,))
 
     def forget(self) -> None:
         """Drops what is in flight; the reader reads it again from the positions that it is given."""
-        self._next = None
+        self.settle()
+        self._begun = None
 
-    def _begin(self, *, wait: bool) -> _Begun | None:
+    def close(self) -> None:
+        """Ends the other thread; no batch can be had afterwards."""
+        if self._worker is not None:
+            self._worker.shutdown()
+
+    def _begin(self, worker: ThreadPoolExecutor) -> _Begun:
+        read: Future[Batch | None] = Future()
+
+        def work() -> Ready | None:
+            try:
+                batch = self._read(wait=False)
+            except BaseException as error:
+                read.set_exception(error)
+                raise
+            read.set_result(batch)
+            return None if batch is None else self._prepare(batch)
+
+        return _Begun(read, worker.submit(work))
+
+    def _read(self, *, wait: bool) -> Batch | None:
         batch = self._poll(wait=wait)
-        if batch is None or not len(batch):
-            return None
-        full = len(batch) >= self._largest
-        if self._worker is not None and (full or not wait):
-            return _Begun(self._worker.submit(self._prepare, batch), full)
-        ready: Future[Ready] = Future()
-        ready.set_result(self._prepare(batch))
-        return _Begun(ready, full)
+        return batch if batch is not None and len(batch) else None
+
+
+def _done(batch: Batch) -> Future[Batch | None]:
+    read: Future[Batch | None] = Future()
+    read.set_result(batch)
+    return read

@@ -118,10 +118,14 @@ class Learner:
         """
         self._report.enter("running")
         # In the middle of going back there is nothing to leave behind: the next learner obeys.
-        with contextlib.suppress(Stopped):
-            while not self._stop.is_set():
-                self._turn()
-            self._leave()
+        try:
+            with contextlib.suppress(Stopped):
+                while not self._stop.is_set():
+                    self._turn()
+                self._leave()
+        finally:
+            # Nothing may be reading when the reader is closed.
+            self._ahead.close()
 
     def _turn(self) -> None:
         if self._orders.look() and self._orders.revert is None:
@@ -139,6 +143,8 @@ class Learner:
                 self._learn(ready)
         else:
             self._reader.hold(POLL_TIMEOUT_S)
+        # From here to the next batch the reader is this thread's alone.
+        self._ahead.settle()
         self._collect()
         added = self._positions.look_for_new_partitions()
         if added:

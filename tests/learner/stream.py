@@ -26,6 +26,8 @@ from tests.learner.messages import PIPELINE
 from tests.learner.state import assert_same, restored
 
 CLOCK = SystemClock()
+# One for all looks: each new one reads the certificates first, 54 ms of the process in which the learner runs, too.
+_HTTP = httpx.Client(timeout=5, trust_env=False)
 
 
 def make_pipeline(name: str, bootstrap: str, *, store: str = "memory://", **learner: Any) -> spec.Pipeline:
@@ -96,8 +98,12 @@ class Running:
         self._listening.set()
 
     def status(self) -> dict[str, Any]:
-        answer: dict[str, Any] = httpx.get(f"{self.address}/status", timeout=5).json()
+        answer: dict[str, Any] = self.get("/status").json()
         return answer
+
+    def get(self, path: str) -> httpx.Response:
+        """What its status server answers."""
+        return _HTTP.get(f"{self.address}{path}")
 
     def ended(self, seconds: float = 60) -> BaseException | None:
         """Waits for its end and returns what it ended with."""
@@ -119,12 +125,12 @@ def learner(pipeline: spec.Pipeline, store: ObjectStore, **options: Any) -> Iter
         raise running.error
 
 
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Waits until ``condition`` holds."""
+def until(condition: Callable[[], bool], seconds: float = 60, every: float = 0.02) -> None:
+    """Waits until ``condition`` holds, which is looked at once ``every`` so many seconds."""
     deadline = CLOCK.monotonic() + seconds
     while not condition():
         assert CLOCK.monotonic() < deadline, "the condition did not come true in time"
-        CLOCK.sleep(0.02)
+        CLOCK.sleep(every)
 
 
 def committed_offsets(store: ObjectStore, pipeline: spec.Pipeline) -> dict[int, int]:

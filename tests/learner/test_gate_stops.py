@@ -99,7 +99,7 @@ class Stream:
         ((partition, first, last),) = revert.quarantined
         assert partition == 0 and first <= begin + TOO_FEW_TO_TELL and last == revert.positions[0].next_offset
         assert revert.gate.servable
-        told = httpx.get(f"{running.address}/metrics", timeout=5).text
+        told = running.get("/metrics").text
         assert f'springtide_learner_refused_total{{reason="{reason.replace(" ", "_")}"}}' in told
 
     def heals(self) -> None:

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import numpy as np
 
 from checkpointing.quality import add_up
@@ -83,7 +82,7 @@ def test_the_manifest_says_what_the_version_knows(local_kafka: Any, unique: Uniq
         send(pipeline, [(0, message(number)) for number in range(20)])
         send(pipeline, [(0, json.dumps(probe).encode())])
         until(lambda: committed_offsets(store, pipeline) == {0: 21})
-        metrics = httpx.get(f"{running.address}/metrics", timeout=5).text
+        metrics = running.get("/metrics").text
     trained = [manifest for manifest in line(store, pipeline) if manifest.batches]
     newest = trained[-1]
     known = [json.loads(message(number)) for number in range(20)]
@@ -214,8 +213,8 @@ def test_it_starts_before_its_topic_does(local_kafka: Any, unique: Unique) -> No
     store = open_store(pipeline.store)
     with learner(pipeline, store) as running:
         until(lambda: running.status()["state"] == "connecting")
-        assert httpx.get(f"{running.address}/readyz", timeout=5).status_code == 503
+        assert running.get("/readyz").status_code == 503
         make_topic(pipeline)
         send(pipeline, [(0, message(1))])
         until(lambda: committed_offsets(store, pipeline) == {0: 1})
-        until(lambda: httpx.get(f"{running.address}/readyz", timeout=5).status_code == 200)
+        until(lambda: running.get("/readyz").status_code == 200)
