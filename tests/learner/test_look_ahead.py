@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from infra.kafka import PositionOutOfRange
 from infra.kafka.batch import Batch
 from learner.look_ahead import LookAhead
 from learner.preparation import Ready
@@ -81,6 +82,50 @@ def test_what_is_in_flight_can_be_dropped() -> None:
     ahead.forget()
     ready = ahead.next()
     assert ready is not None and len(ready.batch) == 3
+
+
+def test_settled_nothing_is_being_read_and_what_was_read_is_the_next_batch() -> None:
+    trainer = make_trainer()
+    topic = Topic(trainer, [LARGEST, LARGEST, 3])
+    allowed, reading = threading.Event(), threading.Lock()
+
+    def poll(*, wait: bool) -> Batch | None:
+        assert reading.acquire(blocking=False), "two threads read at once"
+        try:
+            assert wait or allowed.wait(30)
+            return topic.poll(wait=wait)
+        finally:
+            reading.release()
+
+    ahead = LookAhead(poll, topic.ready, LARGEST, cores=2)
+    assert ahead.next() is not None
+    timer = threading.Timer(0.05, allowed.set)
+    timer.start()
+    ahead.settle()
+    assert allowed.is_set() and not reading.locked() and topic.waits == [True, False]
+    sizes = []
+    while (ready := ahead.next()) is not None:
+        sizes.append(len(ready.batch))
+        ahead.settle()
+    assert sizes == [LARGEST, 3]
+    ahead.close()
+
+
+def test_what_goes_wrong_ahead_is_told_when_its_turn_has_come() -> None:
+    trainer = make_trainer()
+    topic = Topic(trainer, [LARGEST, LARGEST])
+
+    def poll(*, wait: bool) -> Batch | None:
+        if not wait:
+            raise PositionOutOfRange("samples", 0, 7, None)
+        return topic.poll(wait=wait)
+
+    ahead = LookAhead(poll, topic.ready, LARGEST, cores=2)
+    assert ahead.next() is not None
+    ahead.settle()
+    with pytest.raises(PositionOutOfRange):
+        ahead.next()
+    ahead.close()
 
 
 def train(trainer: Trainer, sizes: Sequence[int], drains: Sequence[int] = ()) -> dict[str, Any]:
