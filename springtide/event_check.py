@@ -1,4 +1,4 @@
-"""Holds some real events against what a pipeline says of them: key, time, unit, order; knows JSON topics only."""
+"""Holds some real events against what a pipeline says of them: key, time, unit, order; must not know encodings."""
 
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Final
 from infra.errors import Invalid
 from infra.spec import Feedback, Pipeline, Topic
 from springtide.survey.columns import Table, read_table
+from springtide.survey.encoding import encoding_of
 from springtide.survey.pairing import first_moments, paired
 from springtide.survey.times import NAMES, TimeColumn, moments_of, unit_of
 from streaming.topic_sample import Message, sample_topic
@@ -24,8 +25,8 @@ def check_events(pipeline: Pipeline) -> Iterator[str]:
     """A line on each topic whose newest events are as the pipeline says.
 
     Raises:
-        Invalid: With every topic whose events are not; empty topics and other formats than JSON say nothing.
-        Unavailable: No broker answers.
+        Invalid: With every topic whose events are not; empty topics say nothing.
+        Unavailable: No broker answers, or no schema registry.
     """
     shown = _sampled(pipeline, pipeline.events.impressions, None)
     begin = min((message.received_ms for message in shown.messages), default=None) if shown else None
@@ -51,15 +52,13 @@ def check_events(pipeline: Pipeline) -> Iterator[str]:
 
 
 def _sampled(pipeline: Pipeline, topic: Topic, from_ms: int | None) -> Table | None:
-    """Some events of a topic; None where it has none, or another format."""
-    if topic.format != "json":
-        return None
+    """Some events of a topic; None where it has none."""
     try:
         group = f"springtide.{pipeline.name}.doctor"
         found: list[Message] = sample_topic(pipeline.kafka, topic.topic, COUNT, from_ms=from_ms, group=group)
     except Invalid:  # nothing was sent yet
         return None
-    return read_table(topic.topic, found)
+    return read_table(topic.topic, found, encoding_of(topic, pipeline.schema_registry))
 
 
 def _described(topic: Topic, table: Table) -> TimeColumn:

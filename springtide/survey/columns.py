@@ -117,10 +117,12 @@ def _unreadable(topic: str, messages: Sequence[Message], bad: int, encoding: Enc
     told = f"topic `{topic}`: {bad:,} of {len(messages):,} messages are no"
     if encoding.format == "protobuf":
         return Invalid(
-            f"{told} `{encoding.message}` in Protobuf", wanted="that message", cure="correct --message or --proto"
+            f"{told} `{encoding.message}` in Protobuf", wanted="that message", cure="correct `message` or `proto`"
         )
     if encoding.format == "avro":
-        return Invalid(f"{told} events in Avro with a schema that the registry knows", cure="correct --registry")
+        return Invalid(
+            f"{told} events in Avro with a schema that the registry knows", cure="name the registry that knows it"
+        )
     framed = sum(message.value.startswith(MAGIC) for message in messages)
     cure = "name a topic of JSON objects, or for Protobuf say --proto FILE --message TOPIC=NAME"
     if framed > bad / 2:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, Self
 
 from infra.errors import Invalid
-from infra.spec import SchemaRegistry
+from infra.spec import SchemaRegistry, Topic
 from streaming.event_reading import MAGIC, AvroReader, ProtobufReader, Reader, read_json
 from streaming.topic_sample import Message
 
@@ -33,6 +33,20 @@ class Encoding:
 
 
 JSON: Final = Encoding()
+
+
+def encoding_of(topic: Topic, registry: SchemaRegistry | None) -> Encoding:
+    """That which a pipeline says a topic has.
+
+    Raises:
+        Invalid: Its Protobuf message is not described.
+    """
+    if topic.format == "avro" and registry is not None:
+        return Encoding("avro", AvroReader(registry))
+    if topic.format == "protobuf" and topic.proto is not None and topic.message is not None:
+        reader = ProtobufReader(topic.proto, topic.message, framed=topic.framed)
+        return Encoding("protobuf", reader, topic.proto, topic.message, topic.framed)
+    return JSON
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from infra.clock import iso, new_uuid
+from infra.errors import Invalid
 from infra.kafka import KafkaAdmin, Producer, TopicSettings
 from infra.local.kafka_server import KafkaServer
 from infra.pipeline_file import load_pipeline
-from infra.spec import Kafka
+from infra.spec import Kafka, Pipeline
 from springtide.cli import app
+from springtide.event_check import check_events
 from streaming.schema_check import check_schemas
 from tests.springtide.test_survey import BEGIN_MS, delay_ms
 from tests.streaming.encodings import (
@@ -148,6 +150,18 @@ def test_init_writes_what_check_accepts_and_what_fits_the_schemas(
     }
     # What `join` and `doctor` hold it against.
     assert len(check_schemas(pipeline)) == 2
+    # And `doctor` the events themselves.
+    told = list(check_events(pipeline))
+    assert [
+        f"`{topic.topic}`" in line and "`id` and `ts`" in line
+        for topic, line in zip((shown, clicked), told, strict=True)
+    ]
+    (avro,) = (place for place, topic in (("impressions", shown), ("feedback", clicked)) if topic.format == "avro")
+    document = orjson.loads(pipeline.model_dump_json(exclude_unset=True))
+    events = document["events"][avro]
+    (events if avro == "impressions" else events[0])["time_unit"] = "us"
+    with pytest.raises(Invalid, match="is in milliseconds, and `time_unit` says us"):
+        list(check_events(Pipeline.model_validate(document)))
 
 
 def test_what_is_lacking_is_asked_for(
