@@ -14,6 +14,20 @@ from tests.dashboard.browsing import WAIT_MS, window
 from tests.dashboard.browsing import tab as opened
 from tests.dashboard.loop import Loop, served
 
+# For a tick whose figures and lines came: whether its figures had come with an earlier script.
+_EARLIER = """() => new Promise((done) => {
+  const figures = new Set();
+  new MutationObserver((changes, observer) => {
+    const { tick, drawn } = document.body.dataset;
+    const wrote = new Set(changes.map((change) => change.attributeName));
+    const known = figures.has(drawn);
+    if (wrote.has('data-tick')) figures.add(tick);
+    if (!wrote.has('data-drawn') || !figures.has(drawn)) return;
+    observer.disconnect();
+    done(known);
+  }).observe(document.body, { attributes: true, attributeFilter: ['data-tick', 'data-drawn'] });
+})"""
+
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
@@ -67,6 +81,16 @@ def test_the_page_shows_the_figures_of_the_api_and_asks_nobody_else(loop: Loop, 
         )  # among others: the content security policy and the integrity of the chart library hold
         policy = page.get("/").headers["content-security-policy"]
         assert policy.startswith("default-src 'self'") and "unsafe" not in policy
+
+
+def test_words_and_figures_stand_there_before_the_lines(loop: Loop, context: BrowserContext) -> None:
+    loop.apply_everywhere(loop.commit())
+    with served(loop.pipeline) as page:
+        tab = opened(context).page
+        tab.goto(page.url)
+        expect(tab.locator("#behind-chart canvas")).to_be_visible(timeout=WAIT_MS)
+        # An observer is told when a script has ended, so that the browser could show what it wrote.
+        assert tab.evaluate(_EARLIER) is True
 
 
 def test_lost_contact_is_said_and_ends_by_itself(loop: Loop, context: BrowserContext) -> None:
