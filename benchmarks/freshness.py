@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import math
 import os
@@ -81,9 +82,13 @@ SCENARIOS = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a scenario showed: the probes, events per second, the learner's puts per hour, processor time by process."""
+    """What a scenario showed: the probes, events per second, the learner's puts per hour, processor time by process.
+
+    Where a probe was not learned in time, `lost` says what became of it.
+    """
 
     probes: list[ProbeResult]
+    lost: str | None
     rate: float
     puts_per_hour: float
     cores: Mapping[str, float]
@@ -99,10 +104,7 @@ def main() -> int:
     found: list[Figure] = []
     for scenario in SCENARIOS:
         if only in (None, scenario.events_per_second):
-            try:
-                found += figures(scenario, run(scenario))
-            except Unavailable as error:  # a miss of its own, which takes no other figure with it
-                found += missed(scenario, error)
+            found += figures(scenario, run(scenario))
     return report("freshness", found)
 
 
@@ -138,14 +140,18 @@ def run(scenario: Scenario) -> Outcome:
                 clock.sleep(WARM_UP_SECONDS)
                 watched = Watched(stack, loop)
                 results: list[ProbeResult] = []
+                lost: str | None = None
                 with Prober(pipeline, store, clock) as prober:
                     catch_up(prober, scenario.p99, clock)
                     begin, before = clock.monotonic(), replay.sent.impressions + replay.sent.clicks
                     first, spent = newest_version(store) or 0, watched.seconds()
-                    for result in prober.probes(scenario.probes, timeout=PROBE_TIMEOUT_SECONDS):
-                        results.append(result)
-                        if len(results) % 10 == 0:
-                            console.print(f"{len(results)}/{scenario.probes} probes, last {result.seconds:.2f} s")
+                    try:
+                        for result in prober.probes(scenario.probes, timeout=PROBE_TIMEOUT_SECONDS):
+                            results.append(result)
+                            if len(results) % 10 == 0:
+                                console.print(f"{len(results)}/{scenario.probes} probes, last {result.seconds:.2f} s")
+                    except Unavailable as error:  # what it cost is worth knowing all the same
+                        lost = error.what
                 sent = replay.sent.impressions + replay.sent.clicks - before
                 elapsed = clock.monotonic() - begin
                 cores = {name: (now - spent[name]) / elapsed for name, now in watched.seconds().items()}
@@ -155,27 +161,35 @@ def run(scenario: Scenario) -> Outcome:
                 stop.set()
                 loop.stop()
             traffic.join()
-    return Outcome(results, sent / elapsed, puts / elapsed * 3600, cores)
+    return Outcome(results, lost, sent / elapsed, puts / elapsed * 3600, cores)
 
 
 def catch_up(prober: Prober, seconds: float, clock: SystemClock) -> None:
-    """Sends probes until one takes no longer than ``seconds``; the last one of the time that there is may take longer.
-
-    Raises:
-        Unavailable: Not even one came through in time.
-    """
+    """Sends probes until one takes no longer than ``seconds``, or the time for it is over."""
     deadline = clock.monotonic() + CATCH_UP_SECONDS
-    while True:
-        try:
-            if prober.probe(timeout=PROBE_TIMEOUT_SECONDS).seconds <= seconds or clock.monotonic() > deadline:
+    while clock.monotonic() < deadline:
+        with contextlib.suppress(Unavailable):
+            if prober.probe(timeout=PROBE_TIMEOUT_SECONDS).seconds <= seconds:
                 return
-        except Unavailable:
-            if clock.monotonic() > deadline:
-                raise
 
 
 def figures(scenario: Scenario, outcome: Outcome) -> list[Figure]:
-    """The figures of one scenario, the stages among them."""
+    """The figures of one scenario: of its probes, and what it cost."""
+    ending = scenario.ending
+    return [
+        *(probe_figures(scenario, outcome) if outcome.lost is None else missed(scenario, outcome.lost)),
+        Figure(
+            f"puts_per_hour{ending}", outcome.puts_per_hour, "puts/h", None, "<=", "packs and manifests of versions"
+        ),
+        *(
+            Figure(f"{name}_cores{ending}", used, "cores", None, "<=", "meanwhile; of two replicas one")
+            for name, used in outcome.cores.items()
+        ),
+    ]
+
+
+def probe_figures(scenario: Scenario, outcome: Outcome) -> list[Figure]:
+    """How long the probes took, the stages among it."""
     results, ending = outcome.probes, scenario.ending
     p50, p99, longest = quantiles([result.seconds for result in results])
     load = (
@@ -194,22 +208,13 @@ def figures(scenario: Scenario, outcome: Outcome) -> list[Figure]:
         Figure(f"probe_p99_s{ending}", p99, "s", scenario.p99, "<=", load),
         Figure(f"probe_max_s{ending}", longest, "s", None, "<=", load),
         *(Figure(f"{name}_p50_s{ending}", value, "s", None, "<=", "median stage") for name, value in medians.items()),
-        Figure(
-            f"puts_per_hour{ending}", outcome.puts_per_hour, "puts/h", None, "<=", "packs and manifests of versions"
-        ),
-        *(
-            Figure(f"{name}_cores{ending}", used, "cores", None, "<=", "meanwhile; of two replicas one")
-            for name, used in outcome.cores.items()
-        ),
     ]
 
 
-def missed(scenario: Scenario, error: Unavailable) -> list[Figure]:
+def missed(scenario: Scenario, lost: str) -> list[Figure]:
     """The targets of a scenario that came to no end."""
     targets = {"probe_p50_s": scenario.p50, "probe_p99_s": scenario.p99}
-    return [
-        Figure(f"{name}{scenario.ending}", math.inf, "s", target, "<=", error.what) for name, target in targets.items()
-    ]
+    return [Figure(f"{name}{scenario.ending}", math.inf, "s", target, "<=", lost) for name, target in targets.items()]
 
 
 if __name__ == "__main__":
