@@ -4,6 +4,8 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/vector.h>
 
+#include <cstdint>
+#include <cstring>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -17,6 +19,14 @@ namespace springtide {
 using Ids = std::vector<Vector<std::int64_t>>;
 using Splits = std::vector<std::optional<Vector<std::int32_t>>>;
 using Weights = std::vector<std::optional<Vector<float>>>;
+
+// `count` ids at `from`; copied to `room` where they are not aligned, as in a part of a request's body.
+inline const std::int64_t* aligned_ids(const void* from, std::size_t count, Array<std::int64_t>& room) {
+  if (reinterpret_cast<std::uintptr_t>(from) % alignof(std::int64_t) == 0) return static_cast<const std::int64_t*>(from);
+  room.resize(count);
+  std::memcpy(room.data(), from, count * sizeof(std::int64_t));
+  return room.data();
+}
 
 inline BatchView view_numbers(std::size_t rows, const Matrix<float>& numbers, const Layout& layout) {
   if (numbers.shape(0) != rows || numbers.shape(1) != layout.numbers)
@@ -45,7 +55,8 @@ inline BatchView view_batch(std::size_t rows, const Ids& ids, const Splits& spli
       if (weights[c]->shape(0) != ids[c].shape(0)) throw std::invalid_argument("weights must have one entry per id");
       of_ids = weights[c]->data();
     }
-    view.ids.push_back(IdsView{ids[c].data(), ids[c].shape(0), offsets, of_ids});
+    const std::size_t count = ids[c].shape(0);
+    view.ids.push_back(IdsView{aligned_ids(ids[c].data(), count, view.aligned.emplace_back()), count, offsets, of_ids});
   }
   return view;
 }

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <cstring>
 #include <memory>
 
 #include "batch_arrays.hpp"
@@ -26,24 +25,19 @@ class BorrowedIds {
       PyBuffer_Release(&view_);
       throw std::invalid_argument("ids must be int64, or bytes of such; got format " + format);
     }
-    const auto address = reinterpret_cast<std::uintptr_t>(view_.buf);
-    if (address % alignof(std::int64_t) != 0) {
-      aligned_.resize(count());
-      std::memcpy(aligned_.data(), view_.buf, static_cast<std::size_t>(view_.len));
-    }
+    data_ = aligned_ids(view_.buf, count(), aligned_);
   }
   BorrowedIds(const BorrowedIds&) = delete;
   BorrowedIds& operator=(const BorrowedIds&) = delete;
   ~BorrowedIds() { PyBuffer_Release(&view_); }
 
-  const std::int64_t* data() const noexcept {
-    return aligned_.empty() ? static_cast<const std::int64_t*>(view_.buf) : aligned_.data();
-  }
+  const std::int64_t* data() const noexcept { return data_; }
   std::size_t count() const noexcept { return static_cast<std::size_t>(view_.len) / sizeof(std::int64_t); }
 
  private:
   Py_buffer view_{};
   Array<std::int64_t> aligned_;
+  const std::int64_t* data_ = nullptr;
 };
 
 void lookup_halves(Reader& self, std::size_t rows, const nb::list& ids, const Splits& splits, const Matrix<float>& numbers,

@@ -28,6 +28,7 @@ struct BatchView {
   std::size_t rows;
   std::vector<IdsView> ids;
   const float* numbers;  // [rows, numbers]
+  std::vector<Array<std::int64_t>> aligned = {};  // ids that lay where they could not be read
 };
 
 // A [max_batch, stride] float32 buffer of zeros. TensorFlow aborts the process when it is handed a DLPack buffer that is
