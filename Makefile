@@ -65,11 +65,12 @@ sanitize-%:
 	      -DPython_EXECUTABLE=$(abspath $(PY)) && cmake --build $(SANITIZED)/$*; } >$$log 2>&1 || { tail -n 20 $$log; exit 1; }
 	@cp kernels/*.py $(SANITIZED)/$*/_core*.so $(SANITIZED)/$*/kernels/
 	@# Only what Python writes is captured: a sanitizer's last words would be lost with the process that they end.
+	@# The threads of numpy's library are not built for a sanitizer to see how they wait for each other: one.
 	@# Without `site` (-S) the installed module is out of sight; the sanitizer's library must be loaded before Python.
 	@LD_PRELOAD="$$(g++ -print-file-name=lib$(if $(filter thread,$*),tsan,asan).so) $$(g++ -print-file-name=libstdc++.so)" \
 	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	  TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 \
-	  PYTHONPATH=$(SANITIZED)/$*:.:.venv/lib/python3.11/site-packages $(PY) -P -S -m pytest -q --noconftest \
+	  OPENBLAS_NUM_THREADS=1 PYTHONPATH=$(SANITIZED)/$*:.:.venv/lib/python3.11/site-packages $(PY) -P -S -m pytest -q --noconftest \
 	  --import-mode=append -p no:cacheprovider -o pythonpath= --capture=sys -m "not long" tests/kernels $(ARGS)
 
 bench-%:  ## run benchmarks/NAME.py, as in `make bench-freshness`; ARGS are passed on
