@@ -25,7 +25,7 @@ from confluent_kafka.admin import (
 from typer.testing import CliRunner
 
 from infra.clock import SystemClock
-from infra.errors import Invalid
+from infra.errors import Invalid, Unavailable
 from infra.kafka import KafkaAdmin, PartitionReader, Producer, TopicSettings
 from infra.kafka.connection import settings
 from infra.pipeline_file import dump_pipeline
@@ -162,9 +162,10 @@ def test_what_is_printed_is_enough_for_the_work_and_for_the_doctor(
 
 @pytest.mark.stack
 def test_without_any_of_it_the_message_names_the_cure(guarded: SecuredBroker, spec: Pipeline) -> None:
-    with pytest.raises(Invalid, match="not found") as caught:
+    # A topic that may not be seen looks as one that is not made yet: it is waited for.
+    with pytest.raises(Unavailable, match="not found") as waited:
         work(spec)
-    assert "doctor --acls" in caught.value.cure
+    assert "doctor --acls" in waited.value.cure
     user, own = topics.user_topics(spec), f"springtide.{spec.name}."
     reading = [KafkaRight("topic", each, False, ("Read",), ("join",)) for each in user]
     with granted(guarded, reading), pytest.raises(Invalid, match=r"topic `springtide\..*not allowed") as caught:
