@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -58,9 +58,7 @@ def newest(registry: spec.SchemaRegistry, subject: str) -> RegisteredSchema:
                 cure="register its schema, or name another with `subject`",
                 where=registry.url,
             )
-        return RegisteredSchema(
-            subject, int(answer["version"]), _kind(answer), answer["schema"], _referred(client, registry, answer)
-        )
+        return RegisteredSchema(subject, int(answer["version"]), *_schema(client, registry, answer))
 
 
 def numbered(registry: spec.SchemaRegistry, number: int) -> NumberedSchema | None:
@@ -72,9 +70,7 @@ def numbered(registry: spec.SchemaRegistry, number: int) -> NumberedSchema | Non
     """
     with _asking(registry) as client:
         answer = _get(client, registry, f"schemas/ids/{number}")
-        if answer is None:
-            return None
-        return NumberedSchema(_kind(answer), answer["schema"], _referred(client, registry, answer))
+        return None if answer is None else _schema(client, registry, answer)
 
 
 def authorization(registry: spec.SchemaRegistry, *, reveal: bool) -> str | None:
@@ -147,8 +143,9 @@ def _asking(registry: spec.SchemaRegistry) -> Iterator[httpx.Client]:
         ) from None
 
 
-def _kind(answer: Mapping[str, Any]) -> str:
-    return str(answer.get("schemaType", "AVRO"))
+def _schema(client: httpx.Client, registry: spec.SchemaRegistry, answer: dict[str, Any]) -> NumberedSchema:
+    kind = str(answer.get("schemaType", "AVRO"))
+    return NumberedSchema(kind, answer["schema"], _referred(client, registry, answer))
 
 
 def _referred(client: httpx.Client, registry: spec.SchemaRegistry, answer: dict[str, Any]) -> tuple[str, ...]:

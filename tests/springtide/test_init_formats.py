@@ -24,6 +24,7 @@ from tests.springtide.test_survey import BEGIN_MS, delay_ms
 from tests.streaming.encodings import (
     AVRO_CLICK,
     AVRO_IMPRESSION,
+    FRAME,
     Encoder,
     avro_encoder,
     proto_file,
@@ -32,7 +33,6 @@ from tests.streaming.encodings import (
 from tests.streaming.registry_server import RegistryServer
 
 COUNT = 120
-FRAME = b"\0\0\0\0\7\2\2"
 
 
 @pytest.fixture(scope="module")

@@ -70,6 +70,9 @@ AVRO_CLICK: dict[str, Any] = {
     ],
 }
 
+# What the serializers of a registry write in front of the second message of a file.
+FRAME = b"\0\0\0\0\7\2\2"
+
 PROTO = """
 syntax = "proto3";
 package shop.v1;

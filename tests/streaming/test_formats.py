@@ -19,6 +19,7 @@ from tests.streaming.apicurio import ApicurioServer
 from tests.streaming.encodings import (
     AVRO_CLICK,
     AVRO_IMPRESSION,
+    FRAME,
     Encoder,
     avro_encoder,
     proto_file,
@@ -33,8 +34,6 @@ from tests.streaming.test_schema_check import FIELDS
 
 AVRO = {"impressions": AVRO_IMPRESSION, "clicks": AVRO_CLICK}
 PROTOBUF = {"impressions": "shop.v1.Impression", "clicks": "shop.v1.Click"}
-# What the serializers of a registry write in front of the second message of a file.
-FRAME = b"\0\0\0\0\7\2\2"
 
 
 def written(
