@@ -7,7 +7,6 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import httpx
@@ -104,9 +103,9 @@ class FlinkCluster:
         Raises:
             Unavailable: A process ended, or the cluster was not complete within three minutes.
         """
-        self.job_manager.wait_until_ready(lambda: self.registered() is not None, READY_SECONDS)
+        self._await(self.job_manager, [])
         for process in self.task_managers:
-            process.wait_until_ready(partial(self._has, process), READY_SECONDS)
+            self._await(process, [process])
 
     def start(self) -> None:
         """`launch` and `await_ready`."""
@@ -134,7 +133,7 @@ class FlinkCluster:
     def start_job_manager(self) -> None:
         """Starts the JobManager again on the same ports; returns when the living TaskManagers have come back to it."""
         self._launch_job_manager()
-        self.job_manager.wait_until_ready(self._has_all_living, READY_SECONDS)
+        self._await(self.job_manager, self.task_managers)
 
     def kill_task_manager(self, number: int = 0) -> None:
         """Kills TaskManager ``number`` with SIGKILL."""
@@ -143,7 +142,7 @@ class FlinkCluster:
     def start_task_manager(self, number: int = 0) -> None:
         """Starts TaskManager ``number`` again; returns when the JobManager counts its slots."""
         process = self._launch_task_manager(number)
-        process.wait_until_ready(partial(self._has, process), READY_SECONDS)
+        self._await(process, [process])
 
     def registered(self) -> set[str]:
         """The names of the TaskManagers that the JobManager counts; a killed one until its heartbeat times out.
@@ -151,8 +150,23 @@ class FlinkCluster:
         Raises:
             Unavailable: The JobManager does not answer, or somebody else answers at its address.
         """
+        with self._client() as client:
+            return self._registered(client)
+
+    def _await(self, process: Process, task_managers: Sequence[Process]) -> None:
+        """Returns when the JobManager counts those of ``task_managers`` that live; else ``process`` is to blame."""
+        # One client: each new one reads every certificate there is, 50 ms of a core that what is awaited could use.
+        with self._client() as client:
+            process.wait_until_ready(
+                lambda: {one.name for one in task_managers if one.alive} <= self._registered(client), READY_SECONDS
+            )
+
+    def _client(self) -> httpx.Client:
+        return httpx.Client(base_url=self.rest, timeout=REQUEST_SECONDS, trust_env=False)
+
+    def _registered(self, client: httpx.Client) -> set[str]:
         try:
-            answer = httpx.get(f"{self.rest}/taskmanagers", timeout=REQUEST_SECONDS, trust_env=False)
+            answer = client.get("/taskmanagers")
             answer.raise_for_status()
         except httpx.HTTPError as error:
             raise Unavailable(f"flink's JobManager does not answer: {error!r}", where=self.rest) from error
@@ -160,12 +174,6 @@ class FlinkCluster:
             return {one["id"] for one in answer.json()["taskmanagers"] if one["slotsNumber"] == self.slots}
         except (ValueError, KeyError, TypeError):
             raise Unavailable("no JobManager of flink's answers there", where=self.rest) from None
-
-    def _has(self, process: Process) -> bool:
-        return process.name in self.registered()
-
-    def _has_all_living(self) -> bool:
-        return {process.name for process in self.task_managers if process.alive} <= self.registered()
 
     def _launch_job_manager(self) -> None:
         for port in (self.rest_port, self.rpc_port, self.blob_port):

@@ -26,6 +26,7 @@ from infra.object_store import ObjectStore, open_store
 from infra.spec import Pipeline, Store
 from infra.status_server import StatusServer
 from streaming import topics
+from tests.asking import HTTP
 
 CLOCK = SystemClock()
 BUCKET_MS = 10_000
@@ -216,7 +217,7 @@ class Page:
     url: str
 
     def get(self, path: str, **headers: str) -> httpx.Response:
-        return httpx.get(f"{self.url}{path}", headers=headers, timeout=10, trust_env=False)
+        return HTTP.get(f"{self.url}{path}", headers=headers, timeout=10)
 
     def ticks(self, model: str | None = None) -> Generator[dict[str, Any], None, None]:
         """The state after each message of the live stream."""

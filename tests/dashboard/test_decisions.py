@@ -19,6 +19,7 @@ from checkpointing.writer import Writer
 from dashboard.door import MOST_WAITING, WRONG_TOKEN_S
 from infra.object_store import ObjectStore, open_store
 from infra.spec import Pipeline
+from tests.asking import HTTP
 from tests.dashboard.loop import CLOCK, TOKEN, Page, pipeline_for, served
 
 
@@ -46,7 +47,7 @@ def page(pipeline: Pipeline, store: ObjectStore) -> Iterator[Page]:
 
 def decide(page: Page, body: Any, token: str | None = TOKEN) -> httpx.Response:
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    return httpx.post(f"{page.url}/api/decide", json=body, headers=headers, timeout=60, trust_env=False)
+    return HTTP.post(f"{page.url}/api/decide", json=body, headers=headers, timeout=60)
 
 
 def wish(action: str, version: object = None) -> dict[str, Any]:
@@ -116,7 +117,7 @@ def test_guesses_take_their_turns_and_a_crowd_is_sent_away(page: Page) -> None:
     assert time.monotonic() - began >= heard * WRONG_TOKEN_S
     began = time.monotonic()
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{page.url}/api/decide", headers={"Authorization": "Bearer x"}, timeout=0.2, trust_env=False)
+        HTTP.post(f"{page.url}/api/decide", headers={"Authorization": "Bearer x"}, timeout=0.2)
     assert decide(page, wish("resume")).status_code == 200
     assert time.monotonic() - began >= WRONG_TOKEN_S
 

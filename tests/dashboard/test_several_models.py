@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
@@ -17,6 +16,7 @@ from checkpointing.writer import Writer
 from infra.errors import Invalid
 from infra.object_store import open_store
 from infra.spec import Pipeline
+from tests.asking import HTTP
 from tests.dashboard.browsing import WAIT_MS, tab, window
 from tests.dashboard.loop import CLOCK, Page, Process, pipeline_for, served
 
@@ -78,7 +78,7 @@ def test_a_decision_is_about_the_model_whose_token_it_knows(page: Page, pipeline
 
     def decide(model: str, token: str) -> int:
         address, headers = f"{page.url}/api/decide?model={model}", {"Authorization": f"Bearer {token}"}
-        return httpx.post(address, json=wish, headers=headers, timeout=60, trust_env=False).status_code
+        return HTTP.post(address, json=wish, headers=headers, timeout=60).status_code
 
     assert decide("films", "of-books") == 401
     assert decide("films", "of-films") == 200

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from infra.clock import SystemClock
+from tests.asking import HTTP
 from tests.docs.documents import ROOT, SHELL, TUTORIAL
 
 TEN_MINUTES_S = 600.0
@@ -93,7 +93,7 @@ def test_the_tutorial_followed_word_by_word(tmp_path: Path) -> None:
     log = tmp_path / "demo.log"
     with terminal(demo, clone, log) as process:
         page = await_page(process, log)
-        assert "<title>" in httpx.get(page, trust_env=False).text
+        assert "<title>" in HTTP.get(page).text
         # One shell: what a block exports, the next one has.
         answers = run("\necho ====\n".join(text for _, text in after), tmp_path).split("====\n")
         until = CLOCK.monotonic() - begin

@@ -18,6 +18,7 @@ from infra.local.flink_settings import as_yaml
 from infra.local.flink_settings import cluster as cluster_settings
 from infra.local.java import java_executable
 from infra.local.ports import HOST, free_ports
+from tests.asking import HTTP
 from tests.images.conftest import Images, fingerprint
 from tests.infra.pipelines import GOOD
 from tests.springtide.test_version_commands import Home
@@ -56,7 +57,7 @@ def bare(tree: Path, folder: Path) -> dict[str, str]:
 
 def answers(address: str) -> bool:
     try:
-        return httpx.get(address, timeout=2.0, trust_env=False).status_code == HEALTHY
+        return HTTP.get(address, timeout=2.0).status_code == HEALTHY
     except httpx.TransportError:
         return False
 
@@ -173,7 +174,7 @@ def test_flinks_scripts_start_a_cluster_from_its_tree(images: Images, tmp_path: 
         try:
             await_answer(f"http://{HOST}:{rest}/overview", started[0], said)
             deadline = CLOCK.monotonic() + START_S
-            while not httpx.get(f"http://{HOST}:{rest}/taskmanagers", trust_env=False).json()["taskmanagers"]:
+            while not HTTP.get(f"http://{HOST}:{rest}/taskmanagers").json()["taskmanagers"]:
                 assert CLOCK.monotonic() < deadline, said.read_text("utf-8", "replace")[-3000:]
                 CLOCK.sleep(0.2)
         finally:

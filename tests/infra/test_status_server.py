@@ -16,6 +16,7 @@ from infra.clock import SystemClock
 from infra.errors import Invalid
 from infra.metrics import Metrics
 from infra.status_server import StatusServer, require_port
+from tests.asking import HTTP
 
 
 class Room:
@@ -51,7 +52,7 @@ def server(room: Room, metrics: Metrics) -> Iterator[StatusServer]:
 
 def test_metrics_are_served(server: StatusServer, metrics: Metrics) -> None:
     metrics.inc("springtide_learner_duplicates_total", 5)
-    answer = httpx.get(f"{server.url}/metrics")
+    answer = HTTP.get(f"{server.url}/metrics")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain")
     assert "\nspringtide_learner_duplicates_total 5.0\n" in answer.text
@@ -60,35 +61,35 @@ def test_metrics_are_served(server: StatusServer, metrics: Metrics) -> None:
 
 
 def test_readiness_tells_the_reason_and_follows_it(server: StatusServer, room: Room) -> None:
-    answer = httpx.get(f"{server.url}/readyz")
+    answer = HTTP.get(f"{server.url}/readyz")
     assert (answer.status_code, answer.json()) == (503, {"ready": False, "reason": "no version yet"})
     room.reason = None
-    answer = httpx.get(f"{server.url}/readyz/")
+    answer = HTTP.get(f"{server.url}/readyz/")
     assert (answer.status_code, answer.json()) == (200, {"ready": True, "reason": None})
-    assert httpx.get(f"{server.url}/healthz").json() == {"alive": True}
+    assert HTTP.get(f"{server.url}/healthz").json() == {"alive": True}
 
 
 def test_status_is_json_as_given_and_never_cached(server: StatusServer, room: Room) -> None:
     room.facts = {"role": "learner", "version": 1 << 40, "heartbeats": {"clicks": 1.5}}
-    answer = httpx.get(f"{server.url}/status")
+    answer = HTTP.get(f"{server.url}/status")
     assert answer.json() == room.facts
     assert answer.headers["cache-control"] == "no-store"
 
 
 def test_a_page_that_breaks_is_a_500_without_details_and_the_others_live(server: StatusServer, room: Room) -> None:
-    answer = httpx.get(f"{server.url}/status")
+    answer = HTTP.get(f"{server.url}/status")
     assert answer.status_code == 500
     assert "hunter2" not in answer.text
     room.facts = {"bad": object()}
-    assert httpx.get(f"{server.url}/status").status_code == 500
-    assert httpx.get(f"{server.url}/healthz").status_code == 200
+    assert HTTP.get(f"{server.url}/status").status_code == 500
+    assert HTTP.get(f"{server.url}/healthz").status_code == 200
 
 
 def test_other_pages_and_methods_are_refused(server: StatusServer) -> None:
-    answer = httpx.get(f"{server.url}/metricz")
+    answer = HTTP.get(f"{server.url}/metricz")
     assert answer.status_code == 404
     assert answer.json()["pages"] == ["/metrics", "/healthz", "/readyz", "/status"]
-    assert httpx.post(f"{server.url}/status").status_code == 405
+    assert HTTP.post(f"{server.url}/status").status_code == 405
 
 
 def test_a_silent_client_holds_nobody_up(server: StatusServer) -> None:
@@ -149,17 +150,17 @@ def test_an_address_of_somewhere_else_is_invalid(host: str, room: Room, metrics:
 def test_it_stops_soon_frees_its_port_and_may_be_closed_twice(room: Room, metrics: Metrics) -> None:
     clock = SystemClock()
     first = StatusServer("127.0.0.1", 0, metrics=metrics, status=room.status, ready=room.ready)
-    assert httpx.get(f"{first.url}/healthz").status_code == 200
+    assert HTTP.get(f"{first.url}/healthz").status_code == 200
     began = clock.monotonic()
     first.close()
     first.close()
     assert clock.monotonic() - began < 1
     require_port("127.0.0.1", first.port)
     with StatusServer("127.0.0.1", first.port, metrics=metrics, status=room.status, ready=room.ready) as second:
-        assert httpx.get(f"{second.url}/healthz").status_code == 200
+        assert HTTP.get(f"{second.url}/healthz").status_code == 200
 
 
 def test_it_listens_on_all_addresses_and_on_ipv6(room: Room, metrics: Metrics) -> None:
     for host in ("0.0.0.0", "::1"):
         with StatusServer(host, 0, metrics=metrics, status=room.status, ready=room.ready) as server:
-            assert httpx.get(f"{server.url}/healthz").status_code == 200
+            assert HTTP.get(f"{server.url}/healthz").status_code == 200

@@ -22,12 +22,11 @@ from learner.run import run_learner
 from learner.trainer import Trainer, state_of
 from springtide.wiring import build_encoder, build_tables
 from streaming import topics
+from tests.asking import HTTP
 from tests.learner.messages import PIPELINE
 from tests.learner.state import assert_same, restored
 
 CLOCK = SystemClock()
-# One for all looks: each new one reads the certificates first, 54 ms of the process in which the learner runs, too.
-_HTTP = httpx.Client(timeout=5, trust_env=False)
 
 
 def make_pipeline(name: str, bootstrap: str, *, store: str = "memory://", **learner: Any) -> spec.Pipeline:
@@ -103,7 +102,7 @@ class Running:
 
     def get(self, path: str) -> httpx.Response:
         """What its status server answers."""
-        return _HTTP.get(f"{self.address}{path}")
+        return HTTP.get(f"{self.address}{path}")
 
     def ended(self, seconds: float = 60) -> BaseException | None:
         """Waits for its end and returns what it ended with."""

@@ -18,6 +18,7 @@ from infra import spec
 from infra.clock import iso
 from infra.local.ports import free_ports
 from infra.object_store import ObjectStore, open_store
+from tests.asking import HTTP
 from tests.learner.messages import PIPELINE, START_MS, message
 from tests.learner.stream import Running, committed_offsets, learner, line, make_topic, send, until
 
@@ -123,7 +124,7 @@ class Stream:
 def applied(address: str) -> set[int]:
     """Versions that the replica has answered from; none while it starts."""
     try:
-        return {each["version"] for each in httpx.get(f"{address}/status", timeout=5).json()["applied"]}
+        return {each["version"] for each in HTTP.get(f"{address}/status", timeout=5).json()["applied"]}
     except httpx.TransportError:
         return set()
 

@@ -12,13 +12,14 @@ from infra.clock import new_uuid
 from infra.kafka import Producer
 from springtide.datasets.replay import event_body
 from springtide.probe import Prober
+from tests.asking import HTTP
 from tests.loop.conftest import RunningLoop, fields
 
 CLICKS = 5
 
 
 def predict(running: RunningLoop, address: str, features: dict[str, object]) -> tuple[float, int]:
-    answer = httpx.post(f"{address}/v1/models/{running.pipeline.name}:predict", json={"instances": [features]})
+    answer = HTTP.post(f"{address}/v1/models/{running.pipeline.name}:predict", json={"instances": [features]})
     assert answer.status_code == httpx.codes.OK, answer.text
     prediction = answer.json()["predictions"][0]
     score = prediction[0] if isinstance(prediction, list) else prediction

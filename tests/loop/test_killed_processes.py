@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from checkpointing.history import newest_version
+from tests.asking import HTTP
 from tests.learner.stream import assert_replay_equals
 from tests.loop.conftest import ITEMS, RunningLoop
 
@@ -17,7 +18,7 @@ SEED = 20_260
 
 
 def version_at(address: str) -> int:
-    return int(httpx.get(f"{address}/status").json()["version"])
+    return int(HTTP.get(f"{address}/status").json()["version"])
 
 
 @pytest.mark.long  # tests/learner/test_crash.py kills learners in `make test`
@@ -46,7 +47,7 @@ def test_a_killed_replica_comes_back_from_the_store(running: RunningLoop) -> Non
     running.start_traffic()
     running.loop.processes[name].kill()
     with pytest.raises(httpx.TransportError):
-        httpx.get(f"{address}/readyz")
+        HTTP.get(f"{address}/readyz")
     running.loop.restart(name)
     newest = newest_version(running.store) or 0
     running.until(lambda: version_at(address) >= newest, 20, "the replica to catch up")

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from infra.local.ports import free_ports
 from infra.local.process import Process
 from infra.metrics_table import PREFIX, TABLE
+from tests.asking import HTTP
 from tests.dashboard.test_monitoring import EXPRESSIONS, metrics_in
 from tests.loop.conftest import RunningLoop
 
@@ -27,7 +28,7 @@ OF_TROUBLE = {
 def answers(url: str) -> bool:
     """Whether something answers there already."""
     try:
-        return httpx.get(url, timeout=5, trust_env=False).is_success
+        return HTTP.get(url, timeout=5).is_success
     except httpx.TransportError:
         return False
 
@@ -47,7 +48,7 @@ def test_what_rules_and_charts_name_is_exported(running: RunningLoop) -> None:
 
     def all_seen() -> bool:
         for room, address in addresses.items():
-            text = httpx.get(f"{address}/metrics", timeout=10, trust_env=False).text
+            text = HTTP.get(f"{address}/metrics", timeout=10).text
             families = [f for f in text_string_to_metric_families(text) if f.name.startswith(PREFIX)]
             names = {family.name + ("_total" if family.type == "counter" else "") for family in families}
             assert names == {row.name for row in TABLE if row.room in {room, "every"}}
@@ -62,7 +63,7 @@ def test_what_rules_and_charts_name_is_exported(running: RunningLoop) -> None:
     running.start_traffic()
     # Calibration is told of closed buckets, and requests of replicas that were asked.
     ask = {"instances": [{"user": "u1", "item": "i1", "tags": ["t1"], "price": 1.0}]}
-    httpx.post(f"{addresses['replica']}/v1/models/{running.pipeline.name}:predict", json=ask)
+    HTTP.post(f"{addresses['replica']}/v1/models/{running.pipeline.name}:predict", json=ask)
     try:
         probing.wait_until_ready(lambda: answers(f"http://{canary}/healthz"), 60)
         running.until(all_seen, 60, "every metric with a value")

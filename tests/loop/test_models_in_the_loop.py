@@ -11,6 +11,7 @@ import pytest
 
 from infra.clock import new_uuid
 from infra.local.stack import LocalStack
+from tests.asking import HTTP
 from tests.loop.conftest import DOCUMENT, ITEMS, RunningLoop, fields, started
 
 # Every third impression is clicked, whatever is shown to whom.
@@ -22,7 +23,7 @@ PER_SECOND = 200
 def answers(running: RunningLoop, address: str) -> list[Any]:
     """What a replica says of every item, to one user."""
     instances = [fields(1, item) for item in range(ITEMS)]
-    answer = httpx.post(f"{address}/v1/models/{running.pipeline.name}:predict", json={"instances": instances})
+    answer = HTTP.post(f"{address}/v1/models/{running.pipeline.name}:predict", json={"instances": instances})
     assert answer.status_code == httpx.codes.OK, answer.text
     predictions: list[Any] = answer.json()["predictions"]
     return predictions
@@ -32,13 +33,13 @@ def learn(running: RunningLoop, samples: int = SAMPLES) -> None:
     """Traffic until the learner has trained enough, and every replica answers from a version after that."""
     address = running.loop.addresses["learner"]
     running.start_traffic(PER_SECOND)
-    running.until(lambda: httpx.get(f"{address}/status").json()["samples_total"] >= samples, 120, f"{samples} samples")
+    running.until(lambda: HTTP.get(f"{address}/status").json()["samples_total"] >= samples, 120, f"{samples} samples")
     running.stop_traffic()
     running.await_versions(1)
-    trained = httpx.get(f"{address}/status").json()["version"]
+    trained = HTTP.get(f"{address}/status").json()["version"]
     for replica in running.pipeline.dashboard.targets.replicas:
         running.until(
-            lambda at=replica: httpx.get(f"{at}/status").json()["version"] >= trained,  # type: ignore[misc]
+            lambda at=replica: HTTP.get(f"{at}/status").json()["version"] >= trained,  # type: ignore[misc]
             30,
             f"version {trained} at {replica}",
         )

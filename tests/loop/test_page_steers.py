@@ -8,11 +8,11 @@ import statistics
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.asking import HTTP
 from tests.dashboard.browsing import launched, tab, window
 from tests.loop.conftest import TOKEN, RunningLoop
 
@@ -30,7 +30,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 def metrics(address: str) -> dict[str, float]:
     """Every series of a process, by name and labels as `/metrics` writes them."""
-    text = httpx.get(f"{address}/metrics", timeout=10, trust_env=False).text
+    text = HTTP.get(f"{address}/metrics", timeout=10).text
     return {
         " ".join([sample.name, *sample.labels.values()]): sample.value
         for family in text_string_to_metric_families(text)
@@ -121,7 +121,7 @@ def test_the_page_of_a_whole_loop_tells_the_truth_and_steers_it(running: Running
             assert seen[-1][0] == seen[-1][1]
             raise
 
-        rows = httpx.get(f"{page}/api/versions", timeout=10, trust_env=False).json()["versions"]
+        rows = HTTP.get(f"{page}/api/versions", timeout=10).json()["versions"]
         newest, older = [row["version"] for row in rows if row["kind"] == "delta" and row["servable"]][:2]
         took = []
         for _, version in zip(range(PINS), (older, newest, older), strict=True):

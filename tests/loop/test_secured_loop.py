@@ -37,6 +37,7 @@ from springtide.loop import Loop
 from springtide.reckoning import Reckoner
 from springtide.rights import KafkaRight, kafka_rights
 from streaming import topics
+from tests.asking import HTTP
 from tests.loop.conftest import DOCUMENT, RunningLoop
 from tests.loop.secured_servers import USER, Authority, SecuredKafka, secured_kafka, secured_store, trusting
 from tests.loop.table_of_messages import documented
@@ -168,16 +169,16 @@ def said(secured: Secured) -> Iterator[tuple[str, bytes]]:
     addresses = dict(secured.running.loop.addresses)
     for name, address in addresses.items():
         for page in PAGES:
-            yield f"{name}{page}", httpx.get(f"{address}{page}", trust_env=False, timeout=10).content
+            yield f"{name}{page}", HTTP.get(f"{address}{page}", timeout=10).content
     base = addresses["page"]
     for page in ("/", "/api/history?minutes=10"):
-        yield f"page{page}", httpx.get(f"{base}{page}", trust_env=False, timeout=10).content
+        yield f"page{page}", HTTP.get(f"{base}{page}", timeout=10).content
     with httpx.stream("GET", f"{base}/api/live", trust_env=False, timeout=10) as live:
         yield "page/api/live", next(live.iter_bytes())
     rest = secured.servers.flink.rest
-    jobs = [one["jid"] for one in httpx.get(f"{rest}/jobs/overview", trust_env=False).json()["jobs"]]
+    jobs = [one["jid"] for one in HTTP.get(f"{rest}/jobs/overview").json()["jobs"]]
     for page in (*REST_PAGES, *(f"/jobs/{job}{part}" for job in jobs for part in ("", "/config", "/plan"))):
-        yield f"flink{page}", httpx.get(f"{rest}{page}", trust_env=False, timeout=10).content
+        yield f"flink{page}", HTTP.get(f"{rest}{page}", timeout=10).content
     bucket = open_store(secured.pipeline.store.model_copy(update={"url": f"s3://{secured.servers.s3.bucket}"}))
     for key in [*bucket.list(NAME), *bucket.list("flink")]:
         yield key, bucket.get(key)

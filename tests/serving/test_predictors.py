@@ -14,6 +14,7 @@ import pytest
 
 from infra.object_store import ObjectStore
 from infra.spec import Pipeline
+from tests.asking import HTTP
 from tests.serving.model import Model, make_columns, make_pipeline
 from tests.serving.test_replica_process import CLOCK, PREDICT, WITHIN_S, Process
 
@@ -60,11 +61,11 @@ class Asking:
         return number
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.url + path, trust_env=False)
+        return HTTP.get(self.url + path)
 
     def ask(self) -> int:
         """Asks once, checks the answer, and returns the version that gave it."""
-        response = httpx.post(self.url + PREDICT.removeprefix("/"), json={"inputs": self.columns}, trust_env=False)
+        response = HTTP.post(self.url + PREDICT.removeprefix("/"), json={"inputs": self.columns})
         version = int(response.headers["X-Springtide-Version"])
         np.testing.assert_allclose(response.json()["outputs"], self.expected[version], rtol=0, atol=2e-6)
         return version

@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import httpx
 import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -31,6 +30,7 @@ from infra.units import Duration
 from springtide.canary import Tally, host_and_port, run_canary
 from springtide.probe import Prober
 from streaming.topics import PROBE_PREFIX, user_topics
+from tests.asking import HTTP
 from tests.checkpointing.reference import content
 from tests.springtide.mistakes import call
 from tests.streaming.pipelines import pipeline
@@ -66,7 +66,7 @@ class StandIn(threading.Thread):
                     if len(self.keys) - 1 != LOST:
                         self._learn(writer, key)
         self._clock.sleep(1.0)
-        self.exported = httpx.get(self._metrics, trust_env=False).text
+        self.exported = HTTP.get(self._metrics).text
         self._stop_canary.set()
 
     def _learn(self, writer: Writer, key: str) -> None:

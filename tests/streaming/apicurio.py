@@ -17,6 +17,7 @@ from infra.local.jars import ROOT
 from infra.local.java import java_executable
 from infra.local.ports import HOST, free_ports
 from infra.local.process import Process
+from tests.asking import HTTP
 
 # The last line that runs on Java 17.
 _VERSION: Final = "2.6.13.Final"
@@ -51,7 +52,7 @@ class ApicurioServer:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/subjects", trust_env=False).status_code == httpx.codes.OK
+            return HTTP.get(f"{self.url}/subjects").status_code == httpx.codes.OK
         except httpx.HTTPError as error:
             raise Unavailable(str(error)) from None
 

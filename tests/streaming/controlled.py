@@ -16,6 +16,7 @@ from infra.spec import Pipeline, Secret, Store
 from streaming import sql
 from streaming.checkpoint_folder import CheckpointFolder
 from streaming.controller import run_join
+from tests.asking import HTTP
 from tests.streaming.events import Stream
 
 CLOCK = SystemClock()
@@ -40,7 +41,7 @@ class Running:
             self.error = error
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(self._url[0] + path, trust_env=False, timeout=5.0)
+        return HTTP.get(self._url[0] + path, timeout=5.0)
 
     def status(self) -> dict[str, Any]:
         found: dict[str, Any] = self.get("/status").json()
