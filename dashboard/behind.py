@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import zlib
 from bisect import bisect_right
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -62,9 +62,10 @@ class BehindTracker:
         self._share = 1  # one key in `_share` is followed; a power of two
         self._pending: dict[Place, _Pending] = {}
         self._of_key: dict[str, list[_Pending]] = {}
-        self._positive: dict[str, Place] = {}  # in order of arrival, as are the two below
-        self._ended_late: dict[tuple[str, int], None] = {}
-        self._ended_dead: dict[Place, None] = {}
+        # In order of arrival. A plain dict keeps the gaps of what was removed at its front and walks over them each time.
+        self._positive: OrderedDict[str, Place] = OrderedDict()
+        self._ended_late: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._ended_dead: OrderedDict[Place, None] = OrderedDict()
         self._versions: list[int] = []
         self._positions: list[Mapping[int, int]] = []
         self._brought: list[int | None] = []  # receive time of the oldest feedback that each version brought
@@ -242,7 +243,7 @@ def _oldest(joining: int | None, learning: int | None, applying: int | None) -> 
     return Behind(*min(found)) if found else Behind()
 
 
-def _remember(memory: dict[_Key, _Value], key: _Key, value: _Value, most: int) -> None:
+def _remember(memory: OrderedDict[_Key, _Value], key: _Key, value: _Value, most: int) -> None:
     memory[key] = value
     while len(memory) > most:
-        del memory[next(iter(memory))]
+        memory.popitem(last=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
@@ -22,9 +23,9 @@ from serving.refusals import DEADLINE_PASSED, TOO_MANY, Refused, outcome_of, sho
 VERSION_HEADER: Final = "X-Springtide-Version"
 TIMEOUT_HEADER: Final = "X-Springtide-Timeout-Ms"
 LONGEST_TIMEOUT_MS: Final = 3_600_000
-# Threads that parse, look up and predict, so that health checks are answered meanwhile.
+# Threads that parse, look up and predict what takes long, so that health checks are answered meanwhile.
 WORKERS: Final = 2
-# Requests that may wait for those threads; more would only grow old.
+# Requests that may wait for their turn; more would only grow old.
 MOST_WAITING: Final = 64
 # What has waited longer than this for its turn is refused: who asked has mostly given up, and the next is later still.
 LONGEST_WAIT_S: Final = 1.0
@@ -56,7 +57,8 @@ class Answering:
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="predict")
         self._in_flight = 0
         self._held_bytes = 0
-        self._loop_is_taken = False
+        # Short work that waits, oldest first; while there is any, `_answer_short` is called soon.
+        self._short: deque[Callable[[], None]] = deque()
 
     async def body(self, request: Request) -> bytes:
         """The whole body of ``request``, which counts as held here until the request is answered.
@@ -133,8 +135,8 @@ class Answering:
             path: What was asked for, for the log.
             work: What to do; runs on a thread of its own.
             done: Takes the answer, be it a refusal; called once, in the event loop's thread.
-            short: Whether it is over so soon that it may run at once, in the event loop's thread, where nothing else is
-                under way: two threads that wake each other cost more than a small answer.
+            short: Whether it is over so soon that it runs in the event loop's thread, one between two looks at the
+                sockets: threads that wake each other and pass the interpreter's lock on cost more than a small answer.
         """
         began = self._clock.monotonic()
         loop = asyncio.get_running_loop()
@@ -155,7 +157,6 @@ class Answering:
             with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more
                 loop.call_soon_threadsafe(ended, response)
 
-        alone = short and self._in_flight == 0 and not self._loop_is_taken
         try:
             in_turn = self._in_turn(work)
         except Refused as error:
@@ -163,16 +164,18 @@ class Answering:
             self._count(protocol, response, began)
             done(response)
             return
-        if alone:
-            # Once between two looks at the sockets: what else has come by then is not alone.
-            self._loop_is_taken = True
-            loop.call_soon(self._give_back_the_loop)
-            ended(answered())
-        else:
+        if not short:
             self._pool.submit(run)
+            return
+        self._short.append(lambda: ended(answered()))
+        if len(self._short) == 1:
+            loop.call_soon(self._answer_short, loop)
 
-    def _give_back_the_loop(self) -> None:
-        self._loop_is_taken = False
+    def _answer_short(self, loop: asyncio.AbstractEventLoop) -> None:
+        work = self._short.popleft()
+        if self._short:
+            loop.call_soon(self._answer_short, loop)
+        work()
 
     def _in_turn(self, work: Callable[[], Answer]) -> Callable[[], Answer]:
         """``work`` as it is to be run, counted as under way from now on."""
