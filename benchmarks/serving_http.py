@@ -13,12 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-import httpx
 import numpy as np
 
 from benchmarks.figures import Figure
 from benchmarks.serving_client import Call, Load, ask_all, binary_call, json_call, rows_call
-from benchmarks.serving_servers import PIPELINE, Served, served
+from benchmarks.serving_servers import HTTP, PIPELINE, Served, served
 from benchmarks.serving_workload import KEYS, LOAD, NAMES, USER_FEATURES, Trained, make_pipeline, requests
 from infra.local.ports import free_ports
 from infra.spec import Pipeline
@@ -157,12 +156,12 @@ def memory_figures(replica: Served) -> Iterator[Figure]:
 
 def version(server: Served) -> int:
     """The version that answers."""
-    return int(httpx.get(f"http://127.0.0.1:{server.port}/status", trust_env=False).json()["version"])
+    return int(HTTP.get(f"http://127.0.0.1:{server.port}/status").json()["version"])
 
 
 def metric(server: Served, name: str) -> float:
     """The sum of the metric's series."""
-    lines = httpx.get(f"http://127.0.0.1:{server.port}/metrics", trust_env=False).text.splitlines()
+    lines = HTTP.get(f"http://127.0.0.1:{server.port}/metrics").text.splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
 

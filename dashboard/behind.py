@@ -62,7 +62,7 @@ class BehindTracker:
         self._share = 1  # one key in `_share` is followed; a power of two
         self._pending: dict[Place, _Pending] = {}
         self._of_key: dict[str, list[_Pending]] = {}
-        # In order of arrival. A plain dict keeps the gaps of what was removed at its front and walks over them each time.
+        # In order of arrival. A plain dict keeps gaps where its front was removed, and walks over them each time.
         self._positive: OrderedDict[str, Place] = OrderedDict()
         self._ended_late: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._ended_dead: OrderedDict[Place, None] = OrderedDict()

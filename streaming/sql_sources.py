@@ -115,6 +115,9 @@ def _events_table(source: Source, pipeline: spec.Pipeline, connection: Mapping[s
         columns,
         {
             **_reader(connection, source.topic.topic, f"springtide.{pipeline.name}.join"),
+            # A fetch gathers for 20 ms, or 64 KiB: answered at once, a busy topic is asked hundreds of times a second.
+            "properties.fetch.min.bytes": str(64 << 10),
+            "properties.fetch.max.wait.ms": "20",
             **event_format.options(source.topic, source.event_columns, pipeline.schema_registry, reveal=reveal),
             "scan.watermark.emit.strategy": "on-event",
             "scan.watermark.idle-timeout": f"{pipeline.join.idle_timeout.ms} ms",
@@ -171,9 +174,6 @@ def _reader(connection: Mapping[str, str], topic: str, group: str) -> dict[str, 
         **connection,
         "topic": topic,
         "properties.group.id": group,
-        # A fetch gathers for 20 ms, or 64 KiB: answered at once, a busy topic is asked hundreds of times a second.
-        "properties.fetch.min.bytes": str(64 << 10),
-        "properties.fetch.max.wait.ms": "20",
         "scan.topic-partition-discovery.interval": _DISCOVERY,
     }
 
