@@ -60,7 +60,6 @@ class Scenario:
     Attributes:
         events_per_second: Impressions and clicks together.
         commit_interval: Of the learner, as the pipeline has it.
-        checkpoint_interval: Of the join, likewise.
         probes: How many clicks are followed.
         ending: What its figures' names end with.
         p50: Target of the median, seconds.
@@ -69,7 +68,6 @@ class Scenario:
 
     events_per_second: int
     commit_interval: str
-    checkpoint_interval: str
     probes: int
     ending: str
     p50: float
@@ -77,8 +75,8 @@ class Scenario:
 
 
 SCENARIOS = (
-    Scenario(500, "1s", "10s", 100, "", 1.0, 2.0),
-    Scenario(2_000, "200ms", "30s", 200, "_at_2000", 0.5, 1.0),
+    Scenario(500, "1s", 100, "", 1.0, 2.0),
+    Scenario(2_000, "200ms", 200, "_at_2000", 0.5, 1.0),
 )
 
 
@@ -128,7 +126,6 @@ def run(scenario: Scenario) -> Outcome:
                 ports=Ports.free(),
                 join=JOIN,
                 learner={"commit_interval": scenario.commit_interval},
-                flink={"checkpoint_interval": scenario.checkpoint_interval},
             )
             store = open_store(pipeline.store)
             loop = Loop(pipeline, home, home / "logs")
@@ -196,8 +193,7 @@ def probe_figures(scenario: Scenario, outcome: Outcome) -> list[Figure]:
     results, ending = outcome.probes, scenario.ending
     p50, p99, longest = quantiles([result.seconds for result in results])
     load = (
-        f"{len(results)} probes, {outcome.rate:.0f} events/s, commits every {scenario.commit_interval}, "
-        f"checkpoints of the join every {scenario.checkpoint_interval}, 2 replicas, "
+        f"{len(results)} probes, {outcome.rate:.0f} events/s, commits every {scenario.commit_interval}, 2 replicas, "
         f"{os.cpu_count()} cores for everything"
     )
     stages = {
