@@ -10,6 +10,8 @@ import threading
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ["KERAS_BACKEND"] = "tensorflow"
+# Left alone, oneDNN takes the products over on some processors and not on others, and gives other bits there.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import keras
 import tensorflow as tf
@@ -47,6 +49,6 @@ def environment() -> dict[str, str]:
         "tensorflow": str(tf.__version__),
         "keras": str(keras.__version__),
         "tensorflow_threads": str(tf.config.threading.get_intra_op_parallelism_threads()),
-        "tensorflow_onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+        "tensorflow_onednn": os.environ["TF_ENABLE_ONEDNN_OPTS"],
         "op_determinism": "on",
     }

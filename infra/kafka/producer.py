@@ -27,6 +27,8 @@ SETTINGS: Final[dict[str, Any]] = {
 }
 DELIVERY_TIMEOUT_S: Final = 30.0
 SERVE_SECONDS: Final = 0.1
+# The client looks once a second for messages whose time has run out, and may be late itself.
+GIVEN_UP_WITHIN_S: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ class Producer:
             Unavailable: Some were given up, or are still on their way after ``timeout``.
             Invalid: The broker refused one for good.
         """
-        deadline = self._clock.monotonic() + (self._timeout + 1 if timeout is None else timeout)
+        deadline = self._clock.monotonic() + (self._timeout + GIVEN_UP_WITHIN_S if timeout is None else timeout)
         while len(self._client) and (left := deadline - self._clock.monotonic()) > 0:
             self._serve(min(SERVE_SECONDS, left))
         self._raise_failure()
