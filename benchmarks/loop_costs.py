@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 
+from benchmarks.asking import http
 from benchmarks.figures import Figure, report
 from benchmarks.freshness import endless
 from benchmarks.loop_processes import Watched
@@ -39,8 +39,6 @@ RATES = (200.0, 600.0)
 BURST = 40_000
 BURST_SECONDS = 150.0
 CLOCK = SystemClock()
-# One for all looks: each new one reads the certificates first, 54 ms of a core that the loop is measured on.
-HTTP = httpx.Client(timeout=5, trust_env=False)
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ def trained(loop: Loop) -> int:
 
 def learner_status(loop: Loop) -> dict[str, Any]:
     """What the learner says of itself."""
-    found: dict[str, Any] = HTTP.get(f"{loop.addresses['learner']}/status").json()
+    found: dict[str, Any] = http().get(f"{loop.addresses['learner']}/status").json()
     return found
 
 

@@ -15,9 +15,10 @@ from typing import Final
 
 import numpy as np
 
+from benchmarks.asking import http
 from benchmarks.figures import Figure
 from benchmarks.serving_client import Call, Load, ask_all, binary_call, json_call, rows_call
-from benchmarks.serving_servers import HTTP, PIPELINE, Served, served
+from benchmarks.serving_servers import PIPELINE, Served, served
 from benchmarks.serving_workload import KEYS, LOAD, NAMES, USER_FEATURES, Trained, make_pipeline, requests
 from infra.local.ports import free_ports
 from infra.spec import Pipeline
@@ -156,12 +157,12 @@ def memory_figures(replica: Served) -> Iterator[Figure]:
 
 def version(server: Served) -> int:
     """The version that answers."""
-    return int(HTTP.get(f"http://127.0.0.1:{server.port}/status").json()["version"])
+    return int(http().get(f"http://127.0.0.1:{server.port}/status").json()["version"])
 
 
 def metric(server: Served, name: str) -> float:
     """The sum of the metric's series."""
-    lines = HTTP.get(f"http://127.0.0.1:{server.port}/metrics").text.splitlines()
+    lines = http().get(f"http://127.0.0.1:{server.port}/metrics").text.splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
 

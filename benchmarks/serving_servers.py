@@ -27,6 +27,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from benchmarks.asking import http
 from benchmarks.serving_workload import FEATURES, NAMES, make_pipeline
 from infra.clock import SystemClock
 from infra.logs import configure
@@ -41,8 +42,6 @@ from springtide.lifecycle import stop_on_signals
 from springtide.wiring import build_encoder, build_tables
 
 CLOCK: Final = SystemClock()
-# One for all questions: each new one reads the certificates first, 54 ms of a core that is measured.
-HTTP: Final = httpx.Client(trust_env=False)
 WITHIN_S: Final = 90.0
 PIPELINE: Final = "pipeline.json"
 MOST_BYTES: Final = 1 << 24
@@ -191,7 +190,7 @@ def served(kind: str, folder: Path, port: int) -> Iterator[Served]:
 
 def _ready(port: int) -> bool:
     try:
-        return HTTP.get(f"http://127.0.0.1:{port}/readyz").status_code == httpx.codes.OK
+        return http().get(f"http://127.0.0.1:{port}/readyz").status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
 

@@ -1,4 +1,4 @@
-"""Runs one request to its answer: limits, threads, errors as JSON, figures; knows no protocol's form."""
+"""Runs one request to its answer: limits, turns, errors as JSON, figures; knows no protocol's form."""
 
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
@@ -27,6 +27,10 @@ LONGEST_TIMEOUT_MS: Final = 3_600_000
 WORKERS: Final = 2
 # Requests that may wait for their turn; more would only grow old.
 MOST_WAITING: Final = 64
+# While short work takes longer than this, it goes to the threads: sockets, timers and health checks would wait for it.
+LONGEST_SHORT_S: Final = 0.005
+# Of each new duration so much goes into the smoothed one; as much of it is forgotten for each work in the threads.
+SMOOTHING: Final = 1 / 16
 # What has waited longer than this for its turn is refused: who asked has mostly given up, and the next is later still.
 LONGEST_WAIT_S: Final = 1.0
 # Bodies that are arriving or being answered, in bodies of the largest size.
@@ -59,6 +63,7 @@ class Answering:
         self._held_bytes = 0
         # Short work that waits, oldest first; while there is any, `_answer_short` is called soon.
         self._short: deque[Callable[[], None]] = deque()
+        self._short_s = 0.0
 
     async def body(self, request: Request) -> bytes:
         """The whole body of ``request``, which counts as held here until the request is answered.
@@ -133,10 +138,11 @@ class Answering:
         Args:
             protocol: To count under.
             path: What was asked for, for the log.
-            work: What to do; runs on a thread of its own.
+            work: What to do; runs on a thread of its own unless it is short.
             done: Takes the answer, be it a refusal; called once, in the event loop's thread.
-            short: Whether it is over so soon that it runs in the event loop's thread, one between two looks at the
-                sockets: threads that wake each other and pass the interpreter's lock on cost more than a small answer.
+            short: Whether it should be over so soon that it runs in the event loop's thread, one between two looks at
+                the sockets: threads that wake each other and pass the interpreter's lock on cost more than a small
+                answer. As long as such work takes longer than :data:`LONGEST_SHORT_S`, threads run it, too.
         """
         began = self._clock.monotonic()
         loop = asyncio.get_running_loop()
@@ -164,7 +170,8 @@ class Answering:
             self._count(protocol, response, began)
             done(response)
             return
-        if not short:
+        if not short or self._short_s > LONGEST_SHORT_S:
+            self._short_s -= SMOOTHING * self._short_s if short else 0.0
             self._pool.submit(run)
             return
         self._short.append(lambda: ended(answered()))
@@ -175,7 +182,9 @@ class Answering:
         work = self._short.popleft()
         if self._short:
             loop.call_soon(self._answer_short, loop)
+        began = self._clock.monotonic()
         work()
+        self._short_s += SMOOTHING * (self._clock.monotonic() - began - self._short_s)
 
     def _in_turn(self, work: Callable[[], Answer]) -> Callable[[], Answer]:
         """``work`` as it is to be run, counted as under way from now on."""

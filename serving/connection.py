@@ -24,7 +24,7 @@ from serving.refusals import Refused
 HEAD_END: Final = b"\r\n\r\n"
 # Of what comes while a request is being answered; a client that sends more has to wait.
 MOST_AHEAD: Final = 1 << 16
-# Bytes of a body that is answered in a millisecond or two.
+# Bytes of a body that most models answer in a millisecond or two; how long they take is measured, too.
 SHORT: Final = 1 << 15
 
 

@@ -130,4 +130,4 @@ def is_ready(client: httpx.Client) -> bool:
     try:
         return client.get("/readyz").status_code == httpx.codes.OK
     except httpx.TransportError as error:
-        raise Unavailable(f"{client.base_url} does not answer: {error}") from error
+        raise Unavailable(f"{str(client.base_url).rstrip('/')} does not answer: {error}") from error

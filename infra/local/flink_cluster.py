@@ -158,7 +158,8 @@ class FlinkCluster:
         # One client: each new one reads every certificate there is, 50 ms of a core that what is awaited could use.
         with self._client() as client:
             process.wait_until_ready(
-                lambda: {one.name for one in task_managers if one.alive} <= self._registered(client), READY_SECONDS
+                lambda: {one.name for one in task_managers if one is process or one.alive} <= self._registered(client),
+                READY_SECONDS,
             )
 
     def _client(self) -> httpx.Client:

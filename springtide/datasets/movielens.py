@@ -58,6 +58,7 @@ class MovieLens:
             "tables": [{"name": name, "dim": DIM} for name in (*ids, "genres", *CROSSES)],
             "model": {"name": "deepfm"},
             # What one sample teaches, the next of the same film is to know: large batches cost a hundredth of AUC here.
+            # Beside it the page's panel of quality by slice shows something.
             "learner": {"max_batch": MAX_BATCH, "quality_slices": ["gender", "occupation"]},
         }
 

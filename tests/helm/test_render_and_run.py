@@ -158,3 +158,4 @@ def test_told_to_end_each_leaves_within_its_grace(machine: Machine) -> None:
             # Killed after its grace time it would end otherwise. A canary says by 1 that a click was lost: there was
             # no loop yet when it began.
             assert pod.process.terminate() in ((0, 1) if role == "canary" else (0,)), pod.name
+            assert "Traceback" not in pod.process.log.read_text("utf-8", "replace"), pod.name
