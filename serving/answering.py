@@ -170,13 +170,14 @@ class Answering:
             self._count(protocol, response, began)
             done(response)
             return
-        if not short or self._short_s > LONGEST_SHORT_S:
-            self._short_s -= SMOOTHING * self._short_s if short else 0.0
-            self._pool.submit(run)
+        if short and self._short_s <= LONGEST_SHORT_S:
+            self._short.append(lambda: ended(answered()))
+            if len(self._short) == 1:
+                loop.call_soon(self._answer_short, loop)
             return
-        self._short.append(lambda: ended(answered()))
-        if len(self._short) == 1:
-            loop.call_soon(self._answer_short, loop)
+        if short:
+            self._short_s *= 1 - SMOOTHING
+        self._pool.submit(run)
 
     def _answer_short(self, loop: asyncio.AbstractEventLoop) -> None:
         work = self._short.popleft()

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import pytest
 from starlette.responses import Response
@@ -54,10 +53,6 @@ def asked() -> Iterator[Asked]:
     shared.close()
 
 
-def run(crowd: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(crowd())
-
-
 def fail() -> None:
     raise RuntimeError("broken")
 
@@ -81,7 +76,7 @@ def test_all_are_answered_in_order_and_too_many_at_once_are_told(asked: Asked) -
         await asked.until(2 * MOST + 2)
         assert asked.codes[200 + MOST - 1] == 200
 
-    run(crowd)
+    asyncio.run(crowd())
 
 
 def test_others_have_their_turn_between_two(asked: Asked) -> None:
@@ -101,7 +96,7 @@ def test_others_have_their_turn_between_two(asked: Asked) -> None:
         beside.cancel()
         assert turns >= MOST - 1
 
-    run(crowd)
+    asyncio.run(crowd())
 
 
 def test_what_is_long_all_the_same_goes_to_threads_until_it_is_short_again(asked: Asked) -> None:
@@ -120,4 +115,4 @@ def test_what_is_long_all_the_same_goes_to_threads_until_it_is_short_again(asked
             count += 1
             await asked.until(count)
 
-    run(crowd)
+    asyncio.run(crowd())
