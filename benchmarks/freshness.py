@@ -35,9 +35,11 @@ from springtide.loop import Loop
 from springtide.probe import Prober, ProbeResult
 from springtide.probe_command import quantiles
 
-# The first minutes compile: the JVM its code, the kernel its page tables. A user's loop has run for longer: it begins
-# to count when it has caught up with the events of these minutes.
-WARM_UP_SECONDS, CATCH_UP_SECONDS = 40.0, 240.0
+# The first minutes compile: at 2,000 events/s Java's second compiler alone takes a sixth to a third of a core for some
+# four of them. A user's loop has run for longer: it begins to count when the compilers are through with most of it,
+# and it has caught up with the events of these minutes.
+WARM_UP_SECONDS, COMPILED_SECONDS, CATCH_UP_SECONDS = 40.0, 360.0, 240.0
+LOOK_SECONDS, QUIET_CORES = 15.0, 0.05
 PROBE_TIMEOUT_SECONDS = 30.0
 # As a cluster has it, and not as one for tests: both compilers, and room for the state.
 WORKER_OPTIONS = ("-Xms1g", "-Xmx1g", "-XX:TieredStopAtLevel=4")
@@ -82,13 +84,20 @@ SCENARIOS = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a scenario showed: the probes, events per second, the learner's puts per hour, processor time by process.
+    """What a scenario showed.
 
-    Where a probe was not learned in time, `lost` says what became of it.
+    Attributes:
+        probes: Those that were learned.
+        lost: What became of one that was not learned in time; None where all were.
+        warmed: Seconds of load before the first of them.
+        rate: Events per second.
+        puts_per_hour: The learner's, into the store.
+        cores: Processor time per second, by process.
     """
 
     probes: list[ProbeResult]
     lost: str | None
+    warmed: float
     rate: float
     puts_per_hour: float
     cores: Mapping[str, float]
@@ -137,12 +146,15 @@ def run(scenario: Scenario) -> Outcome:
                 log = steady(endless(dataset.events()), scenario.events_per_second / (1 + clicked))
                 traffic = threading.Thread(target=lambda: replay.run(log, speed=1.0, stop=stop), name="traffic")
                 traffic.start()
+                began = clock.monotonic()
                 clock.sleep(WARM_UP_SECONDS)
                 watched = Watched(stack, loop)
+                await_compiled(watched, clock)
                 results: list[ProbeResult] = []
                 lost: str | None = None
                 with Prober(pipeline, store, clock) as prober:
                     catch_up(prober, scenario.p99, clock)
+                    warmed = clock.monotonic() - began
                     begin, before = clock.monotonic(), replay.sent.impressions + replay.sent.clicks
                     first, spent = newest_version(store) or 0, watched.seconds()
                     try:
@@ -161,7 +173,18 @@ def run(scenario: Scenario) -> Outcome:
                 stop.set()
                 loop.stop()
             traffic.join()
-    return Outcome(results, lost, sent / elapsed, puts / elapsed * 3600, cores)
+    return Outcome(results, lost, warmed, sent / elapsed, puts / elapsed * 3600, cores)
+
+
+def await_compiled(watched: Watched, clock: SystemClock) -> None:
+    """Returns when the Java compilers have become quiet, or the time for it is over."""
+    deadline = clock.monotonic() + COMPILED_SECONDS
+    spent = watched.compiling_seconds()
+    while clock.monotonic() < deadline:
+        clock.sleep(LOOK_SECONDS)
+        before, spent = spent, watched.compiling_seconds()
+        if spent - before < QUIET_CORES * LOOK_SECONDS:
+            return
 
 
 def catch_up(prober: Prober, seconds: float, clock: SystemClock) -> None:
@@ -181,6 +204,7 @@ def figures(scenario: Scenario, outcome: Outcome) -> list[Figure]:
         Figure(
             f"puts_per_hour{ending}", outcome.puts_per_hour, "puts/h", None, "<=", "packs and manifests of versions"
         ),
+        Figure(f"warm_up_s{ending}", outcome.warmed, "s", None, "<=", "under load, before the first probe"),
         *(
             Figure(f"{name}_cores{ending}", used, "cores", None, "<=", "meanwhile; of two replicas one")
             for name, used in outcome.cores.items()

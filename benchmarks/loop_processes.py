@@ -3,7 +3,11 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import contextlib
+import itertools
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
@@ -39,6 +43,11 @@ class Watched:
         found["replica"] /= self.replicas
         return found
 
+    def compiling_seconds(self) -> float:
+        """Processor seconds of the Java compilers so far; what they compile no longer interprets, and runs on."""
+        processes = itertools.chain(self._processes["kafka"], self._processes["flink"])
+        return sum(_compiling_seconds(process.pid) for process in processes)
+
     def mebibytes(self) -> dict[str, float]:
         """MiB now; of replicas, of one."""
         found = {name: sum(tree_mebibytes(each.pid) for each in group) for name, group in self._processes.items()}
@@ -49,3 +58,15 @@ class Watched:
 def _tree(pid: int) -> list[psutil.Process]:
     top = psutil.Process(pid)
     return [top, *top.children(recursive=True)]
+
+
+def _compiling_seconds(pid: int) -> float:
+    """Of the threads of one process whose names are the compilers'."""
+    ticks = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # they come and go
+            name, _, figures = (thread / "stat").read_text(encoding="utf-8").partition("(")[2].rpartition(")")
+            if name.startswith(("C1 Compiler", "C2 Compiler")):
+                user, system = figures.split()[11:13]
+                ticks += int(user) + int(system)
+    return ticks / os.sysconf("SC_CLK_TCK")

@@ -162,7 +162,7 @@ class Learner(Part):
     heartbeat_interval: Span = Duration("10s")
     max_batch: int = Field(default=1024, ge=1, le=65536)
     # How long samples may wait for others to share their batch; a learner that is behind takes full ones at once.
-    batch_latency: Duration = Duration("10ms")
+    batch_latency: Duration = Duration("50ms")
     # 0: each step sees the rows of the one before; 1: those of the one before that, and both share the cores.
     staleness: Literal[0, 1] = 0
     seed: int = 1

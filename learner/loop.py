@@ -155,7 +155,7 @@ class Learner:
         self._commit_if_due()
 
     def _poll(self, *, wait: bool) -> Batch | None:
-        timeout, linger = (POLL_TIMEOUT_S, self._settings.batch_latency.seconds) if wait else (0.0, 0.0)
+        timeout, linger = (POLL_TIMEOUT_S, self._linger()) if wait else (0.0, 0.0)
         try:
             batch = self._reader.poll_batch(self._settings.max_batch, timeout, linger)
         except Unavailable as error:
@@ -166,6 +166,14 @@ class Learner:
             return None
         self._kafka.succeeded()
         return batch
+
+    def _linger(self) -> float:
+        """How long samples may wait for others, in seconds: never beyond the moment when a commit would take them."""
+        longest = self._settings.batch_latency.seconds
+        if self._committer.busy:
+            return longest
+        due = self._captured + self._settings.commit_interval.seconds - self._clock.monotonic()
+        return min(longest, max(0.0, due))
 
     def _learn(self, ready: Ready) -> None:
         batch = ready.batch

@@ -18,6 +18,8 @@ Floats = npt.NDArray[np.float32]
 
 # Values of a column that are told apart in one bucket; further ones are `other`.
 MOST_VALUES: Final = 32
+# Samples that may wait to be counted.
+COUNTED_AT_ONCE: Final = 4096
 OTHER: Final = "other"
 # A missing value's name; no value that the join writes looks like it.
 MISSING: Final = "(none)"
@@ -43,6 +45,18 @@ class _Bucket:
         return document
 
 
+@dataclass(frozen=True)
+class _Told:
+    """What :meth:`ProgressiveMetrics.record` was told; ``sliced`` are the columns of the slices, or nothing."""
+
+    predictions: Floats
+    losses: Floats
+    labels: Floats
+    weights: Floats
+    impression_ms: npt.NDArray[np.int64]
+    sliced: list[pa.ChunkedArray]
+
+
 class ProgressiveMetrics:
     """The sums since the last capture, for the manifest.
 
@@ -60,6 +74,8 @@ class ProgressiveMetrics:
         self._labels = tuple(labels)
         self._slices = tuple(slices)
         self._buckets: dict[int, _Bucket] = {}
+        self._waiting: list[_Told] = []
+        self._samples_waiting = 0
 
     def record(
         self,
@@ -80,18 +96,31 @@ class ProgressiveMetrics:
             impression_ms: ``[B]``, event time of the impressions.
             columns: ``B`` rows with the columns of the slices; None where there are none.
         """
-        known = ~np.isnan(labels) & (weights > 0)[:, None]
-        starts = impression_ms // self._bucket_ms * self._bucket_ms
-        values = [] if columns is None else [(name, list(_by_value(columns[name]))) for name in self._slices]
+        sliced = [] if columns is None else [columns[name] for name in self._slices]
+        # Predictions and losses may be views into memory that the next step writes to.
+        self._waiting.append(_Told(predictions.copy(), losses.copy(), labels, weights, impression_ms, sliced))
+        self._samples_waiting += len(weights)
+        if self._samples_waiting >= COUNTED_AT_ONCE:
+            self._count()
+
+    def _count(self) -> None:
+        """Counts what waits, all of it at once: a small batch alone would cost nearly as much."""
+        if not self._waiting:
+            return
+        told, self._waiting, self._samples_waiting = _in_one(self._waiting), [], 0
+        labels, losses = told.labels, told.losses
+        known = ~np.isnan(labels) & (told.weights > 0)[:, None]
+        starts = told.impression_ms // self._bucket_ms * self._bucket_ms
+        values = [(name, list(_by_value(one))) for name, one in zip(self._slices, told.sliced, strict=False)]
         for start in np.unique(starts[known.any(axis=1)]).tolist():
             bucket = self._buckets.setdefault(start, _Bucket())
             inside = known & (starts == start)[:, None]
             for place, name in enumerate(self._labels):
                 if inside[:, place].any():
                     quality = bucket.first if place == 0 else bucket.labels.setdefault(name, Quality())
-                    _add(quality, predictions[:, place], losses[:, place], labels[:, place], inside[:, place])
+                    _add(quality, told.predictions[:, place], losses[:, place], labels[:, place], inside[:, place])
             for name, rows_by_value in values:
-                self._slice(bucket.slices.setdefault(name, {}), rows_by_value, predictions, losses, labels, inside)
+                self._slice(bucket.slices.setdefault(name, {}), rows_by_value, told.predictions, losses, labels, inside)
 
     def _slice(
         self,
@@ -110,6 +139,7 @@ class ProgressiveMetrics:
 
     def take(self) -> dict[str, Any]:
         """The sums since the last call, in the manifest's form; what is taken is forgotten here."""
+        self._count()
         taken, self._buckets = self._buckets, {}
         return {str(start): taken[start].to_json() for start in sorted(taken)}
 
@@ -123,6 +153,20 @@ def _add(quality: Quality, predictions: Floats, losses: Floats, labels: Floats, 
     quality.prediction_sum += float(predictions[counted].sum(dtype=np.float64))
     np.add.at(quality.positive_histogram, places[positive], 1)
     np.add.at(quality.negative_histogram, places[~positive], 1)
+
+
+def _in_one(told: Sequence[_Told]) -> _Told:
+    return _Told(
+        np.concatenate([each.predictions for each in told]),
+        np.concatenate([each.losses for each in told]),
+        np.concatenate([each.labels for each in told]),
+        np.concatenate([each.weights for each in told]),
+        np.concatenate([each.impression_ms for each in told]),
+        [
+            pa.chunked_array([chunk for column in columns for chunk in column.chunks], columns[0].type)
+            for columns in zip(*(each.sliced for each in told), strict=True)
+        ],
+    )
 
 
 def _by_value(column: Any) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from infra import spec
 from learner.losses import Targets, build_loss
 from learner.models.weights import weight_names
-from learner.optimizers import build_optimizer
+from learner.optimizers import build_optimizer, in_one
 from learner.tensorflow_setup import tf
 
 Floats = npt.NDArray[np.float32]
@@ -115,11 +115,12 @@ class TrainingStep:
             traits[1] = log_rates
         if late is not None:
             traits[2] = late
-        predictions, losses, sane, gradient, *dense = self._function(shared, tf.constant(labels), tf.constant(traits))
+        told = self._function(shared, tf.constant(labels), tf.constant(traits))
+        predictions, losses, sane, gradient, dense, before = map(np.asarray, told)
         exploded = not bool(sane)
         if not exploded:
-            self.optimizer.apply([np.asarray(each) for each in dense])
-        return StepResult(np.asarray(predictions), np.asarray(losses), np.asarray(gradient), exploded)
+            self.optimizer.apply(before, dense)
+        return StepResult(predictions, losses, gradient, exploded)
 
     def _trace(self, inputs: tf.Tensor, labels: tf.Tensor, traits: tf.Tensor) -> tuple[tf.Tensor, ...]:
         targets = self.targets(labels, traits)
@@ -130,11 +131,12 @@ class TrainingStep:
             logits = self.model(inputs, training=True)
             total = self.loss.total(logits, inputs, targets, weights)
         zero = tf.UnconnectedGradients.ZERO
-        gradient, *dense = tape.gradient(total, [inputs, *self._trainable], unconnected_gradients=zero)
+        gradient, *by_weight = tape.gradient(total, [inputs, *self._trainable], unconnected_gradients=zero)
+        dense = in_one(by_weight)
         predictions, losses = self.told(logits, inputs, targets)
         # Beyond the bound a square overflows float32, and Adagrad's sum would stay infinite for ever.
-        sane = tf.reduce_all([tf.reduce_all(tf.abs(each) < LARGEST_GRADIENT) for each in (gradient, *dense)])
-        return predictions, losses, sane, gradient, *dense
+        sane = tf.reduce_all([tf.reduce_all(tf.abs(each) < LARGEST_GRADIENT) for each in (gradient, dense)])
+        return predictions, losses, sane, gradient, dense, self.optimizer.weights()
 
     def targets(self, labels: tf.Tensor, traits: tf.Tensor) -> Targets:
         """What is known of a batch: ``labels`` ``[B, labels]``, NaN where null; ``traits`` ``[3, B]``, of which the

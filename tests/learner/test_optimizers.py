@@ -50,7 +50,7 @@ def test_the_rule_is_its_formula(settings: spec.Optimizer, reference: Any) -> No
     variable = tf.Variable(START.astype(np.float32))
     optimizer = build_optimizer([variable], settings)
     for gradient in GRADIENTS:
-        optimizer.apply([gradient.astype(np.float32)])
+        optimizer.apply(variable.numpy(), gradient.astype(np.float32))
     np.testing.assert_allclose(variable.numpy(), reference(settings), rtol=2e-5, atol=1e-6)
 
 
@@ -61,15 +61,38 @@ def test_a_restored_rule_goes_on_bit_for_bit(kind: Any) -> None:
     whole, half = build_optimizer([through], settings), build_optimizer([first], settings)
     gradients = [gradient.astype(np.float32) for gradient in GRADIENTS]
     for gradient in gradients:
-        whole.apply([gradient])
+        whole.apply(through.numpy(), gradient)
     for gradient in gradients[:3]:
-        half.apply([gradient])
+        half.apply(first.numpy(), gradient)
     second = tf.Variable(first.numpy())
     resumed = build_optimizer([second], settings)
     resumed.load(half.state())
     for gradient in gradients[3:]:
-        resumed.apply([gradient])
+        resumed.apply(second.numpy(), gradient)
     np.testing.assert_array_equal(second.numpy(), through.numpy())
+
+
+@pytest.mark.parametrize("kind", OPTIMIZER_KINDS)
+def test_weights_learn_together_as_each_alone(kind: Any) -> None:
+    settings = spec.Optimizer(kind=kind, learning_rate=0.1)
+    shapes = [(3, 5), (), (0,), (7,), (1, 1)]
+    generator = np.random.default_rng(5)
+    starts = [generator.normal(size=shape).astype(np.float32) for shape in shapes]
+    alone, together = [tf.Variable(start) for start in starts], [tf.Variable(start) for start in starts]
+    rules, rule = [build_optimizer([variable], settings) for variable in alone], build_optimizer(together, settings)
+    for _ in range(3):
+        gradients = [generator.normal(size=shape).astype(np.float32) for shape in shapes]
+        for single, variable, gradient in zip(rules, alone, gradients, strict=True):
+            single.apply(variable.numpy().reshape(-1), gradient.reshape(-1))
+        rule.apply(np.asarray(rule.weights()), np.concatenate([gradient.reshape(-1) for gradient in gradients]))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+def test_a_model_without_dense_weights_learns_none() -> None:
+    rule = build_optimizer([], spec.Optimizer())
+    rule.apply(np.asarray(rule.weights()), np.empty(0, np.float32))
+    assert list(rule.state()) == ["step"]
 
 
 def test_the_state_of_another_model_is_refused() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from checkpointing.quality import add_up, by_bucket
-from learner.progress import MOST_VALUES, ProgressiveMetrics
+from learner.progress import COUNTED_AT_ONCE, MOST_VALUES, ProgressiveMetrics
 
 
 def record(
@@ -49,6 +49,34 @@ def test_each_label_and_each_slice_has_sums_of_its_own() -> None:
     by_device = {value: (sums["samples"], sums["positives"]) for value, sums in bucket["slices"]["device"].items()}
     assert by_device == {"phone": (2, 1), "(none)": (1, 1)}
     assert sum(sums["log_loss_sum"] for sums in bucket["slices"]["device"].values()) == bucket["log_loss_sum"]
+
+
+def test_batches_that_wait_are_counted_as_they_were_told() -> None:
+    generator = np.random.default_rng(1)
+    steps, size = 3 * COUNTED_AT_ONCE // 500, 500
+    waiting, at_once = ProgressiveMetrics(10_000, slices=["device"]), ProgressiveMetrics(10_000, slices=["device"])
+    taken = []
+    # As a step's result, which the next step writes over.
+    reused = np.empty((size, 1), np.float32)
+    for _ in range(steps):
+        reused[:] = generator.uniform(0.01, 0.99, (size, 1))
+        labels, weights = generator.integers(0, 2, (size, 1)).astype(np.float32), np.ones(size, np.float32)
+        told = (reused, 2 * reused, labels, weights, generator.integers(0, 50_000, size))
+        devices = pa.table({"device": pa.array(generator.choice(["phone", "tablet"], size))})
+        waiting.record(*told, devices)
+        at_once.record(*told, devices)
+        taken.append(at_once.take())
+    whole = waiting.take()
+    assert sum(bucket["samples"] for bucket in whole.values()) == steps * size
+    assert by_bucket([whole]).keys() == by_bucket(taken).keys()
+    for start, quality in by_bucket([whole]).items():
+        parts = [one[str(start)] for one in taken]
+        apart = add_up([{"0": part} for part in parts])
+        assert quality.samples == apart.samples
+        np.testing.assert_array_equal(quality.positive_histogram, apart.positive_histogram)
+        np.testing.assert_allclose(quality.prediction_sum, apart.prediction_sum)
+        for value, sums in whole[str(start)]["slices"]["device"].items():
+            assert sums["samples"] == sum(part["slices"]["device"][value]["samples"] for part in parts)
 
 
 def test_of_too_many_values_the_rest_stands_together() -> None:

@@ -213,5 +213,5 @@ def test_a_row_and_a_dense_weight_learn_by_one_rule(kind: Any) -> None:
         tables.prepare(one_row)
         tables.lookup()
         tables.apply(padded, 0)
-        rule.apply([gradient])
+        rule.apply(variable.numpy(), gradient)
         np.testing.assert_array_equal(tables.export("t").values[0], variable.numpy())
