@@ -213,6 +213,11 @@ def is_feedback(kinds: pa.Array) -> npt.NDArray[np.bool_]:
     return np.asarray(feedback.to_numpy(zero_copy_only=False), np.bool_)
 
 
+def is_timeout(kinds: pa.Array) -> npt.NDArray[np.bool_]:
+    """Which samples are verdicts for want of feedback, given when event time had passed the window."""
+    return np.asarray(pc.equal(kinds, sample.TIMEOUT).to_numpy(zero_copy_only=False), np.bool_)
+
+
 def is_late(kinds: pa.Array) -> npt.NDArray[np.bool_]:
     """Which samples hold feedback that came after the verdict of none."""
     return np.asarray(pc.equal(kinds, sample.CORRECTED).to_numpy(zero_copy_only=False), np.bool_)

@@ -29,11 +29,11 @@ def gather(
     """
     if trainer.witness is None:
         return None
-    newest, seen, known_ms = trainer.witness.take()
+    newest, seen, known_ms, passed_ms = trainer.witness.take()
     chunks = gate.witnesses(newest) if newest else ()
     nothing = np.empty((0, len(seen.known)), np.float32)
     losses, predictions = nothing, nothing
     if gate.reference is not None and not gate.reference.given_up:
         losses, predictions = gate.reference.score_live(chunks, dense)
     buckets = {int(start): (int(sums["samples"]), int(sums["positives"])) for start, sums in metrics.items()}
-    return Evidence(chunks, seen, known_ms, losses, predictions, buckets, len(chunks) - len(newest))
+    return Evidence(chunks, seen, known_ms, passed_ms, losses, predictions, buckets, len(chunks) - len(newest))

@@ -244,6 +244,9 @@ class QualityGate:
         if evidence.known_ms is None:
             return
         memory.newest_ms = max(memory.newest_ms or 0, evidence.known_ms)
+        # Where labels are known at once, nobody waits for a verdict.
+        passed = evidence.known_ms if self.stream.mode == "immediate" else evidence.passed_ms
+        memory.passed_ms = max(memory.passed_ms or 0, passed or 0)
         if memory.closed_through is None:
             # Impressions from before the first sample may have been answered before it.
             memory.closed_through = evidence.known_ms

@@ -22,6 +22,8 @@ MEMORY_SAMPLES: Final = 20_000.0
 TAILS: Final = (64.0, 512.0)
 # Share of a new mean square in the one that is normal.
 _NEW: Final = 0.2
+# Verdicts may be so much, and a window, behind feedback: a worker of the join that is lost and found takes less.
+PATIENCE_MS: Final = 60_000
 
 
 @dataclass
@@ -38,6 +40,7 @@ class Memory:
         buckets: Samples and positives by bucket of event time, of those that are not in ``closed`` yet.
         closed_through: Buckets that begin before this are in ``closed``, or were never whole.
         newest_ms: The newest ``known_ts``; None before the first sample.
+        passed_ms: Event time of which all verdicts have come; None where it is not told.
         row_squares: Mean square of changed rows in servable versions, by table.
         row_sums: ``[2]``, sum of squares and number of values since, by table.
         refusals: Refused versions with samples, in a row.
@@ -53,6 +56,7 @@ class Memory:
     buckets: dict[int, npt.NDArray[np.float64]] = field(default_factory=dict)
     closed_through: int | None = None
     newest_ms: int | None = None
+    passed_ms: int | None = None
     row_squares: dict[str, float] = field(default_factory=dict)
     row_sums: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     refusals: int = 0
@@ -106,7 +110,10 @@ class Memory:
     def _closed(self, bucket_ms: int, window_ms: int) -> list[int]:
         if self.newest_ms is None:
             return []
-        return [start for start in sorted(self.buckets) if start + bucket_ms + window_ms <= self.newest_ms]
+        # What users did comes at once, and what they did not with event time, which may be held up: until then a
+        # bucket holds nothing but the one. Where it is held up for ever, the stream is broken all the same.
+        end = max(self.passed_ms or 0, self.newest_ms - window_ms - PATIENCE_MS)
+        return [start for start in sorted(self.buckets) if start + bucket_ms + window_ms <= end]
 
     def to_arrays(self) -> NamedArrays:
         """Everything, by name."""
@@ -114,7 +121,8 @@ class Memory:
         tables = sorted({*self.row_squares, *self.row_sums})
         nothing = np.zeros(2)
         rows = [[self.row_squares.get(name, np.nan), *self.row_sums.get(name, nothing)] for name in tables]
-        known = [-1 if each is None else each for each in (self.closed_through, self.newest_ms)]
+        times = (self.closed_through, self.newest_ms, self.passed_ms)
+        through, newest, passed = (-1 if each is None else each for each in times)
         return {
             f"{_PREFIX}seen": np.stack([_flat(each) for each in (self.normal, self.since, *self.tails)]),
             f"{_PREFIX}closed": self.closed,
@@ -122,7 +130,7 @@ class Memory:
             f"{_PREFIX}buckets": np.array([self.buckets[start] for start in starts], np.float64).reshape(-1, 2),
             f"{_PREFIX}rows": np.array(rows, np.float64).reshape(-1, 3),
             f"{_PREFIX}tables": np.frombuffer("\n".join(tables).encode(), np.uint8).copy(),
-            f"{_PREFIX}state": np.array([*known, self.refusals, self.servable], np.int64),
+            f"{_PREFIX}state": np.array([through, newest, self.refusals, self.servable, passed], np.int64),
         }
 
     def load(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -139,8 +147,10 @@ class Memory:
                 if not np.isnan(square):
                     fresh.row_squares[name] = float(square)
                 fresh.row_sums[name] = np.array(sums)
-            through, newest, fresh.refusals, fresh.servable = arrays[f"{_PREFIX}state"].tolist()
-            fresh.closed_through, fresh.newest_ms = (None if each < 0 else each for each in (through, newest))
+            through, newest, fresh.refusals, fresh.servable, *rest = arrays[f"{_PREFIX}state"].tolist()
+            # Older versions do not say what has passed.
+            times = (through, newest, *(rest or [newest]))
+            fresh.closed_through, fresh.newest_ms, fresh.passed_ms = (None if each < 0 else each for each in times)
         self.__dict__.update(fresh.__dict__)
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kernels.batch import EncodedBatch
-from learner.decode import Samples
+from learner.decode import Samples, is_timeout
 from learner.step import StepResult
 
 Floats = npt.NDArray[np.float32]
@@ -97,6 +97,7 @@ class Evidence:
         chunks: The newest samples, oldest first.
         seen: What all of them showed.
         known_ms: The newest ``known_ts`` among them; None without samples.
+        passed_ms: The newest one of those that tell of no feedback: every such verdict of before has come; or None.
         losses: ``[n, labels]``, of ``chunks`` by the weights at the capture; filled then.
         predictions: ``[n, labels]``, likewise.
         buckets: Samples and positives of the first label by event-time bucket, ``{start: (samples, positives)}``.
@@ -106,6 +107,7 @@ class Evidence:
     chunks: tuple[Chunk, ...]
     seen: Seen
     known_ms: int | None
+    passed_ms: int | None
     losses: Floats
     predictions: Floats
     buckets: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -136,6 +138,7 @@ class Witness:
         self._kept = 0
         self._seen = Seen.nothing(labels, len(self._columns))
         self._known_ms: int | None = None
+        self._passed_ms: int | None = None
 
     def note(self, samples: Samples, encoded: EncodedBatch, part: slice, result: StepResult) -> None:
         """Takes ``part`` of ``samples``, which were just learned, with their own ``encoded``."""
@@ -152,22 +155,29 @@ class Witness:
                 np.array(present, np.float64),
             )
         )
-        newest = int(samples.known_ms[part].max())
-        self._known_ms = newest if self._known_ms is None else max(newest, self._known_ms)
+        known = samples.known_ms[part]
+        self._known_ms = _newest(self._known_ms, known)
+        self._passed_ms = _newest(self._passed_ms, known[is_timeout(samples.kinds)[part]])
         chunk = Chunk(encoded, labels, samples.log_rates[part], np.array(result.losses), np.array(result.predictions))
         self._chunks.append(chunk.last(self._most))
         self._kept += min(len(labels), self._most)
         while self._kept - len(self._chunks[0].labels) >= self._most:
             self._kept -= len(self._chunks.popleft().labels)
 
-    def take(self) -> tuple[tuple[Chunk, ...], Seen, int | None]:
-        """The newest samples, what all showed and the newest ``known_ts``, since the last call."""
-        taken = tuple(self._chunks), self._seen, self._known_ms
+    def take(self) -> tuple[tuple[Chunk, ...], Seen, int | None, int | None]:
+        """Since the last call: the newest samples, what all showed, ``known_ms`` and ``passed_ms`` of the evidence."""
+        taken = tuple(self._chunks), self._seen, self._known_ms, self._passed_ms
         self._chunks.clear()
         self._kept = 0
         self._seen = Seen.nothing(self._labels, len(self._columns))
-        self._known_ms = None
+        self._known_ms = self._passed_ms = None
         return taken
+
+
+def _newest(before: int | None, times: npt.NDArray[np.int64]) -> int | None:
+    if not len(times):
+        return before
+    return int(times.max()) if before is None else max(before, int(times.max()))
 
 
 def _present(column: Any) -> int:

@@ -39,14 +39,23 @@ class Traffic:
     # Per second of the past: impressions shown, and clicked.
     shown: list[tuple[int, int]] = field(default_factory=list)
     version: int = 0
+    # Negatives that event time has passed, by when they were shown: what was not given out yet.
+    due: list[tuple[int, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.random = np.random.default_rng(self.seed)
         # When the clicks of earlier seconds come.
         self.coming: dict[int, list[int]] = {}
 
-    def step(self, *, label: float | None = None, lost: Sequence[str] = (), promoted: Sequence[int] = ()) -> Gate:
-        """One second; ``label`` overwrites every label, columns ``lost`` are gone."""
+    def step(
+        self,
+        *,
+        label: float | None = None,
+        lost: Sequence[str] = (),
+        promoted: Sequence[int] = (),
+        held_up: bool = False,
+    ) -> Gate:
+        """One second; ``label`` overwrites every label, columns ``lost`` are gone, verdicts may be held up."""
         second = self.now_ms // 1000
         count = int(self.random.poisson(self.rate))
         clicked = int(self.random.binomial(count, self.clicks)) if count else 0
@@ -58,10 +67,13 @@ class Traffic:
         past = len(self.shown) - 1 - WINDOW_MS // 1000
         if self.gate.stream.mode == "aligned":
             positives = [second - WINDOW_MS // 1000] * (self.shown[past][1] if past >= 0 else 0)
-        negatives = self.shown[past][0] - self.shown[past][1] if past >= 0 else 0
+        self.due.append((self.now_ms - WINDOW_MS, self.shown[past][0] - self.shown[past][1] if past >= 0 else 0))
         for shown in positives:
             self._add(buckets, shown * 1000, 1, 1)
-        self._add(buckets, self.now_ms - WINDOW_MS, negatives, 0)
+        given, self.due = ([], self.due) if held_up else (self.due, [])
+        for shown, count in given:
+            self._add(buckets, shown, count, 0)
+        negatives = sum(count for _, count in given)
         total, ones = len(positives) + negatives, float(len(positives))
         aligned = self.gate.stream.mode == "aligned"
         verdicts, positive = (total, ones) if aligned else (negatives, 0.0)
@@ -70,7 +82,8 @@ class Traffic:
             buckets = {start: (samples, int(label * samples)) for start, (samples, _) in buckets.items()}
         present = np.array([0.0 if name in lost else float(total) for name in COLUMNS])
         seen = Seen(float(total), np.array([float(verdicts)]), np.array([float(positive)]), present)
-        evidence = Evidence((), seen, self.now_ms if total else None, NOTHING, NOTHING, buckets)
+        known_ms, passed_ms = self.now_ms if total else None, self.now_ms if negatives else None
+        evidence = Evidence((), seen, known_ms, passed_ms, NOTHING, NOTHING, buckets)
         self.now_ms += 1000
         self.version += 1
         verdict = self.gate.judge([], DENSE, True, evidence, promoted)
@@ -110,6 +123,19 @@ def test_traffic_that_grows_ends_or_begins_again_is_healthy() -> None:
         for factor in changes:
             traffic.rate = 100.0 * factor
             assert refused(traffic.run(50)) == []
+
+
+def test_verdicts_that_are_held_up_and_then_come_in_a_clump_are_healthy() -> None:
+    """As where a worker of the join was lost, or a topic read late: clicks go on, and event time does not."""
+    traffic = stream()
+    for seconds in (5, 40, 75):
+        assert refused(traffic.run(seconds, held_up=True)) == []
+        assert refused(traffic.run(50)) == []
+
+
+def test_verdicts_that_come_no_more_are_missed() -> None:
+    reasons = refused(stream().run(130, held_up=True))
+    assert reasons and "label_click, closed buckets," in reasons[0]
 
 
 def test_clicks_that_become_somewhat_more_are_healthy() -> None:

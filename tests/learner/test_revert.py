@@ -60,7 +60,7 @@ class Line:
         """A version of so many samples, not committed."""
         known, positives = np.array([samples]), np.array([samples / 10])
         seen = Seen(samples, known, positives, np.array([samples, samples * with_item]))
-        return self.gate.judge([], {}, True, Evidence((), seen, None, NOTHING, NOTHING))
+        return self.gate.judge([], {}, True, Evidence((), seen, None, None, NOTHING, NOTHING))
 
     def commit(self, with_item: bool = True) -> int:
         """The number of a version with a thousand samples."""
