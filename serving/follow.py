@@ -43,6 +43,8 @@ EVENTS: Final[dict[str, str]] = {
 KEPT_APPLIED: Final = 120
 # Waiting longer than this for a store that came back would only cost freshness.
 LONGEST_WAIT_S: Final = 1.0
+# How long decisions may be kept waiting behind a version, where the next one is not due for long.
+LONGEST_REST_S: Final = 0.25
 # A version for which there is no room is kept, and tried again this often.
 ROOM_AGAIN_AFTER_S: Final = 1.0
 # After so long, or after a defect, the newest version is read once more from the start.
@@ -84,6 +86,7 @@ class Following:
         metrics: Metrics,
         clock: Clock,
         poll_interval_s: float,
+        commit_interval_s: float = 0.0,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
         """Sets up; :meth:`run` does the work.
@@ -95,6 +98,8 @@ class Following:
             metrics: Of this process.
             clock: Passes the time.
             poll_interval_s: Seconds between two looks for a newer version.
+            commit_interval_s: Seconds between two versions, as the learner has it: for half of that there is no look
+                after a version, though decisions are not kept waiting for long.
             changed: Called when the version, or what keeps newer ones away, has changed.
         """
         self._make_follower = follower
@@ -104,6 +109,7 @@ class Following:
         self._metrics = metrics
         self._clock = clock
         self._poll_interval_s = poll_interval_s
+        self._after_version_s = max(poll_interval_s, min(commit_interval_s / 2, LONGEST_REST_S))
         self._changed = changed
         self._applied: deque[Applied] = deque(maxlen=KEPT_APPLIED)
         self._trouble: Trouble | None = None
@@ -137,7 +143,7 @@ class Following:
         backoff = Backoff("read versions", clock=self._clock, stop=stop, longest=LONGEST_WAIT_S)
         while not stop.is_set():
             try:
-                self.step()
+                switched = self.step()
             except Unavailable as error:
                 self._metrics.inc("springtide_unavailable_total", dependency="store")
                 self._note(error, silent=True)
@@ -151,10 +157,10 @@ class Following:
                 self._clock.wait(stop, LONGEST_WAIT_S)
                 continue
             backoff.succeeded()
-            self._clock.wait(stop, self._poll_interval_s)
+            self._clock.wait(stop, self._after_version_s if switched else self._poll_interval_s)
 
-    def step(self) -> None:
-        """Looks once for newer versions and switches to the newest good one.
+    def step(self) -> bool:
+        """Looks once for newer versions and switches to the newest good one; whether there was one to switch to.
 
         Raises:
             Unavailable: The store does not answer; call again.
@@ -164,12 +170,12 @@ class Following:
         if self._waiting is not None:
             content, again_at = self._waiting
             if self._clock.monotonic() < again_at:
-                return
+                return False
             # What keeps newer ones away is this one, and nothing lies between it and the version that answers.
             self._waiting = self._gap = None
             self._take(content)
             if self._waiting is not None:
-                return
+                return False
         update = self._follower.poll()
         self._metrics.set("springtide_replica_polled_timestamp_seconds", self._clock.now_ms() / 1000)
         if update.switch is not None:
@@ -177,6 +183,7 @@ class Following:
         elif update.kept is not None:
             self._go_back(update.kept)
         self._note(self._gap or self._passed_over or self._follower.problem)
+        return update.switch is not None
 
     def _take(self, content: ServingContent) -> None:
         began = self._clock.monotonic()

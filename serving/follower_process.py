@@ -59,6 +59,7 @@ def follow(parts: Parts, listener: socket.socket, control: ControlPage, folder: 
         metrics=metrics,
         clock=clock,
         poll_interval_s=pipeline.store.poll_interval.seconds,
+        commit_interval_s=pipeline.learner.commit_interval.seconds,
         changed=post,
     )
 

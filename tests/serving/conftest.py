@@ -61,7 +61,12 @@ class Replica:
 
 
 def build_replica(
-    pipeline: Pipeline, store: ObjectStore, clock: Clock = CLOCK, *, by_framework: bool = False
+    pipeline: Pipeline,
+    store: ObjectStore,
+    clock: Clock = CLOCK,
+    *,
+    by_framework: bool = False,
+    commit_interval_s: float = 0.0,
 ) -> Replica:
     encoder = build_encoder(pipeline)
     metrics = Metrics("replica", clock=CLOCK)
@@ -77,6 +82,7 @@ def build_replica(
         metrics=metrics,
         clock=clock,
         poll_interval_s=0.02,
+        commit_interval_s=commit_interval_s,
     )
 
     def not_ready() -> str | None:

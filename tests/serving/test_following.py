@@ -261,6 +261,38 @@ def test_a_silent_store(model: Model, pipeline: Pipeline, store: ObjectStore, ca
         replica.close()
 
 
+@pytest.mark.parametrize(("commit_interval_s", "rest_s"), [(0.0, 0.02), (0.03, 0.02), (0.2, 0.1), (60.0, 0.25)])
+def test_right_behind_a_version_none_is_looked_for(
+    model: Model,
+    pipeline: Pipeline,
+    store: ObjectStore,
+    clock: SteppingClock,
+    monkeypatch: pytest.MonkeyPatch,
+    commit_interval_s: float,
+    rest_s: float,
+) -> None:
+    replica = build_replica(pipeline, store, clock, commit_interval_s=commit_interval_s)
+    waits: list[float] = []
+    stop = threading.Event()
+
+    def wait(of: threading.Event, seconds: float) -> bool:
+        waits.append(seconds)
+        if len(waits) == 2:
+            model.commit(2)
+        if len(waits) == 4:
+            stop.set()
+        return of.is_set()
+
+    monkeypatch.setattr(clock, "wait", wait)
+    try:
+        model.commit(1)
+        replica.following.run(stop)
+        assert waits == [rest_s, 0.02, rest_s, 0.02]
+        assert replica.predictor.version == 3
+    finally:
+        replica.close()
+
+
 def test_what_is_applied_is_told(model: Model, stepped: Replica, clock: SteppingClock) -> None:
     manifests = []
     for seed in range(3):
