@@ -173,7 +173,7 @@ class Planner:
             "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
             "PYTHONWARNINGS": "ignore",
         }
-        leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), "0"]
+        leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), "0", "0"]
         with (folder / "said").open("w+b") as said:
             self._process = subprocess.Popen(
                 [*leash, sys.executable, "-m", "streaming.submit"],

@@ -197,9 +197,12 @@ class FlinkCluster:
             self._worker_options,
             "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",
             f"-Dtaskmanager.resource-id={name}",
+            niceness=flink_settings.TASK_MANAGER_NICENESS,
         )
 
-    def _process(self, name: str, log: str, options: Sequence[str], main_class: str, *arguments: str) -> Process:
+    def _process(
+        self, name: str, log: str, options: Sequence[str], main_class: str, *arguments: str, niceness: int = 0
+    ) -> Process:
         conf = self._home / "conf"
         classpath = [*sorted((flink_home() / "lib").glob("*.jar")), flink_kafka_connector()]
         return Process(
@@ -217,6 +220,7 @@ class FlinkCluster:
                 *arguments,
             ],
             self._logs / f"{log}.log",
+            niceness=niceness,
             environment={
                 **os.environ,
                 "FLINK_CONF_DIR": str(conf),

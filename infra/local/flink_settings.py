@@ -43,6 +43,9 @@ JOB_MANAGER_OPTIONS = ("-Xms192m", "-Xmx448m", "-XX:MaxDirectMemorySize=128m", "
 # Heap = framework + task heap, direct memory = framework off-heap + task off-heap + network, as Flink's own start
 # scripts compute them. With metaspace and code cache the process stays below 1.4 GiB.
 TASK_MANAGER_OPTIONS = ("-Xms256m", "-Xmx704m", "-XX:MaxDirectMemorySize=256m", "-XX:TieredStopAtLevel=1")
+# It has a hundred threads, ten of which write a checkpoint at once: all others on the machine would wait for those.
+# Two steps back are enough for them; at four the join itself comes too late (docs/LOG.md).
+TASK_MANAGER_NICENESS = 2
 TASK_MANAGER_MEMORY = {
     "taskmanager.cpu.cores": "2.0",
     "taskmanager.memory.framework.heap.size": "128m",

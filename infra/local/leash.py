@@ -1,7 +1,7 @@
 """Runs one command that never outlives its owner; a script started by path, which knows no other file."""
 
 # SPDX-License-Identifier: Apache-2.0
-# Usage: python -I -S leash.py OWNER_PID GRACE_SECONDS COMMAND [ARGUMENT ...]
+# Usage: python -I -S leash.py OWNER_PID GRACE_SECONDS NICENESS COMMAND [ARGUMENT ...]
 #
 # The leash stays between owner and command as a small process of its own session. It ends the command and whatever the
 # command has started when the owner is gone (killed with -9 too), when it gets SIGTERM (the command gets SIGTERM first,
@@ -78,6 +78,14 @@ def kill_all() -> None:
             return
 
 
+def stand_back(niceness: int) -> None:
+    """Lets other processes go first, by so much, this one's session as a whole included."""
+    os.nice(niceness)
+    # Where the system shares the processor among sessions, niceness counts within one alone; the session has its own.
+    with contextlib.suppress(OSError):
+        pathlib.Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
+
+
 def run(owner: int, grace_seconds: float, arguments: list[str]) -> int:
     """Runs the command to its end; its wait status."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
@@ -112,9 +120,11 @@ def run(owner: int, grace_seconds: float, arguments: list[str]) -> int:
 
 
 def main() -> None:
-    owner, grace_seconds, arguments = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
+    owner, grace_seconds, niceness, arguments = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
     if os.getppid() != owner:
         sys.exit(1)
+    if niceness:
+        stand_back(niceness)
     for descriptor in list(pathlib.Path("/proc/self/fd").iterdir()):
         with contextlib.suppress(OSError):  # the descriptor of the listing itself
             os.set_inheritable(int(descriptor.name), int(descriptor.name) <= 2)

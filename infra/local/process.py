@@ -36,6 +36,7 @@ class Process:
         grace_seconds: How long the command may take to leave after SIGTERM before it is killed.
         cure: What to do when it does not start, as an imperative sentence.
         keep_open: File descriptors that stay open as long as the command or anything of it lives (a held lock).
+        niceness: How far it stands back behind other processes, 0 to 19.
         clock: Where waiting gets its time from.
     """
 
@@ -50,6 +51,7 @@ class Process:
         grace_seconds: float = 10.0,
         cure: str = "",
         keep_open: Sequence[int] = (),
+        niceness: int = 0,
         clock: Clock | None = None,
     ) -> None:
         self.name = name
@@ -60,6 +62,7 @@ class Process:
         self.grace_seconds = grace_seconds
         self.cure = cure
         self.keep_open = tuple(keep_open)
+        self.niceness = niceness
         self._clock = clock or SystemClock()
         self._leash: subprocess.Popen[bytes] | None = None
         self._log_start = 0
@@ -69,11 +72,11 @@ class Process:
         if self.alive:
             raise Bug(f"{self.name} is already running")
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        arguments = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(self.grace_seconds), *self.command]
+        leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(self.grace_seconds), str(self.niceness)]
         with self.log.open("ab") as log:
             self._log_start = log.tell()
             self._leash = subprocess.Popen(
-                arguments,
+                [*leash, *self.command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
