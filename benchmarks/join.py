@@ -8,93 +8,43 @@ import statistics
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from benchmarks.figures import Figure, report
-from infra.clock import SystemClock, iso
-from infra.kafka import KafkaAdmin, PartitionReader, Producer, TopicSettings
+from benchmarks.join_rig import (
+    CLICKED,
+    CLOCK,
+    FIELDS,
+    beat,
+    click,
+    create_topics,
+    fill,
+    impression,
+    pipeline,
+    running,
+    until,
+)
+from benchmarks.join_state import state
+from infra.kafka import PartitionReader, Producer
 from infra.local.jars import flink_kafka_connector
 from infra.local.stack import LocalStack
 from infra.spec import Pipeline
-from streaming import heartbeat, kafka_options, sql, topics
-from streaming.flink_rest import FlinkRest
+from streaming import kafka_options, sql, topics
 from streaming.planner import Planner
 from streaming.sql import JoinPlan
 from streaming.sql_text import create_table, identifier, interval
 
 IMPRESSIONS = 400_000
-CLICKED = 4  # every so-manieth impression
 # The second compiler is through with both jobs after some rounds, which do not count.
 WARM_UP_ROUNDS, ROUNDS = 2, 3
 # As a cluster that holds a join has it, and not as one for tests: both compilers, room for the state, and the collector
 # for throughput (for a heap of many small objects that all live the other one takes much of two cores).
 WORKER_OPTIONS = ("-Xms4g", "-Xmx4g", "-XX:TieredStopAtLevel=4", "-XX:-UseG1GC", "-XX:+UseParallelGC")
-STATE_IMPRESSIONS = 50_000
 EVENTS_PER_SECOND = 2000
 STEADY_SECONDS, WARM_UP_SECONDS = 20.0, 15.0
-DEADLINE_S = 240.0
-FIELDS = ("user", "item", "place", "device", "category", "campaign")
-CLOCK = SystemClock()
-
-
-def pipeline(name: str, stack: LocalStack, **join: str) -> Pipeline:
-    """Six text features, windows of ten minutes and an hour."""
-    topic = {"key": "id", "time": "ts"}
-    return Pipeline.model_validate(
-        {
-            "name": name,
-            "kafka": {"bootstrap": stack.kafka.bootstrap},
-            "events": {
-                "impressions": {**topic, "topic": f"{name}.impressions", "fields": [{"name": each} for each in FIELDS]},
-                "feedback": [{**topic, "name": "click", "topic": f"{name}.clicks"}],
-            },
-            "join": join,
-            "flink": {"rest": stack.flink.rest},
-            "features": [{"name": "item", "source": "item", "table": "items"}],
-            "tables": [{"name": "items", "dim": 8}],
-            "store": {"url": "memory://bench"},
-        }
-    )
-
-
-def create_topics(spec: Pipeline) -> None:
-    admin = KafkaAdmin(spec.kafka)
-    admin.ensure_topics([TopicSettings(name) for name in (*topics.user_topics(spec), f"{spec.name}.bare")])
-    admin.ensure_topics(topics.own_topics(spec))
-
-
-def impression(number: int, ms: int) -> bytes:
-    fields = {name: f"{name}-{number * 7919 % (1000 * (place + 1))}" for place, name in enumerate(FIELDS)}
-    return orjson.dumps({"id": f"impression-{number}", "ts": iso(ms), **fields})
-
-
-def click(number: int, ms: int) -> bytes:
-    return orjson.dumps({"id": f"impression-{number}", "ts": iso(ms)})
-
-
-def fill(spec: Pipeline, count: int, begin_ms: int, step_ms: int) -> None:
-    """Impressions in the order of time, and their clicks three seconds later."""
-    producer = Producer(spec.kafka)
-    shown, clicked = topics.user_topics(spec)
-    for number in range(count):
-        producer.send(shown, impression(number, begin_ms + number * step_ms))
-        if number % CLICKED == 0:
-            producer.send(clicked, click(number, begin_ms + number * step_ms + 3000))
-    producer.flush()
-
-
-def beat(spec: Pipeline, ms: int) -> None:
-    """Moves event time to ``ms`` less the out-of-orderness."""
-    producer = Producer(spec.kafka)
-    for topic in topics.heartbeats(spec):
-        producer.send(topic, heartbeat.body(ms))
-    producer.flush()
 
 
 def bare(spec: Pipeline) -> JoinPlan:
@@ -128,26 +78,6 @@ def bare(spec: Pipeline) -> JoinPlan:
     )
     definitions = (source("impressions", shown, FIELDS), source("clicks", clicked, ()), sink)
     return replace(sql.plan(spec), definitions=definitions, insert=insert, plan_hash="bare")
-
-
-@contextmanager
-def running(plan: JoinPlan, spec: Pipeline, planner: Planner) -> Iterator[tuple[FlinkRest, str]]:
-    """The job while it runs."""
-    with FlinkRest(spec.flink.rest) as cluster:
-        job = planner.submit(plan, cluster)
-        try:
-            yield cluster, job
-        finally:
-            cluster.cancel(job)
-            until(lambda: (found := cluster.job(job)) is None or found.ended, "the job's end")
-
-
-def until(condition: Any, what: str) -> None:
-    deadline = CLOCK.monotonic() + DEADLINE_S
-    while not condition():
-        if CLOCK.monotonic() > deadline:
-            raise SystemExit(f"not within {DEADLINE_S:.0f} s: {what}")
-        CLOCK.sleep(0.02)
 
 
 def rows_per_second(plan: JoinPlan, spec: Pipeline, topic: str, planner: Planner) -> float:
@@ -248,41 +178,6 @@ def received_ms(text: str) -> int:
     from datetime import datetime
 
     return round(datetime.fromisoformat(text).timestamp() * 1000)
-
-
-def state(stack: LocalStack, planner: Planner) -> list[Figure]:
-    """The size of a checkpoint over the impressions in it, before and after their window closes."""
-    spec = pipeline("state", stack, idle_timeout="1s")
-    create_topics(spec)
-    begin = CLOCK.now_ms() - 2 * 3_600_000
-    fill(spec, STATE_IMPRESSIONS, begin, 1)
-    with running(sql.plan(spec), spec, planner) as (cluster, job):
-        until(lambda: written(spec) >= STATE_IMPRESSIONS // CLICKED, "every click")
-        inside = settled(cluster, job) / STATE_IMPRESSIONS
-        beat(spec, begin + spec.join.window.ms + STATE_IMPRESSIONS + 2 * spec.join.out_of_orderness.ms)
-        until(lambda: written(spec) >= STATE_IMPRESSIONS, "every negative")
-        after = settled(cluster, job) / STATE_IMPRESSIONS
-    load = f"{STATE_IMPRESSIONS:,} impressions of {len(impression(1, begin))} bytes of JSON, state on the heap"
-    return [
-        Figure("state_bytes_per_impression_window", inside, "B", None, "<=", load),
-        Figure("state_bytes_per_impression_correction_window", after, "B", None, "<=", load),
-    ]
-
-
-def written(spec: Pipeline) -> int:
-    with PartitionReader(spec.kafka, topics.samples(spec.name)) as reader:
-        return sum(marks.high for marks in reader.watermarks().values())
-
-
-def settled(cluster: FlinkRest, job: str) -> float:
-    """The size of a checkpoint that began after this call."""
-    now = CLOCK.now_ms()
-
-    def size() -> int | None:
-        return cluster.state_bytes(job, since_ms=now)
-
-    until(lambda: size() is not None, "a checkpoint")
-    return float(size() or 0)
 
 
 def main() -> int:

@@ -81,6 +81,8 @@ class Join(Part):
     skew: Duration = Duration("1s")
     future_bound: Span = Duration("60s")
     idle_timeout: Span = Duration("30s")
+    # A repeat of an event is told as one for at least so long after it; each key is kept in the join's state meanwhile.
+    repeat_window: Span = Duration("1h")
     labels: Literal["after_window", "aligned", "immediate"] = "after_window"
     start: Literal["earliest", "now"] = "earliest"
     keep_negatives: float = Field(default=1.0, gt=0, le=1)

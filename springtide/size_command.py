@@ -19,6 +19,8 @@ from streaming.delays import span
 
 MIB = 1 << 20
 GIB = 1 << 30
+# More than a worker of the join has by default.
+MUCH_REMEMBERED_MIB = 512
 UNITS = ((GIB, "GiB"), (MIB, "MiB"), (1 << 10, "KiB"))
 
 
@@ -82,6 +84,12 @@ def _beyond(pipeline: Pipeline, load: Load, found: Estimate) -> Iterator[str]:
         )
     else:
         yield f"  the join: flink.parallelism {pipeline.flink.parallelism} will do; Flink spreads more over machines"
+    if found.remembered_mebibytes > MUCH_REMEMBERED_MIB:
+        yield (
+            f"  its heap: {amount(found.remembered_mebibytes * MIB)} for keys that are remembered, since their repeats "
+            f"are told for join.repeat_window ({pipeline.join.repeat_window}): shorter takes less, and "
+            "`state.backend.type: rocksdb` puts all state on disk, for several times the processor time"
+        )
     if found.samples > found.learner_samples:
         share = found.learner_samples / found.samples
         yield (

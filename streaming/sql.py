@@ -14,8 +14,7 @@ from streaming.sql_text import FUNCTIONS, create_table, identifier, literal
 
 # Counted into the plan's hash: raise it when the same pipeline shall give another job.
 _GENERATION = 3
-# Repeats of an event are recognised for at least this long after it, and no state outlives its use by less.
-_RETRY_HORIZON = Duration("1h")
+# No state outlives its use by less.
 _STATE_FACTOR = 2
 # A transaction that is left open hides everything behind it from its readers for so long.
 _TRANSACTION_TIMEOUT = Duration("15m")
@@ -101,6 +100,11 @@ def read_back(pipeline: spec.Pipeline) -> Duration:
     join = pipeline.join
     longest = max(sum(each.ms for each in join.windows(kind)) for kind in pipeline.events.feedback)
     return Duration(f"{longest + 2 * (join.skew.ms + join.out_of_orderness.ms) + join.future_bound.ms}ms")
+
+
+def state_kept(pipeline: spec.Pipeline) -> Duration:
+    """How long the join remembers a key after its last event, at least: Flink forgets up to half as much later."""
+    return Duration(f"{max(pipeline.join.repeat_window.ms, _STATE_FACTOR * read_back(pipeline).ms)}ms")
 
 
 def _statements(pipeline: spec.Pipeline, *, reveal: bool, cutover_ms: int, unique: str) -> tuple[tuple[str, ...], str]:
@@ -213,11 +217,10 @@ def _insert(
 def settings(pipeline: spec.Pipeline) -> dict[str, str]:
     """Flink's settings for the job."""
     flink = pipeline.flink
-    state_ttl = max(_RETRY_HORIZON.ms, _STATE_FACTOR * read_back(pipeline).ms)
     found = {
         "parallelism.default": str(flink.parallelism),
         "table.local-time-zone": "UTC",
-        "table.exec.state.ttl": f"{state_ttl} ms",
+        "table.exec.state.ttl": f"{state_kept(pipeline).ms} ms",
         # The operators of Flink SQL keep no reference to a row that they have passed on: copies would be for nothing.
         "pipeline.object-reuse": "true",
         # A click crosses four exchanges; at the default of 100 ms each it would wait longer there than it is worked on.

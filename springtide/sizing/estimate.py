@@ -11,6 +11,7 @@ from typing import Final
 from infra.spec import IdFeature, NumberFeature, Pipeline
 from springtide.sizing import unit_costs as costs
 from springtide.wiring import build_encoder, build_tables
+from streaming.sql import state_kept
 
 MIB: Final = 1 << 20
 METADATA_BYTES: Final = 12
@@ -18,6 +19,8 @@ METADATA_BYTES: Final = 12
 HEAP_SHARE: Final = 0.6
 # A core that is busier answers late.
 BUSY: Final = 0.7
+# Flink forgets a key when it was remembered for long enough, or up to half as much longer.
+REMEMBERED_FACTOR: Final = 1.25
 KEPT_HOURS: Final = 6.0
 # Columns that a sample has beside the impression's.
 SAMPLE_BYTES: Final = 260
@@ -67,6 +70,7 @@ class Estimate:
         behind_s: p50 and p99 of how far replicas are behind.
         longest_commit_s: The commit interval that just holds the objective; 0 where none does.
         parallelism: Slots that the join wants.
+        remembered_mebibytes: Of the join's memory what is taken by keys that nothing is joined with any more.
         learner_samples: Samples a second that one learner carries.
         samples: Samples a second.
     """
@@ -79,6 +83,7 @@ class Estimate:
     behind_s: tuple[float, float]
     longest_commit_s: float
     parallelism: int
+    remembered_mebibytes: float
     learner_samples: float
     samples: float
 
@@ -121,6 +126,7 @@ def estimate(pipeline: Pipeline, load: Load, slo_s: float) -> Estimate:
         behind_s=(costs.FRESH_P50_S.value + 0.6 * commit, costs.FRESH_P99_S.value + commit),
         longest_commit_s=max(0.0, slo_s - costs.FRESH_P99_S.value),
         parallelism=max(1, math.ceil(load.events * costs.EVENT_US["flink"].value * 1e-6 / BUSY)),
+        remembered_mebibytes=_remembered_bytes(pipeline, load) / HEAP_SHARE / MIB,
         learner_samples=BUSY * 1e6 / costs.FULL_BATCH_US.value * min(2.0, costs.FULL_BATCH_IDS / max(1, ids)),
         samples=samples,
     )
@@ -163,9 +169,16 @@ def row_bytes(pipeline: Pipeline) -> tuple[float, float]:
     )
 
 
+def _remembered_bytes(pipeline: Pipeline, load: Load) -> float:
+    """Of keys behind both their windows, for each kind of feedback."""
+    seconds = REMEMBERED_FACTOR * state_kept(pipeline).seconds
+    behind = (max(0.0, seconds - pipeline.join.windows(kind)[1].seconds) for kind in pipeline.events.feedback)
+    return load.events * sum(behind) * costs.STATE_KEY_BYTES.value
+
+
 def _needs(pipeline: Pipeline, load: Load, ids: int, learner_row: float, replica_row: float) -> Iterator[Need]:
     join = pipeline.join
-    state = sum(
+    state = _remembered_bytes(pipeline, load) + sum(
         load.events * window.seconds * costs.STATE_WINDOW_BYTES.value
         + load.events * (correction.seconds - window.seconds) * costs.STATE_CORRECTION_BYTES.value
         for window, correction in map(join.windows, pipeline.events.feedback)

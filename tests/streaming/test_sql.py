@@ -142,6 +142,17 @@ def test_the_learner_decodes_by_the_same_columns() -> None:
     assert sample.sample_id("a", "click", sample.VERDICT) == "a#click.0"
 
 
+@pytest.mark.parametrize(
+    ("repeat_window", "minutes"),
+    [("3h", 180), ("1h", 60), ("1m", 2 * (3 + 1))],  # twice what a cut-over reads: both windows, and 60 s of the future
+)
+def test_a_key_is_remembered_as_long_as_repeats_and_cut_overs_want(repeat_window: str, minutes: int) -> None:
+    join = {"window": "1m", "correction_window": "2m", "out_of_orderness": "0s", "skew": "0s"}
+    plan = sql.plan(pipeline(join=join | {"repeat_window": repeat_window}))
+    assert plan.settings["table.exec.state.ttl"] == f"{minutes * 60_000} ms"
+    assert plan.plan_hash == sql.plan(pipeline(join=join)).plan_hash
+
+
 def test_a_kind_may_be_behind_the_others_by_the_longest_correction_window() -> None:
     """The windows of each kind count, not those of `join` alone."""
     join = {"window": "1m", "correction_window": "2m", "out_of_orderness": "5s", "idle_timeout": "7s"}
