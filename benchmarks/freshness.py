@@ -192,7 +192,8 @@ def await_compiled(watched: Watched, clock: SystemClock) -> None:
     while clock.monotonic() < deadline:
         clock.sleep(LOOK_SECONDS)
         before, spent = spent, watched.compiling_seconds()
-        if spent - before < QUIET_CORES * LOOK_SECONDS:
+        # It falls where a compiler's thread has ended.
+        if 0 <= spent - before < QUIET_CORES * LOOK_SECONDS:
             return
 
 

@@ -7,6 +7,7 @@ import subprocess
 
 from benchmarks.figures import Figure
 from benchmarks.join_rig import CLICKED, CLOCK, beat, create_topics, fill, impression, pipeline, running, until, written
+from infra.local.java import java_tool
 from infra.local.stack import LocalStack
 from streaming import sql
 from streaming.flink_rest import FlinkRest
@@ -53,7 +54,8 @@ def state(stack: LocalStack, planner: Planner) -> list[Figure]:
 
 def live_bytes(worker: int) -> float:
     """Bytes that live on the heap of a Java process, after a collection."""
-    told = subprocess.run(["jcmd", str(worker), "GC.class_histogram"], capture_output=True, text=True, check=True)
+    command = [java_tool("jcmd"), str(worker), "GC.class_histogram"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(told.stdout.splitlines()[-1].split()[2])
 
 

@@ -64,7 +64,7 @@ def _compiling_seconds(pid: int) -> float:
     """Of the threads of one process whose names are the compilers'."""
     ticks = 0
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # they come and go
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # they come and go
             name, _, figures = (thread / "stat").read_text(encoding="utf-8").partition("(")[2].rpartition(")")
             if name.startswith(("C1 Compiler", "C2 Compiler")):
                 user, system = figures.split()[11:13]

@@ -70,14 +70,19 @@ def build_trainer(
 def build_gate(pipeline: spec.Pipeline, trainer: Trainer) -> QualityGate:
     """The gate for versions of ``trainer``, which from now on keeps its newest samples for it."""
     tables, step, labels = trainer.tables, trainer.step, label_columns(pipeline)
+    join = pipeline.join
+    windows = [join.windows(kind) for kind in pipeline.events.feedback]
+    # As far as the join's topics may run ahead of each other while it catches up.
+    ahead_ms = max(correction.ms for _, correction in windows) + join.out_of_orderness.ms + join.idle_timeout.ms
     stream = Stream(
         labels=tuple(labels),
         columns=trainer.encoder.sources,
         bucket_ms=pipeline.learner.quality_bucket.ms,
-        window_ms=pipeline.join.window.ms,
-        mode=pipeline.join.labels,
+        window_ms=windows[0][0].ms,
+        ahead_ms=ahead_ms,
+        mode=join.labels,
     )
-    trainer.witness = Witness(pipeline.gate.samples, stream.columns, len(labels), stream.window_ms)
+    trainer.witness = Witness(pipeline.gate.samples, stream.columns, [window.ms for window, _ in windows])
     scorer = Scorer(step, tables.stride, len(labels))
     return QualityGate(
         settings=pipeline.gate,

@@ -191,7 +191,7 @@ class QualityGate:
         """All that is held goes to the replicas; what comes is compared with it."""
         for stretch in self._held:
             self._move_on(stretch)
-        self.memory.accept(self.stream.bucket_ms, self.stream.window_ms)
+        self.memory.accept(self.stream.bucket_ms, self.stream.window_ms, self.stream.ahead_ms)
         self._held.clear()
 
     def _accept_promoted(self, promoted: Collection[int]) -> None:
@@ -214,7 +214,7 @@ class QualityGate:
         memory = self.memory
         memory.normal = self._nothing()
         memory.closed[:] = 0
-        memory.accept(self.stream.bucket_ms, self.stream.window_ms)
+        memory.accept(self.stream.bucket_ms, self.stream.window_ms, self.stream.ahead_ms)
 
     def _nothing(self) -> Seen:
         return Seen.nothing(self.memory.labels, self.memory.columns)

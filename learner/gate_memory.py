@@ -22,7 +22,8 @@ MEMORY_SAMPLES: Final = 20_000.0
 TAILS: Final = (64.0, 512.0)
 # Share of a new mean square in the one that is normal.
 _NEW: Final = 0.2
-# Verdicts may be so much, and a window, behind feedback: a worker of the join that is lost and found takes less.
+# Verdicts may be so much behind feedback, beside a window and what the join lets its topics run ahead of each other: a
+# worker that is lost and found takes less.
 PATIENCE_MS: Final = 60_000
 
 
@@ -40,7 +41,7 @@ class Memory:
         buckets: Samples and positives by bucket of event time, of those that are not in ``closed`` yet.
         closed_through: Buckets that begin before this are in ``closed``, or were never whole.
         newest_ms: The newest ``known_ts``; None before the first sample.
-        passed_ms: Event time of which all verdicts have come; None where it is not told.
+        passed_ms: Event time of which all verdicts of the first kind have come; None where it is not told.
         row_squares: Mean square of changed rows in servable versions, by table.
         row_sums: ``[2]``, sum of squares and number of values since, by table.
         refusals: Refused versions with samples, in a row.
@@ -74,19 +75,19 @@ class Memory:
         pairs = zip(self.tails, TAILS, strict=True)
         return [since, *(tail.plus(since, max(0.0, 1.0 - since.samples / most)) for tail, most in pairs)]
 
-    def closed_since(self, bucket_ms: int, window_ms: int) -> npt.NDArray[np.float64]:
+    def closed_since(self, bucket_ms: int, window_ms: int, ahead_ms: int) -> npt.NDArray[np.float64]:
         """Samples and positives, ``[2]``, of the buckets that closed since the last servable version."""
-        closed = [self.buckets[start] for start in self._closed(bucket_ms, window_ms)]
+        closed = [self.buckets[start] for start in self._closed(bucket_ms, window_ms, ahead_ms)]
         return np.sum(closed, axis=0) if closed else np.zeros(2)
 
-    def accept(self, bucket_ms: int, window_ms: int) -> None:
+    def accept(self, bucket_ms: int, window_ms: int, ahead_ms: int) -> None:
         """Takes what came since the last servable version for normal."""
         seen, nothing = self.since, Seen.nothing(self.labels, self.columns)
         self.normal = self.normal.plus(seen, _kept(self.normal.samples, seen.samples))
         for place, most in enumerate(TAILS):
             whole = self.tails[place].plus(seen)
             self.tails[place] = whole.plus(nothing, min(1.0, most / max(whole.samples, 1.0)))
-        for start in self._closed(bucket_ms, window_ms):
+        for start in self._closed(bucket_ms, window_ms, ahead_ms):
             bucket = self.buckets.pop(start)
             self.closed = self.closed * _kept(self.closed[0], bucket[0]) + bucket
             self.closed_through = max(self.closed_through or 0, start + bucket_ms)
@@ -107,12 +108,12 @@ class Memory:
         self.row_sums.clear()
         self.refusals = 0
 
-    def _closed(self, bucket_ms: int, window_ms: int) -> list[int]:
+    def _closed(self, bucket_ms: int, window_ms: int, ahead_ms: int) -> list[int]:
         if self.newest_ms is None:
             return []
         # What users did comes at once, and what they did not with event time, which may be held up: until then a
         # bucket holds nothing but the one. Where it is held up for ever, the stream is broken all the same.
-        end = max(self.passed_ms or 0, self.newest_ms - window_ms - PATIENCE_MS)
+        end = max(self.passed_ms or 0, self.newest_ms - window_ms - ahead_ms - PATIENCE_MS)
         return [start for start in sorted(self.buckets) if start + bucket_ms + window_ms <= end]
 
     def to_arrays(self) -> NamedArrays:

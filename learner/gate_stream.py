@@ -20,7 +20,8 @@ class Stream:
         labels: The label columns.
         columns: The features' columns.
         bucket_ms: Width of a bucket of event time.
-        window_ms: How long feedback is waited for.
+        window_ms: How long feedback of the first kind is waited for.
+        ahead_ms: How far feedback may be ahead of verdicts in event time, where the join catches up.
         mode: When a label becomes a sample.
     """
 
@@ -28,6 +29,7 @@ class Stream:
     columns: tuple[str, ...] = ()
     bucket_ms: int = 10_000
     window_ms: int = 600_000
+    ahead_ms: int = 3_600_000
     mode: Literal["after_window", "aligned", "immediate"] = "after_window"
 
 
@@ -38,7 +40,7 @@ def label_rates(settings: spec.Gate, stream: Stream, memory: Memory) -> Iterator
         return
     found = []
     if stream.labels:
-        samples, positives = memory.closed_since(stream.bucket_ms, stream.window_ms)
+        samples, positives = memory.closed_since(stream.bucket_ms, stream.window_ms, stream.ahead_ms)
         pair = (float(samples), float(positives)), (float(memory.closed[0]), float(memory.closed[1]))
         found.append(checks.label_rate(f"{stream.labels[0]}, closed buckets,", *pair, factor))
     # Verdicts alone: how much feedback comes beside them tells of traffic, too. Where all labels wait for the

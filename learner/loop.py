@@ -170,10 +170,9 @@ class Learner:
     def _linger(self) -> float:
         """How long samples may wait for others, in seconds: never beyond the moment when a commit would take them."""
         longest = self._settings.batch_latency.seconds
-        if self._committer.busy:
-            return longest
         due = self._captured + self._settings.commit_interval.seconds - self._clock.monotonic()
-        return min(longest, max(0.0, due))
+        # What is overdue behind a commit in flight is taken when that ends, and nobody knows when.
+        return longest if due <= 0 and self._committer.busy else min(longest, max(0.0, due))
 
     def _learn(self, ready: Ready) -> None:
         batch = ready.batch

@@ -97,7 +97,8 @@ class Evidence:
         chunks: The newest samples, oldest first.
         seen: What all of them showed.
         known_ms: The newest ``known_ts`` among them; None without samples.
-        passed_ms: The newest one of those that tell of no feedback: every such verdict of before has come; or None.
+        passed_ms: The newest one of those that tell of no feedback of the first kind: for it, every such verdict of
+            before has come. None without any.
         losses: ``[n, labels]``, of ``chunks`` by the weights at the capture; filled then.
         predictions: ``[n, labels]``, likewise.
         buckets: Samples and positives of the first label by event-time bucket, ``{start: (samples, positives)}``.
@@ -126,14 +127,14 @@ class Witness:
         most: How many of the newest samples are kept.
         columns: The features' columns.
         labels: How many labels.
-        window_ms: How long feedback is waited for.
+        windows_ms: How long feedback is waited for, per label.
     """
 
-    def __init__(self, most: int, columns: Sequence[str], labels: int, window_ms: int) -> None:
+    def __init__(self, most: int, columns: Sequence[str], windows_ms: Sequence[int]) -> None:
         self._most = most
         self._columns = tuple(columns)
-        self._labels = labels
-        self._old_ms = _OLD * window_ms
+        self._labels = labels = len(windows_ms)
+        self._old_ms = _OLD * np.asarray(windows_ms, np.float64)
         self._chunks: deque[Chunk] = deque()
         self._kept = 0
         self._seen = Seen.nothing(labels, len(self._columns))
@@ -143,21 +144,22 @@ class Witness:
     def note(self, samples: Samples, encoded: EncodedBatch, part: slice, result: StepResult) -> None:
         """Takes ``part`` of ``samples``, which were just learned, with their own ``encoded``."""
         labels = samples.labels[part]
-        old = samples.known_ms[part] - samples.impression_ms[part] >= self._old_ms
+        known, here = samples.known_ms[part], ~np.isnan(labels)
+        old = (known - samples.impression_ms[part])[:, np.newaxis] >= self._old_ms
         whole = len(labels) == len(samples)
         columns = [samples.columns[name] for name in self._columns]
         present = [_present(each if whole else each.slice(part.start, len(labels))) for each in columns]
         self._seen = self._seen.plus(
             Seen(
                 len(labels),
-                (~np.isnan(labels[old])).sum(axis=0, dtype=np.float64),
-                (labels[old] > 0.5).sum(axis=0, dtype=np.float64),
+                (here & old).sum(axis=0, dtype=np.float64),
+                ((labels > 0.5) & old).sum(axis=0, dtype=np.float64),
                 np.array(present, np.float64),
             )
         )
-        known = samples.known_ms[part]
         self._known_ms = _newest(self._known_ms, known)
-        self._passed_ms = _newest(self._passed_ms, known[is_timeout(samples.kinds)[part]])
+        # Each kind of feedback has an event time of its own.
+        self._passed_ms = _newest(self._passed_ms, known[is_timeout(samples.kinds)[part] & here[:, 0]])
         chunk = Chunk(encoded, labels, samples.log_rates[part], np.array(result.losses), np.array(result.predictions))
         self._chunks.append(chunk.last(self._most))
         self._kept += min(len(labels), self._most)

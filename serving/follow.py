@@ -142,8 +142,9 @@ class Following:
         """Follows until ``stop`` is set."""
         backoff = Backoff("read versions", clock=self._clock, stop=stop, longest=LONGEST_WAIT_S)
         while not stop.is_set():
+            began = self._clock.monotonic()
             try:
-                switched = self.step()
+                found = self.step()
             except Unavailable as error:
                 self._metrics.inc("springtide_unavailable_total", dependency="store")
                 self._note(error, silent=True)
@@ -157,10 +158,12 @@ class Following:
                 self._clock.wait(stop, LONGEST_WAIT_S)
                 continue
             backoff.succeeded()
-            self._clock.wait(stop, self._after_version_s if switched else self._poll_interval_s)
+            # Counted from when it was seen: what applying takes is rest enough.
+            rest = self._after_version_s - (self._clock.monotonic() - began) if found else 0.0
+            self._clock.wait(stop, max(self._poll_interval_s, rest))
 
     def step(self) -> bool:
-        """Looks once for newer versions and switches to the newest good one; whether there was one to switch to.
+        """Looks once for newer versions and switches to the newest good one; whether there was one, good or not.
 
         Raises:
             Unavailable: The store does not answer; call again.

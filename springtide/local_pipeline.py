@@ -19,6 +19,8 @@ JOIN = {
     "out_of_orderness": "300ms",
     "skew": "200ms",
     "idle_timeout": "8s",
+    # Keys of an hour of squeezed time would not fit the heap of the local worker.
+    "repeat_window": "5m",
 }
 REPLICAS = 2
 # Nobody guesses it at one guess a second, and a person can still copy it by hand.

@@ -16,6 +16,7 @@ from infra.spec import Pipeline
 from infra.units import Duration
 from springtide.sizing.estimate import Estimate, Load, carried, estimate
 from streaming.delays import span
+from streaming.sql import state_kept
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -85,10 +86,15 @@ def _beyond(pipeline: Pipeline, load: Load, found: Estimate) -> Iterator[str]:
     else:
         yield f"  the join: flink.parallelism {pipeline.flink.parallelism} will do; Flink spreads more over machines"
     if found.remembered_mebibytes > MUCH_REMEMBERED_MIB:
+        kept, repeats = state_kept(pipeline), pipeline.join.repeat_window
+        why = (
+            f"join.repeat_window ({repeats})"
+            if kept.ms == repeats.ms
+            else f"twice the join's windows ({span(kept.seconds)})"
+        )
         yield (
-            f"  its heap: {amount(found.remembered_mebibytes * MIB)} for keys that are remembered, since their repeats "
-            f"are told for join.repeat_window ({pipeline.join.repeat_window}): shorter takes less, and "
-            "`state.backend.type: rocksdb` puts all state on disk, for several times the processor time"
+            f"  its heap: {amount(found.remembered_mebibytes * MIB)} for keys that are remembered, for {why}: shorter "
+            "takes less, and `state.backend.type: rocksdb` puts all state on disk, for several times the processor time"
         )
     if found.samples > found.learner_samples:
         share = found.learner_samples / found.samples

@@ -24,6 +24,7 @@ import time
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 POLL_SECONDS = 0.25
+AUTOGROUP_TRIES = 8
 AWAITED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
 
 
@@ -82,8 +83,15 @@ def stand_back(niceness: int) -> None:
     """Lets other processes go first, by so much, this one's session as a whole included."""
     os.nice(niceness)
     # Where the system shares the processor among sessions, niceness counts within one alone; the session has its own.
-    with contextlib.suppress(OSError):
-        pathlib.Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
+    for _ in range(AUTOGROUP_TRIES):
+        try:
+            pathlib.Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
+        except BlockingIOError:  # all users but root share one such write in a tenth of a second
+            time.sleep(POLL_SECONDS)
+        except OSError:
+            return
+        else:
+            return
 
 
 def run(owner: int, grace_seconds: float, arguments: list[str]) -> int:

@@ -17,6 +17,7 @@ from learner.witness import Evidence, Seen
 
 WINDOW_MS = 20_000
 BUCKET_MS = 5_000
+AHEAD_MS = 30_000
 NOTHING = np.empty((0, 1), np.float32)
 COLUMNS = ("user", "item")
 DENSE = {"bias": np.zeros(1, np.float32)}
@@ -107,7 +108,7 @@ class _Committed:
 
 def stream(mode: Literal["after_window", "aligned", "immediate"] = "after_window", **settings: Any) -> Traffic:
     """A healthy stream of three windows behind a gate."""
-    facts = Stream(("label_click",), COLUMNS, BUCKET_MS, WINDOW_MS, mode)
+    facts = Stream(("label_click",), COLUMNS, BUCKET_MS, WINDOW_MS, AHEAD_MS, mode)
     traffic = Traffic(QualityGate(spec.Gate(**settings), facts))
     assert all(verdict.servable for verdict in traffic.run(60))
     return traffic
@@ -128,13 +129,13 @@ def test_traffic_that_grows_ends_or_begins_again_is_healthy() -> None:
 def test_verdicts_that_are_held_up_and_then_come_in_a_clump_are_healthy() -> None:
     """As where a worker of the join was lost, or a topic read late: clicks go on, and event time does not."""
     traffic = stream()
-    for seconds in (5, 40, 75):
+    for seconds in (5, 40, 105):
         assert refused(traffic.run(seconds, held_up=True)) == []
         assert refused(traffic.run(50)) == []
 
 
 def test_verdicts_that_come_no_more_are_missed() -> None:
-    reasons = refused(stream().run(130, held_up=True))
+    reasons = refused(stream().run(160, held_up=True))
     assert reasons and "label_click, closed buckets," in reasons[0]
 
 

@@ -91,7 +91,7 @@ def test_keys_that_are_remembered_cost_the_joins_memory(tmp_path: Path) -> None:
     load = Load(1000.0, 0)
     least = 1000 * 23 * 3600 * unit_costs.STATE_KEY_BYTES.value / 2**20
     assert estimate(day, load, 10.0).mebibytes - estimate(hour, load, 10.0).mebibytes > least
-    assert "for join.repeat_window (1h)" in run(tmp_path, "--events", "1000")[1]
+    assert "for join.repeat_window (5m): shorter" in run(tmp_path, "--events", "1e4")[1]
     assert "join.repeat_window" not in run(tmp_path, "--events", "10")[1]
 
 
