@@ -108,7 +108,11 @@ def opened(kafka: Kafka, make: Callable[[dict[str, Any]], Client], more: Mapping
 def unreachable(kafka: Kafka, doing: str, detail: str = "") -> Unavailable:
     """No broker answers."""
     what = f"kafka: {doing}: no broker answers" + (f" ({detail})" if detail else "")
-    return Unavailable(what, cure="start Kafka, or correct `kafka`", where=kafka.bootstrap)
+    cure = "start Kafka, or correct `kafka`"
+    if "SSL_HANDSHAKE" in detail:
+        # By chance the library guesses at that itself, or sees no more than the connection's end.
+        cure = "correct `kafka.bootstrap` or `kafka.security`: so ends TLS with a listener that has none"
+    return Unavailable(what, cure=cure, where=kafka.bootstrap)
 
 
 def translated(kafka: Kafka, error: KafkaError, doing: str) -> SpringtideError:
