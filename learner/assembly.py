@@ -24,6 +24,7 @@ from learner.tensorflow_setup import configure, environment
 from learner.trainer import Trainer
 from learner.witness import Witness
 from streaming.sample import label, sample_schema
+from streaming.sql_sources import drift
 
 
 def build_trainer(
@@ -71,18 +72,16 @@ def build_gate(pipeline: spec.Pipeline, trainer: Trainer) -> QualityGate:
     """The gate for versions of ``trainer``, which from now on keeps its newest samples for it."""
     tables, step, labels = trainer.tables, trainer.step, label_columns(pipeline)
     join = pipeline.join
-    windows = [join.windows(kind) for kind in pipeline.events.feedback]
-    # As far as the join's topics may run ahead of each other while it catches up.
-    ahead_ms = max(correction.ms for _, correction in windows) + join.out_of_orderness.ms + join.idle_timeout.ms
+    windows_ms = [join.windows(kind)[0].ms for kind in pipeline.events.feedback]
     stream = Stream(
         labels=tuple(labels),
         columns=trainer.encoder.sources,
         bucket_ms=pipeline.learner.quality_bucket.ms,
-        window_ms=windows[0][0].ms,
-        ahead_ms=ahead_ms,
+        window_ms=windows_ms[0],
+        ahead_ms=drift(pipeline).ms,
         mode=join.labels,
     )
-    trainer.witness = Witness(pipeline.gate.samples, stream.columns, [window.ms for window, _ in windows])
+    trainer.witness = Witness(pipeline.gate.samples, stream.columns, windows_ms)
     scorer = Scorer(step, tables.stride, len(labels))
     return QualityGate(
         settings=pipeline.gate,

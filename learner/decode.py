@@ -209,18 +209,22 @@ def join_keys(sample_ids: pa.Array) -> pa.Array:
 
 def is_feedback(kinds: pa.Array) -> npt.NDArray[np.bool_]:
     """Which samples hold something a user did; the others are verdicts for want of it."""
-    feedback = pc.is_in(kinds, value_set=pa.array([sample.CLICK, sample.CORRECTED]))
-    return np.asarray(feedback.to_numpy(zero_copy_only=False), np.bool_)
+    return _are(kinds, sample.CLICK, sample.CORRECTED)
 
 
 def is_timeout(kinds: pa.Array) -> npt.NDArray[np.bool_]:
     """Which samples are verdicts for want of feedback, given when event time had passed the window."""
-    return np.asarray(pc.equal(kinds, sample.TIMEOUT).to_numpy(zero_copy_only=False), np.bool_)
+    return _are(kinds, sample.TIMEOUT)
 
 
 def is_late(kinds: pa.Array) -> npt.NDArray[np.bool_]:
     """Which samples hold feedback that came after the verdict of none."""
-    return np.asarray(pc.equal(kinds, sample.CORRECTED).to_numpy(zero_copy_only=False), np.bool_)
+    return _are(kinds, sample.CORRECTED)
+
+
+def _are(kinds: pa.Array, *wanted: str) -> npt.NDArray[np.bool_]:
+    found = pc.is_in(kinds, value_set=pa.array(wanted))
+    return np.asarray(found.to_numpy(zero_copy_only=False), np.bool_)
 
 
 def _one_object_a_line(block: bytes, lines: int) -> bool:

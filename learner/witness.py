@@ -126,7 +126,6 @@ class Witness:
     Args:
         most: How many of the newest samples are kept.
         columns: The features' columns.
-        labels: How many labels.
         windows_ms: How long feedback is waited for, per label.
     """
 
@@ -179,7 +178,8 @@ class Witness:
 def _newest(before: int | None, times: npt.NDArray[np.int64]) -> int | None:
     if not len(times):
         return before
-    return int(times.max()) if before is None else max(before, int(times.max()))
+    newest = int(times.max())
+    return newest if before is None else max(before, newest)
 
 
 def _present(column: Any) -> int:

@@ -134,9 +134,14 @@ def _alignment(pipeline: spec.Pipeline) -> dict[str, str]:
     """
     return {
         "scan.watermark.alignment.group": "events",
-        "scan.watermark.alignment.max-drift": f"{_dead_lag(pipeline).ms + pipeline.join.idle_timeout.ms} ms",
+        "scan.watermark.alignment.max-drift": f"{drift(pipeline).ms} ms",
         "scan.watermark.alignment.update-interval": _ALIGNED_EVERY,
     }
+
+
+def drift(pipeline: spec.Pipeline) -> Duration:
+    """How far, in event time, a topic may run ahead of the others while the join catches up."""
+    return Duration(f"{_dead_lag(pipeline).ms + pipeline.join.idle_timeout.ms}ms")
 
 
 def _dead_lag(pipeline: spec.Pipeline) -> Duration:
