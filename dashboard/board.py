@@ -33,6 +33,8 @@ from streaming import topics
 HEARTBEATS_MISSED: Final = 3
 # A tick stays small: more changed buckets than this come with the next reading of the past.
 MOST_BUCKETS: Final = 8
+# The page's table shows no more versions than this.
+MOST_VERSIONS: Final = 12
 # What nobody watches second by second is made anew every few ticks: a viewer's line stays thin.
 SLOW_TICKS: Final = 5
 # Without these nothing can be said; what else cannot be read is an event.
@@ -108,9 +110,10 @@ class Board:
         through = self.quality.through
         self.quality.add(manifests, lambda manifest: sums[manifest.version])
         self.slices.add(manifests)
+        # Those from before the page, too: who asked for the table before they were read has no other way to them.
+        self._new_manifests += manifests[-MOST_VERSIONS:]
         fresh = [manifest for manifest in manifests if manifest.version > through]
         if committed_after(fresh, self._started_ms):
-            self._new_manifests = fresh
             self._happenings += self._watcher.versions(fresh)
         self._left = left
         self._trouble("store", "")

@@ -7,20 +7,24 @@ import { at } from './models.js';
 const SILENCE_MS = 3_500;
 const RETRY_MS = 1_000;
 
-/** Calls `onTick(sections)` for each message, `onLost(since)` and `onFound()` when contact changes. */
-export function connect({ onTick, onLost, onFound }) {
+/** Calls `onTick(sections)` for each message, `onContact()` before the first of each stream, `onLost(since)` after silence. */
+export function connect({ onTick, onLost, onContact }) {
   let source = null;
   let heard = Date.now();
   let lost = false;
+  let begun = false;
 
   function open() {
     source?.close();
     source = new EventSource(at('/api/live'));
+    // Also after the browser's own attempts: what happened between two streams is in neither.
+    source.onopen = () => { begun = false; };
     source.onmessage = (message) => {
       heard = Date.now();
-      if (lost) {
+      if (lost || !begun) {
         lost = false;
-        onFound();
+        begun = true;
+        onContact();
       }
       onTick(JSON.parse(message.data));
     };

@@ -6,8 +6,9 @@ import { at } from './models.js';
 const MINUTE = 60_000;
 const SHOWN_VERSIONS = 12;
 const SHOWN_EVENTS = 60;
-// Ranges longer than the live one are read again this often.
+// Ranges longer than the live one are read again this often, and what could not be read is tried again so soon.
 const REREAD_MS = 20_000;
+const RETRY_MS = 5_000;
 
 export const RANGES = [
   { minutes: 10, name: '10 min' },
@@ -26,7 +27,8 @@ export class Memory {
     this.quality = new Map();
     this.events = new Map();
     this.versions = new Map();
-    this.read = 0;
+    this.loaded = false;
+    this.due = Infinity;
     this.meanwhile = null;
   }
 
@@ -34,23 +36,36 @@ export class Memory {
   async load() {
     const meanwhile = [];
     this.meanwhile = meanwhile;
-    const [past, table] = await Promise.all([
-      fetchJson(`/api/history?minutes=${this.minutes}`), fetchJson('/api/versions'),
-    ]);
+    this.due = Infinity;
+    let past, table;
+    try {
+      [past, table] = await Promise.all([
+        fetchJson(`/api/history?minutes=${this.minutes}`), fetchJson('/api/versions'),
+      ]);
+    } catch (error) {
+      if (this.meanwhile === meanwhile) this.#rest(RETRY_MS);
+      throw error;
+    }
     if (this.meanwhile !== meanwhile) return; // another range was chosen since
-    this.meanwhile = null;
     this.start = past.start;
     this.step = past.step;
     this.series = past.series;
     this.quality = new Map(past.quality.map((point) => [point.t, point]));
     this.events = new Map(past.events.map((event) => [event.id, event]));
     this.versions = new Map(table.versions.slice(0, SHOWN_VERSIONS).map((row) => [row.version, row]));
-    this.read = Date.now();
+    this.loaded = true;
+    this.#rest(this.step > 1000 ? REREAD_MS : Infinity);
     for (const tick of meanwhile) this.#remember(tick);
   }
 
+  /** Whether the past should be read anew. */
   get stale() {
-    return this.step > 1000 && Date.now() - this.read > REREAD_MS;
+    return Date.now() > this.due;
+  }
+
+  #rest(ms) {
+    this.meanwhile = null;
+    this.due = Date.now() + ms;
   }
 
   get rangeMs() {
@@ -74,7 +89,7 @@ export class Memory {
     for (const event of tick.events) this.events.set(event.id, event);
     trim(this.versions, SHOWN_VERSIONS);
     trim(this.events, SHOWN_EVENTS);
-    if (this.read && this.step === 1000) this.#append(tick);
+    if (this.loaded && this.step === 1000) this.#append(tick);
   }
 
   /** A series as pairs [time, value] for a chart. */

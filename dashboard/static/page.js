@@ -51,14 +51,17 @@ async function reload() {
 
 function ranges() {
   const box = byId('ranges');
-  const choose = (range, button) => {
+  const mark = (range, button) => {
     memory.minutes = range.minutes;
     for (const other of box.children) {
       const chosen = other === button;
       other.setAttribute('aria-checked', String(chosen));
       other.tabIndex = chosen ? 0 : -1;
     }
-    return reload();
+  };
+  const choose = (range, button) => {
+    mark(range, button);
+    reload();
   };
   for (const range of RANGES) {
     const button = el('button', { type: 'button', role: 'radio' }, range.name);
@@ -73,7 +76,7 @@ function ranges() {
     box.children[at].focus();
     choose(RANGES[at], box.children[at]);
   });
-  return choose(RANGES[0], box.children[0]);
+  mark(RANGES[0], box.children[0]);
 }
 
 addEventListener('themechange', draw);
@@ -86,17 +89,15 @@ connect({
   onTick(sections) {
     memory.take(sections);
     draw();
-    if (memory.stale) {
-      memory.read = Date.now();
-      reload();
-    }
+    if (memory.stale) reload();
   },
   onLost(since) {
     document.body.classList.add('no-contact');
     byId('lost').textContent = `no contact since ${clock(since)} · the figures are those of that moment · trying again`;
     byId('lost').hidden = false;
   },
-  onFound() {
+  // The past is read once ticks come: read before, what a tick said in between would be in neither.
+  onContact() {
     document.body.classList.remove('no-contact');
     byId('lost').hidden = true;
     reload();

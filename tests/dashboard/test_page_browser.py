@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import Browser, BrowserContext, Route, expect
 
 from tests.dashboard.browsing import WAIT_MS, window
 from tests.dashboard.browsing import tab as opened
@@ -110,6 +110,40 @@ def test_lost_contact_is_said_and_ends_by_itself(loop: Loop, context: BrowserCon
         assert float(tab.locator("main").evaluate("main => getComputedStyle(main).opacity")) == 1
         expect(tab.locator("#events")).to_contain_text("page started")
         assert tab.evaluate("document.body.dataset.sameDocument") == "yes", "the page was loaded anew"
+
+
+def test_what_happened_between_two_streams_is_read_when_the_second_begins(loop: Loop, context: BrowserContext) -> None:
+    """The page's server is back before the tab finds its silence long."""
+    first = loop.commit()
+    loop.apply_everywhere(first)
+    tab = opened(context).page
+    newest = tab.locator("#versions tbody tr").first
+    with served(loop.pipeline) as page:
+        tab.goto(page.url)
+        expect(newest).to_contain_text(f"v{first.version}", timeout=WAIT_MS)
+    later = loop.commit()
+    with served(loop.pipeline, port=urlsplit(page.url).port or 0):
+        expect(newest).to_contain_text(f"v{later.version}", timeout=WAIT_MS)
+
+
+def test_a_past_that_could_not_be_read_is_asked_for_again(loop: Loop, context: BrowserContext) -> None:
+    loop.apply_everywhere(loop.commit())
+    watched = opened(context)
+    asked: list[str] = []
+
+    def fail_once(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) == 1:
+            route.fulfill(status=503)
+        else:
+            route.continue_()
+
+    watched.page.route("**/api/history*", fail_once)
+    with served(loop.pipeline) as page:
+        watched.page.goto(page.url)
+        expect(watched.page.locator("#events")).to_contain_text("page started", timeout=WAIT_MS)
+    assert len(asked) == 2
+    assert any("the past could not be read" in each for each in watched.complaints)
 
 
 def test_an_empty_loop_teaches_and_a_phone_scrolls_one_way_only(loop: Loop, browser: Browser) -> None:

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from dashboard.shown import Shown
 from infra.clock import iso
-from tests.dashboard.loop import CLOCK, Loop, served
+from tests.dashboard.loop import CLOCK, PERIOD_S, Loop, served
 
 
 def test_a_click_is_followed_from_kafka_into_every_replica(loop: Loop) -> None:
@@ -49,6 +50,23 @@ def test_a_click_is_followed_from_kafka_into_every_replica(loop: Loop) -> None:
         assert versions[0]["servable"] and versions[0]["samples"] == 300
         text = page.get("/metrics").text
         assert 'springtide_not_learned_since_timestamp_seconds{replica="replica-0"} 0.0' in text
+
+
+def test_versions_from_before_the_page_are_told_of_as_soon_as_they_are_read(loop: Loop) -> None:
+    """Whoever asked for the table before that has no other way to them."""
+    newest = loop.commit().version
+    shown = Shown.of(loop.pipeline, loop.store, CLOCK, PERIOD_S)
+    try:
+        told: list[int] = []
+        for _ in range(60):
+            rows = shown.sampler.tick()["versions"]
+            assert isinstance(rows, list)
+            told += [row["version"] for row in rows]
+            if newest in told:
+                break
+        assert told == list(range(1, newest + 1))
+    finally:
+        shown.sampler.close()
 
 
 def test_orphans_repeats_and_dead_letters_do_not_keep_it_behind(loop: Loop) -> None:
