@@ -11,7 +11,7 @@ from kernels.features import Feature, RunningStatistics
 from kernels.tables import EmbeddingTables, Snapshot
 from serving.dense_program import DenseGraphs, DenseProgram, PortableGraph
 from serving.lite_program import RecentSizes
-from serving.program import LitePair, PortableProgram, Program
+from serving.program import PortableProgram, PreparedProgram, Program
 from serving.snapshot import Published, Version
 from serving.told import Prepare
 
@@ -75,4 +75,4 @@ class Arrivals:
         # LiteRT tells of its first program in a process, straight to standard error.
         first, self._told = not self._told, True
         with silenced() if first else contextlib.nullcontext():
-            return LitePair.arrived(program, *sizes)
+            return PreparedProgram.of(program, *sizes)

@@ -1,13 +1,14 @@
 """Turns a stored graph and a version's weights into a function from rows to predictions; knows no tables.
 
 A graph is imported and converted once, however many versions use it; a new version costs the copy of its weights and
-no tracing, all of it off the read path. LiteRT runs what it can take, TensorFlow the rest, and each version is run by
-both once before it answers: they must agree within ``TOLERANCE``, absolute and relative.
+no tracing, all of it off the read path. The matrix unit and LiteRT run what they can take, TensorFlow the rest, and
+each version is run by both once before it answers: they must agree within ``TOLERANCE``, absolute and relative.
 """
 
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,9 +20,9 @@ import numpy.typing as npt
 from infra.errors import Corrupt
 from infra.logs import logger
 from serving.dense_graph import INPUT, OUTPUT, read_graph, weight_names
-from serving.lite_program import LiteProgram, RecentSizes
-from serving.lite_template import LiteTemplate, convert
-from serving.program import Halves, LitePair, PortableProgram
+from serving.graph_conversion import PREDICTION, Conversion, Templates
+from serving.lite_program import RecentSizes
+from serving.program import Halves, PortableProgram, PreparedProgram
 from serving.shared_rows import Split
 from serving.tensorflow_runtime import tf
 
@@ -43,21 +44,21 @@ class DenseProgram:
     def __init__(self, graph: DenseGraph, weights: Mapping[str, Rows]) -> None:
         self._graph = graph
         self._weights = [tf.constant(array) for array in weights.values()]
-        self._lite: LitePair | None = None
+        self._prepared: PreparedProgram | None = None
         self.weights = weights
         self.stride = graph.stride
         self.labels = graph.labels
 
     def predict(self, rows: Rows, *, shared: bool = False) -> Rows:
         """See :class:`serving.program.Program`; rows are read without a copy where they are 64-byte aligned."""
-        if self._lite is not None:
-            return self._lite.predict(rows, shared=shared)
+        if self._prepared is not None:
+            return self._prepared.predict(rows, shared=shared)
         return self.predict_by_tensorflow(rows)
 
     @property
     def looked_up(self) -> Halves | None:
         """See :class:`serving.program.Program`."""
-        return None if self._lite is None else self._lite.looked_up
+        return None if self._prepared is None else self._prepared.looked_up
 
     def predict_by_tensorflow(self, rows: Rows) -> Rows:
         """The same by TensorFlow, which is slower and decides what is right."""
@@ -69,30 +70,27 @@ class DenseProgram:
 
     @property
     def runs_by(self) -> str:
-        """What runs it: ``litert`` or ``tensorflow``."""
-        return "tensorflow" if self._lite is None else "litert"
+        """What runs it: ``matrix_unit``, with LiteRT where it cannot, ``litert``, or ``tensorflow``."""
+        if self._prepared is None:
+            return "tensorflow"
+        return "litert" if self._prepared.portable.chain is None else "matrix_unit"
 
     def portable(self) -> PortableProgram | PortableGraph:
         """The same for another process."""
-        if self._lite is not None:
-            return self._lite.portable(self._graph.sha256)
+        if self._prepared is not None:
+            return self._prepared.portable
         return PortableGraph(self._graph.content, self._graph.sha256, self.weights)
 
-    def use(self, lite: LitePair) -> None:
-        """Takes over what was converted, unless it answers otherwise than TensorFlow does."""
+    def use(self, prepared: PreparedProgram) -> bool:
+        """Takes over what was prepared, unless it answers otherwise than TensorFlow does; whether it did."""
         probe = np.random.default_rng(3).normal(0, 0.3, (PROBE_ROWS, self.stride)).astype(np.float32)
-        try:
-            same = _equal(lite.predict(probe, asked=False), self.predict_by_tensorflow(probe))
-            if lite.halves is not None:
-                probe[:, lite.halves.split.shared] = probe[0, lite.halves.split.shared]
-                same = same and _equal(lite.predict(probe, shared=True, asked=False), self.predict_by_tensorflow(probe))
-        except (RuntimeError, ValueError) as error:
-            _log.warning("dense_program_differs", reason=str(error))
-            return
-        if not same:
-            _log.warning("dense_program_differs", reason=f"by more than {TOLERANCE}")
-            return
-        self._lite = lite
+        same = _equal(prepared.predict(probe, asked=False), self.predict_by_tensorflow(probe))
+        if prepared.halves is not None:
+            probe[:, prepared.halves.split.shared] = probe[0, prepared.halves.split.shared]
+            same = same and _equal(prepared.predict(probe, shared=True, asked=False), self.predict_by_tensorflow(probe))
+        if same:
+            self._prepared = prepared
+        return same
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,10 +127,10 @@ class DenseGraph:
         definition = read_graph(content, sha256)
         names = [INPUT, *weight_names(definition, self.where)]
 
-        def imported(*tensors: Any, replaced: Any = None) -> Any:
+        def imported(*tensors: Any, replaced: Any = None, output: str = PREDICTION) -> Any:
             arguments = dict(zip((f"{name}:0" for name in names), tensors, strict=True)) | (replaced or {})
-            (output,) = tf.graph_util.import_graph_def(definition, arguments, [f"{OUTPUT}:0"], name="")
-            return output
+            (found,) = tf.graph_util.import_graph_def(definition, arguments, [output], name="")
+            return found
 
         try:
             placeholders = self._placeholders(definition, names)
@@ -146,7 +144,7 @@ class DenseGraph:
         self.labels = self._width(OUTPUT, self.function.outputs[0])
         self._split = None if shared is None else Split.of(definition, self.stride, shared)
         self._sizes, self._split_sizes = RecentSizes(), RecentSizes()
-        self._template, self._split_template = self._convert(imported) if convertible else (None, None)
+        self._templates = self._convert(definition, imported) if convertible else None
 
     def bind(self, weights: Mapping[str, npt.NDArray[np.float32]]) -> DenseProgram:
         """The program of one version, run once so that no request pays for its start.
@@ -179,44 +177,27 @@ class DenseGraph:
         return program
 
     def _speed_up(self, program: DenseProgram, weights: list[Rows]) -> None:
-        if self._template is None:
+        if self._templates is None:
             return
-        try:
-            lite = LiteProgram(self._template.with_weights(weights), self._sizes)
-            halves = None
-            if self._split is not None and self._split_template is not None:
-                own = self._split_template.with_weights(self._split.weights(weights))
-                halves = Halves(self._split, self._split.once(weights), LiteProgram(own, self._split_sizes))
-        except (RuntimeError, ValueError) as error:
-            _log.warning("dense_program_differs", reason=str(error))
-            return
-        program.use(LitePair(lite, halves))
+        portable = self._templates.bind(self.sha256, weights)
+        plain = dataclasses.replace(portable, chain=None, split_chain=None)
+        event = "dense_chain_differs"
+        for form in [plain] if portable.chain is portable.split_chain is None else [portable, plain]:
+            event = "dense_program_differs" if form is plain else event
+            try:
+                if program.use(PreparedProgram.of(form, self._sizes, self._split_sizes)):
+                    return
+                _log.warning(event, reason=f"by more than {TOLERANCE}")
+            except (RuntimeError, ValueError) as error:
+                _log.warning(event, reason=str(error))
 
-    def _convert(self, imported: Callable[..., Any]) -> tuple[LiteTemplate | None, LiteTemplate | None]:
-        """Templates of the whole program and of the split one; None for what LiteRT cannot take."""
+    def _convert(self, definition: Any, imported: Callable[..., Any]) -> Templates | None:
+        """All forms of the program; None where LiteRT cannot take it."""
         shapes = [tuple(entry.shape) if entry.shape.is_fully_defined() else None for entry in self._inputs]
         known = [shape for shape in shapes if shape is not None]
         if len(known) < len(shapes) or any(entry.dtype != tf.float32 for entry in self._inputs):
-            return None, None
-        template = convert(imported, self.stride, [], known)
-        if template is None or self._split is None:
-            return template, None
-        split = self._split
-        count = len(split.layers)
-
-        def halved(rows: Any, *rest: Any) -> Any:
-            once, weights = rest[:count], rest[count:]
-            whole = [tf.zeros(shape) for shape in known]
-            for index, weight in enumerate(weights):
-                if index not in {layer.weight for layer in split.layers}:
-                    whole[index] = weight
-            # What the layers read is replaced behind them, and they are left out; their place must have their shape.
-            read = tf.zeros((1, self.stride)) if split.own_only else rows
-            return imported(read, *whole, replaced=split.replaced(rows, once, weights))
-
-        own = [array.shape for array in split.weights([np.empty(shape, np.float32) for shape in known])]
-        columns = [known[layer.weight][1] for layer in split.layers]
-        return template, convert(halved, split.columns, columns, own)
+            return None
+        return Conversion(definition, imported, self.stride, known).templates(self._split)
 
     def _placeholders(self, definition: Any, names: list[str]) -> list[Any]:
         """Type and shape of each placeholder, as the graph declares them."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ai_edge_litert.interpreter import Interpreter
 
 Rows = npt.NDArray[np.float32]
-# Writes rows [rows, columns] into the array that it is given, and returns the inputs of one row.
+# Writes rows [rows, columns] into the array that it is given, and returns the other inputs.
 Fill = Callable[[Rows], Sequence[Rows]]
 # An interpreter is set to one number of rows at a time; requests of a model have a few sizes between them.
 MOST_KEPT: Final = 6
@@ -44,11 +44,13 @@ class Converted:
 
     Attributes:
         content: The flatbuffer.
-        inputs: Names of its inputs: the rows, then those of one row.
+        inputs: Names of its inputs: those with as many rows as are asked for, then those of one row.
+        by_row: How many of the former, at least one.
     """
 
     content: bytes
     inputs: tuple[str, ...]
+    by_row: int = 1
 
 
 class LiteProgram:
@@ -65,24 +67,24 @@ class LiteProgram:
         self._sizes = sizes
         self._idle: deque[_Runner] = deque(_Runner(converted, rows) for rows in sizes.all())
 
-    def predict(self, rows: Rows, once: Sequence[Rows] = (), *, asked: bool = True) -> Rows:
+    def predict(self, inputs: Sequence[Rows], *, asked: bool = True) -> Rows:
         """Predictions ``[rows, labels]``.
 
         Args:
-            rows: ``[rows, stride]`` float32.
-            once: The inputs of one row, each ``[1, n]`` float32.
+            inputs: Those with a row for each that is asked for, ``[rows, n]`` float32, then those of one, ``[1, n]``.
             asked: Whether a request asks, so that the next version is made ready for as many rows.
         """
+        rows = len(inputs[0])
         if asked:
-            self._sizes.note(len(rows))
-        return self._run(len(rows), lambda runner: runner.run(rows, once))
+            self._sizes.note(rows)
+        return self._run(rows, lambda runner: runner.run(inputs))
 
     def predict_filled(self, rows: int, fill: Fill) -> Rows:
         """Predictions ``[rows, labels]`` of rows that ``fill`` writes to where LiteRT reads them.
 
         Args:
             rows: How many.
-            fill: Told where; gives the inputs of one row.
+            fill: Told where the first input stands; gives the others.
         """
         self._sizes.note(rows)
         return self._run(rows, lambda runner: runner.run_filled(fill))
@@ -120,27 +122,28 @@ class _Runner:
         details = self._interpreter.get_input_details()
         by_name = {detail["name"].removeprefix("serving_default_").partition(":")[0]: detail for detail in details}
         self._inputs = [by_name[name]["index"] for name in inputs]
-        self._stride = int(by_name[inputs[0]]["shape"][1])
+        self._widths = [int(by_name[name]["shape"][1]) for name in inputs[: converted.by_row]]
         self.resize(rows)
         self._output = self._interpreter.get_output_details()[0]["index"]
 
     def resize(self, rows: int) -> None:
         """Takes so many rows from now on."""
-        self._interpreter.resize_tensor_input(self._inputs[0], [rows, self._stride])
+        for index, width in zip(self._inputs, self._widths, strict=False):
+            self._interpreter.resize_tensor_input(index, [rows, width])
         self._interpreter.allocate_tensors()
         self.rows = rows
 
-    def run(self, rows: Rows, once: Sequence[Rows]) -> Rows:
-        self._interpreter.set_tensor(self._inputs[0], rows)
-        return self._run(once)
+    def run(self, inputs: Sequence[Rows]) -> Rows:
+        self._interpreter.set_tensor(self._inputs[0], inputs[0])
+        return self._run(inputs[1:])
 
     def run_filled(self, fill: Fill) -> Rows:
         # No reference to its memory may be left when an interpreter runs.
         return self._run(fill(self._interpreter.tensor(self._inputs[0])()))
 
-    def _run(self, once: Sequence[Rows]) -> Rows:
+    def _run(self, others: Sequence[Rows]) -> Rows:
         interpreter = self._interpreter
-        for index, values in zip(self._inputs[1:], once, strict=True):
+        for index, values in zip(self._inputs[1:], others, strict=True):
             interpreter.set_tensor(index, values)
         interpreter.invoke()
         found: Rows = interpreter.get_tensor(self._output)

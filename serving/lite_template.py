@@ -22,7 +22,7 @@ from serving.lite_program import Converted
 from serving.tensorflow_runtime import tf
 
 Weight = npt.NDArray[np.float32]
-# Positional: the input [rows, stride], then the inputs that stand once, then the weights; to predictions.
+# Positional: the inputs [rows, n], then the inputs that stand once, then the weights; to what it computes.
 Program = Callable[..., Any]
 
 _log = logger()
@@ -43,12 +43,14 @@ class LiteTemplate:
     Attributes:
         content: The flatbuffer, with numbers that mean nothing where the weights belong.
         places: Per weight.
-        inputs: Names of its inputs: the rows, then those that stand once.
+        inputs: Names of its inputs: those by row, then those that stand once.
+        by_row: How many of the former.
     """
 
     content: bytes
     places: tuple[Place, ...]
     inputs: tuple[str, ...]
+    by_row: int
 
     def with_weights(self, weights: Sequence[Weight]) -> Converted:
         """The program of one version, weights in the order of conversion."""
@@ -56,25 +58,25 @@ class LiteTemplate:
         for place, weight in zip(self.places, weights, strict=True):
             numbers = _stored(weight, transposed=place.transposed)
             content[place.offset : place.offset + len(numbers)] = numbers
-        return Converted(bytes(content), self.inputs)
+        return Converted(bytes(content), self.inputs, self.by_row)
 
 
 def convert(
-    program: Program, stride: int, once: Sequence[int], shapes: Sequence[tuple[int, ...]]
+    program: Program, by_row: Sequence[int], once: Sequence[int], shapes: Sequence[tuple[int, ...]]
 ) -> LiteTemplate | None:
     """The template of ``program``, or None where LiteRT cannot take it as it is.
 
     Args:
-        program: TensorFlow operations on an input ``[rows, stride]``, inputs ``[1, n]`` and weights, all float32.
-        stride: Columns of the input.
+        program: TensorFlow operations on inputs ``[rows, n]``, inputs ``[1, n]`` and weights, all float32.
+        by_row: Columns of each input with a row for each that is asked for; at least one.
         once: Columns of each input of one row.
         shapes: Of the weights.
     """
     random = np.random.default_rng(1)
     markers = [random.normal(size=shape).astype(np.float32) for shape in shapes]
-    names = ("input", *(f"once_{index}" for index in range(len(once))))
-    specs = [tf.TensorSpec([None, stride], tf.float32, "input")]
-    specs += [tf.TensorSpec([1, columns], tf.float32, name) for name, columns in zip(names[1:], once, strict=True)]
+    names = (*(f"rows_{index}" for index in range(len(by_row))), *(f"once_{index}" for index in range(len(once))))
+    sizes = [*((None, columns) for columns in by_row), *((1, columns) for columns in once)]
+    specs = [tf.TensorSpec(size, tf.float32, name) for size, name in zip(sizes, names, strict=True)]
 
     def marked(*inputs: Any) -> Any:
         return program(*inputs, *(tf.constant(marker) for marker in markers))
@@ -94,7 +96,7 @@ def convert(
     if len(found) < len(places):
         _log.info("dense_program_not_converted", reason=f"weight {places.index(None)} is folded into others")
         return None
-    return LiteTemplate(content, found, names)
+    return LiteTemplate(content, found, names, len(by_row))
 
 
 def _find(content: bytes, marker: Weight) -> Place | None:

@@ -20,7 +20,7 @@ from infra.errors import Corrupt, Invalid
 from serving.handover import WHERE
 
 # Raised with every change of what messages say.
-FORM: Final = 1
+FORM: Final = 2
 MARK: Final = b"STPM"
 # Mark, form, bytes of the head.
 START: Final = struct.Struct("<4sHI")

@@ -1,23 +1,26 @@
 """What turns gathered rows into predictions, here and in another process; knows no graph, no tables and no request.
 
-A program that LiteRT runs travels as the flatbuffers with the version's weights in them: who takes it over converts
-nothing and needs no graph.
+A program that runs without TensorFlow travels as the flatbuffers and layers with the version's weights in them: who
+takes it over converts nothing and needs no graph.
 """
 
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from kernels.dense_layers import DenseLayers
+from serving.chain_program import ChainProgram, PortableChain
 from serving.lite_program import Converted, LiteProgram, RecentSizes
 from serving.shared_rows import Split
 
 Rows = npt.NDArray[np.float32]
+Lookup = Callable[[Rows, Rows], None]
 
 
 class Program(Protocol):
@@ -39,64 +42,87 @@ class Program(Protocol):
         """The program in halves, where its rows may be looked up in halves, too."""
 
 
+class Runner(Protocol):
+    """What computes a program, or the rest of one whose first layers are split."""
+
+    def predict(self, rows: Rows, shared: Rows | None = None, *, asked: bool = True) -> Rows:
+        """See :meth:`serving.chain_program.ChainProgram.predict`."""
+
+    def predict_looked_up(self, rows: int, own: int, shared: int, lookup: Lookup) -> Rows:
+        """See :meth:`serving.chain_program.ChainProgram.predict_looked_up`."""
+
+
+@dataclass(frozen=True, eq=False)
+class LiteRunner:
+    """A program that LiteRT runs; ``once`` is what meets the shared numbers in each first layer that is split."""
+
+    program: LiteProgram
+    once: Sequence[Rows] = ()
+
+    def predict(self, rows: Rows, shared: Rows | None = None, *, asked: bool = True) -> Rows:
+        """See :class:`Runner`."""
+        return self.program.predict([rows, *self._once(shared)], asked=asked)
+
+    def predict_looked_up(self, rows: int, own: int, shared: int, lookup: Lookup) -> Rows:
+        """See :class:`Runner`."""
+
+        def fill(entry: Rows) -> list[Rows]:
+            common = np.empty(shared, np.float32)
+            lookup(entry, common)
+            return self._once(common)
+
+        return self.program.predict_filled(rows, fill)
+
+    def _once(self, shared: Rows | None) -> list[Rows]:
+        return [] if shared is None else [shared[np.newaxis] @ weight for weight in self.once]
+
+
 @dataclass(frozen=True, eq=False)
 class Halves:
-    """A program whose first layers are split.
-
-    Attributes:
-        split: How.
-        once: Per first layer what meets the shared columns, ``[s, n]``.
-        rest: The program of the other columns.
-    """
+    """A program whose first layers are split: how, and the program of what is left."""
 
     split: Split
-    once: list[Rows]
-    rest: LiteProgram
+    rest: Runner
 
     def predict(self, rows: Rows, *, asked: bool = True) -> Rows:
         """Predictions of rows whose shared columns are the same."""
-        return self.rest.predict(self.split.rest(rows), self._once(rows[0].take(self.split.shared)), asked=asked)
+        return self.rest.predict(self.split.rest(rows), rows[0].take(self.split.shared), asked=asked)
 
-    def predict_looked_up(self, rows: int, lookup: Callable[[Rows, Rows], None]) -> Rows:
+    def predict_looked_up(self, rows: int, lookup: Lookup) -> Rows:
         """Predictions of rows that never stand whole anywhere; only where ``split.own_only``.
 
         Args:
             rows: How many.
             lookup: Fills ``[rows, columns]`` with the rows without what they share, and ``[s]`` with that.
         """
-
-        def fill(own: Rows) -> list[Rows]:
-            shared = np.empty(len(self.split.shared), np.float32)
-            lookup(own, shared)
-            return self._once(shared)
-
-        return self.rest.predict_filled(rows, fill)
-
-    def _once(self, shared: Rows) -> list[Rows]:
-        row = shared[np.newaxis]
-        return [row @ weight for weight in self.once]
+        return self.rest.predict_looked_up(rows, len(self.split.own), len(self.split.shared), lookup)
 
 
 @dataclass(frozen=True, eq=False)
 class PortableProgram:
-    """A :class:`LitePair` as it travels.
+    """A :class:`PreparedProgram` as it travels.
 
     Attributes:
         graph: The graph's hash: versions of one graph are asked for the same numbers of rows.
         whole: The whole program.
         split: How it is split, what meets the shared columns, and the program of the rest.
+        chain: The whole program for a processor with a matrix unit.
+        split_chain: The same of the rest.
     """
 
     graph: str
     whole: Converted
     split: tuple[Split, list[Rows], Converted] | None
+    chain: PortableChain | None = None
+    split_chain: PortableChain | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class LitePair:
-    """A whole program and, where its first layers can be split, the same in halves."""
+class PreparedProgram:
+    """A whole program and, where its first layers can be split, the same in halves, both without TensorFlow."""
 
-    whole: LiteProgram
+    portable: PortableProgram
+    whole: Runner
     halves: Halves | None
 
     def predict(self, rows: Rows, *, shared: bool = False, asked: bool = True) -> Rows:
@@ -110,17 +136,26 @@ class LitePair:
         """See :class:`Program`."""
         return self.halves if self.halves is not None and self.halves.split.own_only else None
 
-    def portable(self, graph: str) -> PortableProgram:
-        """The same as it travels; ``graph`` is the graph's hash."""
-        halves = self.halves
-        split = None if halves is None else (halves.split, halves.once, halves.rest.converted)
-        return PortableProgram(graph, self.whole.converted, split)
-
     @classmethod
-    def arrived(cls, program: PortableProgram, sizes: RecentSizes, split_sizes: RecentSizes) -> LitePair:
-        """What travelled, made ready for the numbers of rows that versions of its graph were asked for here."""
-        whole = LiteProgram(program.whole, sizes)
-        if program.split is None:
-            return cls(whole, None)
-        split, once, rest = program.split
-        return cls(whole, Halves(split, once, LiteProgram(rest, split_sizes)))
+    def of(cls, portable: PortableProgram, sizes: RecentSizes, split_sizes: RecentSizes) -> PreparedProgram:
+        """What travelled, made ready for the numbers of rows that versions of its graph were asked for here.
+
+        Raises:
+            RuntimeError: LiteRT does not take it.
+            ValueError: Its parts do not fit each other.
+        """
+        able = DenseLayers.available()
+        whole: Runner
+        if able and portable.chain is not None:
+            whole = ChainProgram(portable.chain, sizes)
+        else:
+            whole = LiteRunner(LiteProgram(portable.whole, sizes))
+        if portable.split is None:
+            return cls(portable, whole, None)
+        split, once, converted = portable.split
+        rest: Runner
+        if able and portable.split_chain is not None:
+            rest = ChainProgram(portable.split_chain, split_sizes)
+        else:
+            rest = LiteRunner(LiteProgram(converted, split_sizes), once)
+        return cls(portable, whole, Halves(split, rest))

@@ -33,6 +33,7 @@ void check_fits(const Snapshot& snapshot, const Group& group);
 
 void bind_bench(nb::module_& module);
 void bind_hashing(nb::module_& module);
+void bind_layers(nb::module_& module);
 void bind_reader(nb::module_& module);
 void bind_settings(nb::module_& module);
 void bind_snapshot(nb::module_& module);

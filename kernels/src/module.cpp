@@ -10,6 +10,7 @@ NB_MODULE(_core, module) {
   namespace st = springtide;
   st::bind_bench(module);
   st::bind_hashing(module);
+  st::bind_layers(module);
   st::bind_settings(module);
   st::bind_snapshot(module);
   st::bind_tables(module);

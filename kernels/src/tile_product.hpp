@@ -1,0 +1,51 @@
+// Products of float32 matrices on the matrix unit of a processor (AMX), as sums of bfloat16 products; knows no layer.
+//
+// A float32 is the sum of two bfloat16 but for 2^-17 of it. Of the four products of two such sums the three larger ones are
+// added in float32: what is lost is about 2^-16 of each product's size, where one bfloat16 for each would lose 2^-8.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace springtide::tiles {
+
+// Rows of one call, and what widths are rounded up to.
+constexpr std::size_t kRows = 32;
+constexpr std::size_t kDepth = 32;
+constexpr std::size_t kColumns = 32;
+// Halves of one number: high and low.
+constexpr std::size_t kHalves = 2;
+
+// Whether this process may use the unit; asks the kernel for it once.
+bool available() noexcept;
+
+// high[r, :] + low[r, :] = rows[r, :], rows `stride` floats apart and `width` long, zeros up to `depth`, a multiple of kDepth.
+void split(const float* rows, std::size_t count, std::size_t width, std::size_t stride, std::size_t depth,
+           std::uint16_t* high, std::uint16_t* low) noexcept;
+
+// Where the bfloat16 pair of one number of a matrix [depth, columns] stands among the packed ones: its high half; the low one
+// is kTile further.
+constexpr std::size_t kTile = 16 * 32;
+constexpr std::size_t packed_at(std::size_t depth, std::size_t row, std::size_t column) noexcept {
+  const std::size_t block = column / 16 * (depth / kDepth) + row / kDepth;
+  return block * kHalves * kTile + row % kDepth / 2 * 32 + column % 16 * 2 + row % 2;
+}
+
+// out[r, :] = (high + low)[r, :] @ packed for at most kRows rows; `columns` is a multiple of kColumns and the stride of `out`,
+// whose rows up to the next multiple of 16 need not be there.
+void product(const std::uint16_t* high, const std::uint16_t* low, std::size_t count, std::size_t depth,
+             const std::uint16_t* packed, std::size_t columns, float* out) noexcept;
+
+// Lets go of the unit's registers, which the kernel saves and loads with a thread as long as they hold something.
+void release() noexcept;
+
+// rows[r, c] = act(rows[r, c] + added[c]); act(x) = max(x, 0) or x. `columns` is a multiple of 16.
+void add(float* rows, std::size_t count, std::size_t columns, const float* added, bool positive) noexcept;
+// added[c] = bias[c] + sum of shared[s] * weights[s, c]. `columns` is a multiple of 32.
+void add_shared(const float* shared, std::size_t count, const float* weights, const float* bias, std::size_t columns,
+                float* added) noexcept;
+// out[r * out_stride] = bias + sum of rows[r, k] * weights[k], rows `stride` floats apart and `width` long.
+void narrow(const float* rows, std::size_t count, std::size_t width, std::size_t stride, const float* weights, float bias,
+            float* out, std::size_t out_stride) noexcept;
+
+}  // namespace springtide::tiles
