@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from kernels.dense_layers import DenseLayer, DenseLayers
 from serving.lite_program import Converted, LiteProgram, RecentSizes
+from serving.shared_rows import met_once
 
 Rows = npt.NDArray[np.float32]
 
@@ -75,7 +76,7 @@ class ChainProgram:
         if self._tail is None:
             return found
         before = [rows, found] if self.portable.reads_rows else [found]
-        return self._tail.predict([*before, *self._once(shared)], asked=asked)
+        return self._tail.predict([*before, *met_once(shared, self.portable.once)], asked=asked)
 
     def predict_looked_up(self, rows: int, own: int, shared: int, lookup: Callable[[Rows, Rows], None]) -> Rows:
         """As :meth:`serving.program.Halves.predict_looked_up`; ``own`` and ``shared`` are how many numbers of a row."""
@@ -87,9 +88,6 @@ class ChainProgram:
 
         def fill(entry: Rows) -> Sequence[Rows]:
             lookup(entry, common)
-            return [self._layers.run(entry, common), *self._once(common)]
+            return [self._layers.run(entry, common), *met_once(common, self.portable.once)]
 
         return self._tail.predict_filled(rows, fill)
-
-    def _once(self, shared: Rows | None) -> list[Rows]:
-        return [] if shared is None else [shared[np.newaxis] @ weight for weight in self.portable.once]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from kernels.dense_layers import DenseLayers
 from serving.chain_program import ChainProgram, PortableChain
 from serving.lite_program import Converted, LiteProgram, RecentSizes
-from serving.shared_rows import Split
+from serving.shared_rows import Split, met_once
 
 Rows = npt.NDArray[np.float32]
 Lookup = Callable[[Rows, Rows], None]
@@ -61,7 +61,7 @@ class LiteRunner:
 
     def predict(self, rows: Rows, shared: Rows | None = None, *, asked: bool = True) -> Rows:
         """See :class:`Runner`."""
-        return self.program.predict([rows, *self._once(shared)], asked=asked)
+        return self.program.predict([rows, *met_once(shared, self.once)], asked=asked)
 
     def predict_looked_up(self, rows: int, own: int, shared: int, lookup: Lookup) -> Rows:
         """See :class:`Runner`."""
@@ -69,12 +69,9 @@ class LiteRunner:
         def fill(entry: Rows) -> list[Rows]:
             common = np.empty(shared, np.float32)
             lookup(entry, common)
-            return self._once(common)
+            return met_once(common, self.once)
 
         return self.program.predict_filled(rows, fill)
-
-    def _once(self, shared: Rows | None) -> list[Rows]:
-        return [] if shared is None else [shared[np.newaxis] @ weight for weight in self.once]
 
 
 @dataclass(frozen=True, eq=False)

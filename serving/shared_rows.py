@@ -93,6 +93,11 @@ class Split:
         }
 
 
+def met_once(shared: Rows | None, weights: Sequence[Rows]) -> list[Rows]:
+    """What the shared numbers ``[s]`` make of each weight ``[s, n]``, as inputs of one row; no numbers, no inputs."""
+    return [] if shared is None else [shared[np.newaxis] @ weight for weight in weights]
+
+
 def _first_layers(definition: Any) -> tuple[tuple[FirstLayer, ...], bool]:
     """The products of the input with a weight, and whether nothing else reads the input."""
     nodes = {node.name: node for node in definition.node}

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from infra.errors import Corrupt, Invalid
+from kernels.dense_layers import DenseLayer
+from serving.chain_program import PortableChain
 from serving.dense_program import PortableGraph
 from serving.lite_program import Converted
 from serving.message import FORM, MARK, START
@@ -27,7 +29,7 @@ SHAPES = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)
 ARRAYS = hnp.arrays(
     st.sampled_from([np.dtype(name) for name in ("float32", "float64", "int64", "uint8", "bool", ">f4")]), SHAPES
 )
-CONVERTED = st.builds(Converted, BYTES, st.lists(NAMES, min_size=1, max_size=3).map(tuple))
+CONVERTED = st.builds(Converted, BYTES, st.lists(NAMES, min_size=1, max_size=3).map(tuple), st.integers(1, 3))
 INT64 = hnp.arrays(np.int64, hnp.array_shapes(max_dims=1, min_side=0, max_side=4))
 
 
@@ -39,6 +41,25 @@ def splits(draw: st.DrawFn) -> tuple[Split, list[Any], Converted]:
     return split, once, draw(CONVERTED)
 
 
+@st.composite
+def dense_layers(draw: st.DrawFn) -> DenseLayer:
+    weights = draw(hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=4)))
+    bias = draw(st.none() | hnp.arrays(np.float32, weights.shape[1:]))
+    return DenseLayer(weights, bias, draw(st.booleans()))
+
+
+MET = hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=4))
+CHAINS = st.builds(
+    PortableChain,
+    layers=st.lists(dense_layers(), min_size=1, max_size=3).map(tuple),
+    own=st.none() | INT64,
+    shared=st.none() | MET,
+    sigmoid=st.booleans(),
+    head=st.none() | CONVERTED,
+    tail=st.none() | CONVERTED,
+    reads_rows=st.booleans(),
+    once=st.lists(MET, max_size=2).map(tuple),
+)
 PREPARES = st.builds(
     Prepare,
     sequence=COUNTS,
@@ -46,7 +67,7 @@ PREPARES = st.builds(
     committed_ts=COUNTS,
     statistics=st.dictionaries(NAMES, ARRAYS, max_size=3),
     program=st.one_of(
-        st.builds(PortableProgram, NAMES, CONVERTED, st.none() | splits()),
+        st.builds(PortableProgram, NAMES, CONVERTED, st.none() | splits(), st.none() | CHAINS, st.none() | CHAINS),
         st.builds(PortableGraph, BYTES, NAMES, st.dictionaries(NAMES, ARRAYS, max_size=3)),
     ),
     layout=st.lists(st.integers(0, (1 << 64) - 1), max_size=9).map(tuple),
