@@ -14,12 +14,13 @@ from infra.kafka import KafkaAdmin, TopicSettings
 from infra.local.process import Process
 from infra.pipeline_file import dump_pipeline
 from infra.spec import Pipeline
+from springtide.upkeep import NICENESS
 
 # Of processor time a start takes a minute and a half: TensorFlow three times, a JVM that plans. A laptop may be busy.
 READY_SECONDS = 300.0
 GRACE_SECONDS = 15.0
-# By command: nobody waits for a base, and making one takes a core for a while.
-NICENESS = {"compact": 10}
+# By command: a session of its own stands back as a whole, or not at all.
+STANDS_BACK = {"compact": NICENESS}
 
 
 class Loop:
@@ -123,7 +124,7 @@ class Loop:
             program,
             self.logs / f"{name}.log",
             grace_seconds=GRACE_SECONDS,
-            niceness=NICENESS.get(words[0], 0),
+            niceness=STANDS_BACK.get(words[0], 0),
             cure=f"read {self.logs / name}.log; `springtide doctor {self.file}` examines the servers",
         )
 

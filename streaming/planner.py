@@ -26,7 +26,7 @@ from infra.backoff import Stopped
 from infra.clock import Clock
 from infra.errors import Bug, Invalid, SpringtideError, Unavailable
 from infra.local.jars import SET_UP, event_decoder
-from infra.local.process import LEASH
+from infra.local.process import leashed
 from streaming.flink_rest import FlinkRest
 from streaming.sql import JoinPlan
 from streaming.submit import Request
@@ -173,10 +173,9 @@ class Planner:
             "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
             "PYTHONWARNINGS": "ignore",
         }
-        leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), "0", "0"]
         with (folder / "said").open("w+b") as said:
             self._process = subprocess.Popen(
-                [*leash, sys.executable, "-m", "streaming.submit"],
+                leashed([sys.executable, "-m", "streaming.submit"]),
                 stdin=subprocess.PIPE,
                 stdout=said,
                 stderr=subprocess.STDOUT,

@@ -24,6 +24,12 @@ TAIL_BYTES = 32 * 1024
 Probe = Callable[[], bool]
 
 
+def leashed(command: Sequence[str], *, grace_seconds: float = 0.0, niceness: int = 0) -> list[str]:
+    """``command`` as it ends with this process at the latest, for who starts it; the others as of :class:`Process`."""
+    told = [str(os.getpid()), str(grace_seconds), str(niceness)]
+    return [sys.executable, "-I", "-S", str(LEASH), *told, *command]
+
+
 class Process:
     """A command with its log file, that ends with this process at the latest, with all that it has started.
 
@@ -72,11 +78,10 @@ class Process:
         if self.alive:
             raise Bug(f"{self.name} is already running")
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(self.grace_seconds), str(self.niceness)]
         with self.log.open("ab") as log:
             self._log_start = log.tell()
             self._leash = subprocess.Popen(
-                [*leash, *self.command],
+                leashed(self.command, grace_seconds=self.grace_seconds, niceness=self.niceness),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
