@@ -56,7 +56,9 @@ class ChainProgram:
             RuntimeError: There is no matrix unit here, or LiteRT does not take a part.
             ValueError: The parts do not fit each other.
         """
-        self.portable = portable
+        self._own = portable.own
+        self._reads_rows = portable.reads_rows
+        self._met = portable.once
         self._layers = DenseLayers(portable.layers, portable.shared, sigmoid=portable.sigmoid)
         self._head = None if portable.head is None else LiteProgram(portable.head, sizes)
         self._tail = None if portable.tail is None else LiteProgram(portable.tail, sizes)
@@ -70,24 +72,24 @@ class ChainProgram:
             asked: As of :meth:`serving.lite_program.LiteProgram.predict`.
         """
         entry = rows if self._head is None else self._head.predict([rows], asked=asked)
-        if self.portable.own is not None:
-            entry = entry.take(self.portable.own, axis=1)
+        if self._own is not None:
+            entry = entry.take(self._own, axis=1)
         found = self._layers.run(entry, shared)
         if self._tail is None:
             return found
-        before = [rows, found] if self.portable.reads_rows else [found]
-        return self._tail.predict([*before, *met_once(shared, self.portable.once)], asked=asked)
+        before = [rows, found] if self._reads_rows else [found]
+        return self._tail.predict([*before, *met_once(shared, self._met)], asked=asked)
 
     def predict_looked_up(self, rows: int, own: int, shared: int, lookup: Callable[[Rows, Rows], None]) -> Rows:
         """As :meth:`serving.program.Halves.predict_looked_up`; ``own`` and ``shared`` are how many numbers of a row."""
         common = np.empty(shared, np.float32)
-        if self._tail is None or not self.portable.reads_rows:
+        if self._tail is None or not self._reads_rows:
             entry = np.empty((rows, own), np.float32)
             lookup(entry, common)
             return self.predict(entry, common)
 
         def fill(entry: Rows) -> Sequence[Rows]:
             lookup(entry, common)
-            return [self._layers.run(entry, common), *met_once(common, self.portable.once)]
+            return [self._layers.run(entry, common), *met_once(common, self._met)]
 
         return self._tail.predict_filled(rows, fill)

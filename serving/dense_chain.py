@@ -1,4 +1,4 @@
-"""Finds the longest chain of dense layers in a stored graph, and what of the graph is left beside it; runs nothing.
+"""Finds the chains of dense layers in a stored graph, and what of the graph is left beside one; runs nothing.
 
 A chain is products with weights, each with its bias and its cut at zero, one after the other and read by nobody else:
 what a processor's matrix unit can run as a whole.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +17,8 @@ from serving.dense_graph import INPUT, OUTPUT, WEIGHT
 
 # Weights of a chain below which another call costs more than it saves, where LiteRT runs the rest of the graph.
 FEWEST_WEIGHTS: Final = 1 << 15
+# The place of a reader that waits for a node and does not read what it makes.
+CONTROL: Final = -1
 SUMS: Final = frozenset({"AddV2", "Add", "BiasAdd"})
 
 
@@ -48,28 +50,32 @@ class Chain:
     sigmoid: bool
     last: bool
 
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is left beside it."""
+        return self.last and self.source == f"{INPUT}:0"
+
     @classmethod
-    def of(cls, graph: Any) -> Chain | None:
-        """The chain with the most weights, or None where none is worth it.
+    def of(cls, graph: Any) -> list[Chain]:
+        """The chains that are worth it, those with the most weights first.
 
         Args:
             graph: A GraphDef as `dense_graph.read_graph` lets it pass.
         """
         nodes = _Nodes(graph)
-        chains = nodes.chains()
-        best = max(chains, key=nodes.weights_of, default=None)
-        if best is None:
-            return None
-        whole = best.last and best.source == f"{INPUT}:0"
-        if nodes.weights_of(best) < FEWEST_WEIGHTS and not whole:
-            return None
-        return best
+        worth_it = [one for one in nodes.chains() if one.whole or nodes.weights_of(one) >= FEWEST_WEIGHTS]
+        return sorted(worth_it, key=nodes.weights_of, reverse=True)
 
 
 def reached(graph: Any, tensor: str, replaced: Collection[str] = ()) -> frozenset[str]:
     """The placeholders that ``tensor`` is computed of, where the tensors ``replaced`` are given."""
     nodes = {node.name: node for node in graph.node}
-    given = {name.partition(":")[0] for name in replaced}
+    found = _behind(nodes, tensor, {name.partition(":")[0] for name in replaced})
+    return frozenset(name for name in found if nodes[name].op == "Placeholder")
+
+
+def _behind(nodes: Mapping[str, Any], tensor: str, given: Collection[str]) -> set[str]:
+    """The nodes that ``tensor`` is computed of, its own among them, but for those ``given`` and what only they need."""
     seen: set[str] = set()
     left = [tensor]
     while left:
@@ -77,18 +83,20 @@ def reached(graph: Any, tensor: str, replaced: Collection[str] = ()) -> frozense
         if name not in seen and name not in given:
             seen.add(name)
             left += nodes[name].input
-    return frozenset(name for name in seen if nodes[name].op == "Placeholder")
+    return seen
 
 
 class _Nodes:
-    """A graph by name, and who reads whom."""
+    """A graph by name, and who reads whom, but for what the predictions do not need."""
 
     def __init__(self, graph: Any) -> None:
-        self._nodes = {node.name: node for node in graph.node}
+        nodes = {node.name: node for node in graph.node}
+        self._nodes = {name: nodes[name] for name in _behind(nodes, OUTPUT, ())}
         self._readers: dict[str, list[tuple[Any, int]]] = defaultdict(list)
-        for node in graph.node:
+        for node in self._nodes.values():
             for at, source in enumerate(node.input):
-                self._readers[source.removeprefix("^").partition(":")[0]].append((node, at))
+                place = CONTROL if source.startswith("^") else at
+                self._readers[source.removeprefix("^").partition(":")[0]].append((node, place))
 
     def chains(self) -> list[Chain]:
         """All chains, each as long as it goes."""
@@ -148,7 +156,7 @@ class _Nodes:
         """Who alone reads a node, behind identities, and at which place."""
         while True:
             readers = self._readers[name]
-            if len(readers) != 1 or readers[0][0].name == OUTPUT:
+            if len(readers) != 1 or readers[0][1] == CONTROL:
                 return None
             if readers[0][0].op != "Identity":
                 return readers[0]

@@ -2,13 +2,13 @@
 
 A graph is imported and converted once, however many versions use it; a new version costs the copy of its weights and
 no tracing, all of it off the read path. The matrix unit and LiteRT run what they can take, TensorFlow the rest, and
-each version is run by both once before it answers: they must agree within ``TOLERANCE``, absolute and relative.
+what runs a version is held against TensorFlow once before it answers: both must agree within ``TOLERANCE``, absolute
+and relative.
 """
 
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from infra.errors import Corrupt
 from infra.logs import logger
+from serving.chain_program import PortableChain
 from serving.dense_graph import INPUT, OUTPUT, read_graph, weight_names
 from serving.graph_conversion import PREDICTION, Conversion, Templates
 from serving.lite_program import RecentSizes
@@ -44,7 +45,7 @@ class DenseProgram:
     def __init__(self, graph: DenseGraph, weights: Mapping[str, Rows]) -> None:
         self._graph = graph
         self._weights = [tf.constant(array) for array in weights.values()]
-        self._prepared: PreparedProgram | None = None
+        self._prepared: tuple[PreparedProgram, PortableProgram] | None = None
         self.weights = weights
         self.stride = graph.stride
         self.labels = graph.labels
@@ -52,13 +53,13 @@ class DenseProgram:
     def predict(self, rows: Rows, *, shared: bool = False) -> Rows:
         """See :class:`serving.program.Program`; rows are read without a copy where they are 64-byte aligned."""
         if self._prepared is not None:
-            return self._prepared.predict(rows, shared=shared)
+            return self._prepared[0].predict(rows, shared=shared)
         return self.predict_by_tensorflow(rows)
 
     @property
     def looked_up(self) -> Halves | None:
         """See :class:`serving.program.Program`."""
-        return None if self._prepared is None else self._prepared.looked_up
+        return None if self._prepared is None else self._prepared[0].looked_up
 
     def predict_by_tensorflow(self, rows: Rows) -> Rows:
         """The same by TensorFlow, which is slower and decides what is right."""
@@ -73,23 +74,31 @@ class DenseProgram:
         """What runs it: ``matrix_unit``, with LiteRT where it cannot, ``litert``, or ``tensorflow``."""
         if self._prepared is None:
             return "tensorflow"
-        return "litert" if self._prepared.portable.chain is None else "matrix_unit"
+        portable = self._prepared[1]
+        forms = [portable.whole, *(portable.split or ())[2:]]
+        return "matrix_unit" if any(isinstance(form, PortableChain) for form in forms) else "litert"
 
     def portable(self) -> PortableProgram | PortableGraph:
         """The same for another process."""
         if self._prepared is not None:
-            return self._prepared.portable
+            return self._prepared[1]
         return PortableGraph(self._graph.content, self._graph.sha256, self.weights)
 
-    def use(self, prepared: PreparedProgram) -> bool:
-        """Takes over what was prepared, unless it answers otherwise than TensorFlow does; whether it did."""
+    def use(self, portable: PortableProgram, sizes: RecentSizes, split_sizes: RecentSizes) -> bool:
+        """Takes this form over, unless it answers otherwise than TensorFlow does; whether it did.
+
+        Raises:
+            RuntimeError: It does not run.
+            ValueError: Its parts do not fit each other.
+        """
+        prepared = PreparedProgram.of(portable, sizes, split_sizes)
         probe = np.random.default_rng(3).normal(0, 0.3, (PROBE_ROWS, self.stride)).astype(np.float32)
         same = _equal(prepared.predict(probe, asked=False), self.predict_by_tensorflow(probe))
         if prepared.halves is not None:
             probe[:, prepared.halves.split.shared] = probe[0, prepared.halves.split.shared]
             same = same and _equal(prepared.predict(probe, shared=True, asked=False), self.predict_by_tensorflow(probe))
         if same:
-            self._prepared = prepared
+            self._prepared = prepared, portable
         return same
 
 
@@ -179,16 +188,14 @@ class DenseGraph:
     def _speed_up(self, program: DenseProgram, weights: list[Rows]) -> None:
         if self._templates is None:
             return
-        portable = self._templates.bind(self.sha256, weights)
-        plain = dataclasses.replace(portable, chain=None, split_chain=None)
-        event = "dense_chain_differs"
-        for form in [plain] if portable.chain is portable.split_chain is None else [portable, plain]:
-            event = "dense_program_differs" if form is plain else event
+        forms = [(True, "dense_chain_differs")] if self._templates.has_chain else []
+        for chain, event in [*forms, (False, "dense_program_differs")]:
             try:
-                if program.use(PreparedProgram.of(form, self._sizes, self._split_sizes)):
+                portable = self._templates.bind(self.sha256, weights, chain=chain)
+                if program.use(portable, self._sizes, self._split_sizes):
                     return
                 _log.warning(event, reason=f"by more than {TOLERANCE}")
-            except (RuntimeError, ValueError) as error:
+            except (RuntimeError, ValueError, TypeError) as error:
                 _log.warning(event, reason=str(error))
 
     def _convert(self, definition: Any, imported: Callable[..., Any]) -> Templates | None:

@@ -26,6 +26,7 @@ EVENTS: Final[dict[str, str]] = {
     "replica_listening": "A replica answers requests on this address; it is ready once it has applied a version.",
     "replica_listening_grpc": "A replica answers gRPC on this address.",
     "dense_program_not_converted": "TensorFlow runs the dense program, since LiteRT cannot take it: slower.",
+    "dense_chain_not_cut": "A chain of layers stays with LiteRT, which cannot take what is beside it alone.",
     "dense_chain_differs": "LiteRT runs a version's dense program, since the matrix unit answered otherwise.",
     "dense_program_differs": "TensorFlow runs a version's dense program, since LiteRT answered otherwise than it.",
     "figures_not_readable": "What a process of a replica let know is no JSON of ours; its figures are left out.",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,10 @@ Rows = npt.NDArray[np.float32]
 Shape = tuple[int, ...]
 # The graph as operations: rows and all weights, `replaced` tensors by name, and which tensor is wanted.
 Imported = Callable[..., Any]
-PREDICTION = f"{OUTPUT}:0"
+PREDICTION: Final = f"{OUTPUT}:0"
+NOT_CUT: Final = "dense_chain_not_cut"
+# Chains that are tried one after the other, until LiteRT takes what is beside one.
+MOST_TRIED: Final = 3
 
 
 @dataclass(frozen=True)
@@ -87,26 +90,34 @@ class ChainTemplate:
 
 @dataclass(frozen=True, eq=False)
 class Templates:
-    """All forms of a graph, each None where it cannot be had."""
+    """All forms of a graph, by LiteRT alone and with its chain apart, each None where it cannot be had."""
 
     whole: LiteTemplate
     split: tuple[Split, LiteTemplate] | None
     chain: ChainTemplate | None
     split_chain: ChainTemplate | None
 
-    def bind(self, graph: str, weights: Sequence[Rows]) -> PortableProgram:
-        """The program of one version; ``graph`` is the graph's hash."""
-        halves = None
-        if self.split is not None:
-            split, template = self.split
-            halves = split, split.once(weights), template.with_weights(split.weights(weights))
-        return PortableProgram(
-            graph,
-            self.whole.with_weights(weights),
-            halves,
-            None if self.chain is None else self.chain.bind(weights),
-            None if self.split_chain is None or halves is None else self.split_chain.bind(weights),
-        )
+    @property
+    def has_chain(self) -> bool:
+        """Whether there is a form for the matrix unit."""
+        return self.chain is not None or self.split_chain is not None
+
+    def bind(self, graph: str, weights: Sequence[Rows], *, chain: bool) -> PortableProgram:
+        """The program of one version.
+
+        Args:
+            graph: The graph's hash.
+            weights: All of them.
+            chain: Whether to take the forms for the matrix unit, where there are such.
+        """
+        whole = self.chain.bind(weights) if chain and self.chain is not None else self.whole.with_weights(weights)
+        if self.split is None:
+            return PortableProgram(graph, whole, None)
+        split, template = self.split
+        if chain and self.split_chain is not None:
+            return PortableProgram(graph, whole, (split, [], self.split_chain.bind(weights)))
+        rest = template.with_weights(split.weights(weights))
+        return PortableProgram(graph, whole, (split, split.once(weights), rest))
 
 
 class Conversion:
@@ -131,13 +142,19 @@ class Conversion:
         if whole is None:
             return None
         halved = None if split is None else self._halved(split)
-        chain = Chain.of(self._definition) if DenseLayers.available() else None
-        if chain is None:
-            return Templates(whole, halved, None, None)
-        in_halves = None
-        if split is not None and any(layer.node == chain.layers[0].node for layer in split.layers):
-            in_halves = self._cut(chain, split)
-        return Templates(whole, halved, self._cut(chain, None), in_halves)
+        for chain in self._chains():
+            cut = self._cut(chain, None)
+            if cut is None:
+                continue
+            in_halves = None
+            if halved is not None and any(layer.node == chain.layers[0].node for layer in halved[0].layers):
+                in_halves = self._cut(chain, halved[0])
+            return Templates(whole, halved, cut, in_halves)
+        return Templates(whole, halved, None, None)
+
+    def _chains(self) -> list[Chain]:
+        """What to cut out, the best first: a conversion of each part takes a second at times."""
+        return Chain.of(self._definition)[:MOST_TRIED] if DenseLayers.available() else []
 
     def _halved(self, split: Split) -> tuple[Split, LiteTemplate] | None:
         count = len(split.layers)
@@ -154,37 +171,43 @@ class Conversion:
         return None if template is None else (split, template)
 
     def _cut(self, chain: Chain, split: Split | None) -> ChainTemplate | None:
-        """The graph without its chain, of whole rows or of rows split so."""
-        head = tail = others = None
-        if chain.source != f"{INPUT}:0":
-            wanted = _weights(reached(self._definition, chain.source))
-            template = convert(
-                lambda rows, *weights: self._imported(rows, *self._all(wanted, weights), output=chain.source),
-                [self._stride],
-                [],
-                [self._shapes[number] for number in wanted],
-            )
-            if template is None:
-                return None
-            head = Part(template, wanted)
+        """The graph without its chain, of whole rows or of rows split so; None where LiteRT does not take the parts."""
+        others = None
         first = chain.layers[0].node
         if split is not None and (rest := tuple(layer for layer in split.layers if layer.node != first)):
             others = dataclasses.replace(split, layers=rest)
         replaced = [chain.target, *(f"{layer.node}:0" for layer in others.layers)] if others else [chain.target]
-        found = reached(self._definition, PREDICTION, replaced)
-        reads_rows = INPUT in found or others is not None
+        behind = reached(self._definition, PREDICTION, replaced)
+        before = _weights(reached(self._definition, chain.source))
+        if set(before) & set(_weights(behind)):
+            return None  # what is before the chain would be computed behind it, too
+        head = tail = None
+        if chain.source != f"{INPUT}:0":
+            head = self._head(chain, before)
+            if head is None:
+                return None
+        reads_rows = INPUT in behind or others is not None
         if not chain.last:
-            tail = self._tail(chain, split, others, found)
+            tail = self._tail(chain, split, others, behind, reads_rows=reads_rows)
             if tail is None:
                 return None
         return ChainTemplate(chain, head, tail, reads_rows, split, others)
 
-    def _tail(self, chain: Chain, split: Split | None, others: Split | None, found: frozenset[str]) -> Part | None:
-        reads_rows = INPUT in found or others is not None
+    def _head(self, chain: Chain, wanted: tuple[int, ...]) -> Part | None:
+        def program(rows: Any, *weights: Any) -> Any:
+            return self._imported(rows, *self._all(wanted, weights), output=chain.source)
+
+        shapes = [self._shapes[number] for number in wanted]
+        template = convert(program, [self._stride], [], shapes, NOT_CUT)
+        return None if template is None else Part(template, wanted)
+
+    def _tail(
+        self, chain: Chain, split: Split | None, others: Split | None, behind: frozenset[str], *, reads_rows: bool
+    ) -> Part | None:
         columns = self._stride if split is None else split.columns
         by_row = [*([columns] if reads_rows else []), self._shapes[chain.layers[-1].weight][1]]
         once = [] if others is None else self._once_columns(others)
-        wanted = _weights(found)
+        wanted = _weights(behind)
         if others is not None:
             wanted = tuple(sorted({*wanted, *(layer.weight for layer in others.layers)}))
 
@@ -196,13 +219,13 @@ class Conversion:
             if others is not None:
                 own = dict(zip(wanted, weights, strict=True))
                 replaced |= others.replaced(rows, entries[len(by_row) :], [own.get(at) for at in range(len(given))])
-            read = rows if INPUT in found else tf.zeros((1, self._stride))
+            read = rows if INPUT in behind else tf.zeros((1, self._stride))
             return self._imported(read, *given, replaced=replaced)
 
         shapes = self._shapes
         if others is not None:
             shapes = [array.shape for array in others.weights(self._empty())]
-        template = convert(program, by_row, once, [shapes[number] for number in wanted])
+        template = convert(program, by_row, once, [shapes[number] for number in wanted], NOT_CUT)
         return None if template is None else Part(template, wanted)
 
     def _all(self, numbers: Sequence[int], weights: Sequence[Any]) -> list[Any]:

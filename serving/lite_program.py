@@ -119,8 +119,7 @@ class _Runner:
     def __init__(self, converted: Converted, rows: int) -> None:
         inputs = converted.inputs
         self._interpreter: Any = Interpreter(model_content=converted.content, num_threads=1)
-        details = self._interpreter.get_input_details()
-        by_name = {detail["name"].removeprefix("serving_default_").partition(":")[0]: detail for detail in details}
+        by_name = inputs_by_name(self._interpreter)
         self._inputs = [by_name[name]["index"] for name in inputs]
         self._widths = [int(by_name[name]["shape"][1]) for name in inputs[: converted.by_row]]
         self.resize(rows)
@@ -148,3 +147,9 @@ class _Runner:
         interpreter.invoke()
         found: Rows = interpreter.get_tensor(self._output)
         return found
+
+
+def inputs_by_name(interpreter: Any) -> dict[str, Any]:
+    """What LiteRT says of each input, by the name that it was converted under."""
+    details = interpreter.get_input_details()
+    return {detail["name"].removeprefix("serving_default_").partition(":")[0]: detail for detail in details}

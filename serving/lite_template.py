@@ -18,7 +18,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from infra.logs import logger
 from infra.native_output import silenced
-from serving.lite_program import Converted
+from serving.lite_program import Converted, inputs_by_name
 from serving.tensorflow_runtime import tf
 
 Weight = npt.NDArray[np.float32]
@@ -62,7 +62,11 @@ class LiteTemplate:
 
 
 def convert(
-    program: Program, by_row: Sequence[int], once: Sequence[int], shapes: Sequence[tuple[int, ...]]
+    program: Program,
+    by_row: Sequence[int],
+    once: Sequence[int],
+    shapes: Sequence[tuple[int, ...]],
+    event: str = "dense_program_not_converted",
 ) -> LiteTemplate | None:
     """The template of ``program``, or None where LiteRT cannot take it as it is.
 
@@ -71,6 +75,7 @@ def convert(
         by_row: Columns of each input with a row for each that is asked for; at least one.
         once: Columns of each input of one row.
         shapes: Of the weights.
+        event: What is logged where LiteRT cannot take it.
     """
     random = np.random.default_rng(1)
     markers = [random.normal(size=shape).astype(np.float32) for shape in shapes]
@@ -87,14 +92,18 @@ def convert(
             converter = tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
             content = bytes(converter.convert())
             # Whether it can be run at all; the first one of a process tells so.
-            Interpreter(model_content=content, num_threads=1).allocate_tensors()
+            interpreter = Interpreter(model_content=content, num_threads=1)
+            interpreter.allocate_tensors()
     except Exception as error:  # noqa: BLE001 - the converter raises what its passes raise; TensorFlow can run it
-        _log.info("dense_program_not_converted", reason=str(error).splitlines()[0][:200])
+        _log.info(event, reason=str(error).splitlines()[0][:200])
+        return None
+    if unread := [name for name in names if name not in inputs_by_name(interpreter)]:
+        _log.info(event, reason=f"input {unread[0]} is not read")
         return None
     places = [_find(content, marker) for marker in markers]
     found = tuple(place for place in places if place is not None)
     if len(found) < len(places):
-        _log.info("dense_program_not_converted", reason=f"weight {places.index(None)} is folded into others")
+        _log.info(event, reason=f"weight {places.index(None)} is folded into others")
         return None
     return LiteTemplate(content, found, names, len(by_row))
 

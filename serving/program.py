@@ -14,7 +14,6 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from kernels.dense_layers import DenseLayers
 from serving.chain_program import ChainProgram, PortableChain
 from serving.lite_program import Converted, LiteProgram, RecentSizes
 from serving.shared_rows import Split, met_once
@@ -42,7 +41,7 @@ class Program(Protocol):
         """The program in halves, where its rows may be looked up in halves, too."""
 
 
-class Runner(Protocol):
+class Forward(Protocol):
     """What computes a program, or the rest of one whose first layers are split."""
 
     def predict(self, rows: Rows, shared: Rows | None = None, *, asked: bool = True) -> Rows:
@@ -53,18 +52,18 @@ class Runner(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class LiteRunner:
+class LiteForward:
     """A program that LiteRT runs; ``once`` is what meets the shared numbers in each first layer that is split."""
 
     program: LiteProgram
     once: Sequence[Rows] = ()
 
     def predict(self, rows: Rows, shared: Rows | None = None, *, asked: bool = True) -> Rows:
-        """See :class:`Runner`."""
+        """See :class:`Forward`."""
         return self.program.predict([rows, *met_once(shared, self.once)], asked=asked)
 
     def predict_looked_up(self, rows: int, own: int, shared: int, lookup: Lookup) -> Rows:
-        """See :class:`Runner`."""
+        """See :class:`Forward`."""
 
         def fill(entry: Rows) -> list[Rows]:
             common = np.empty(shared, np.float32)
@@ -79,7 +78,7 @@ class Halves:
     """A program whose first layers are split: how, and the program of what is left."""
 
     split: Split
-    rest: Runner
+    rest: Forward
 
     def predict(self, rows: Rows, *, asked: bool = True) -> Rows:
         """Predictions of rows whose shared columns are the same."""
@@ -103,23 +102,18 @@ class PortableProgram:
         graph: The graph's hash: versions of one graph are asked for the same numbers of rows.
         whole: The whole program.
         split: How it is split, what meets the shared columns, and the program of the rest.
-        chain: The whole program for a processor with a matrix unit.
-        split_chain: The same of the rest.
     """
 
     graph: str
-    whole: Converted
-    split: tuple[Split, list[Rows], Converted] | None
-    chain: PortableChain | None = None
-    split_chain: PortableChain | None = None
+    whole: Converted | PortableChain
+    split: tuple[Split, list[Rows], Converted | PortableChain] | None
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedProgram:
     """A whole program and, where its first layers can be split, the same in halves, both without TensorFlow."""
 
-    portable: PortableProgram
-    whole: Runner
+    whole: Forward
     halves: Halves | None
 
     def predict(self, rows: Rows, *, shared: bool = False, asked: bool = True) -> Rows:
@@ -138,21 +132,17 @@ class PreparedProgram:
         """What travelled, made ready for the numbers of rows that versions of its graph were asked for here.
 
         Raises:
-            RuntimeError: LiteRT does not take it.
+            RuntimeError: LiteRT does not take it, or it has a chain and there is no matrix unit here.
             ValueError: Its parts do not fit each other.
         """
-        able = DenseLayers.available()
-        whole: Runner
-        if able and portable.chain is not None:
-            whole = ChainProgram(portable.chain, sizes)
-        else:
-            whole = LiteRunner(LiteProgram(portable.whole, sizes))
+        whole = _forward(portable.whole, (), sizes)
         if portable.split is None:
-            return cls(portable, whole, None)
-        split, once, converted = portable.split
-        rest: Runner
-        if able and portable.split_chain is not None:
-            rest = ChainProgram(portable.split_chain, split_sizes)
-        else:
-            rest = LiteRunner(LiteProgram(converted, split_sizes), once)
-        return cls(portable, whole, Halves(split, rest))
+            return cls(whole, None)
+        split, once, rest = portable.split
+        return cls(whole, Halves(split, _forward(rest, once, split_sizes)))
+
+
+def _forward(portable: Converted | PortableChain, once: Sequence[Rows], sizes: RecentSizes) -> Forward:
+    if isinstance(portable, PortableChain):
+        return ChainProgram(portable, sizes)
+    return LiteForward(LiteProgram(portable, sizes), once)

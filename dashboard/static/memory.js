@@ -158,7 +158,7 @@ function trim(map, most) {
 }
 
 async function fetchJson(path) {
-  const reply = await fetch(at(path));
+  const reply = await fetch(at(path), { signal: AbortSignal.timeout(REREAD_MS) });
   if (!reply.ok) throw new Error(`${path} answered ${reply.status}`);
   return reply.json();
 }

@@ -26,7 +26,7 @@ void split(const float* rows, std::size_t count, std::size_t width, std::size_t 
 // Where the bfloat16 pair of one number of a matrix [depth, columns] stands among the packed ones: its high half; the low one
 // is kTile further.
 constexpr std::size_t kTile = 16 * 32;
-constexpr std::size_t packed_at(std::size_t depth, std::size_t row, std::size_t column) noexcept {
+static constexpr std::size_t packed_at(std::size_t depth, std::size_t row, std::size_t column) noexcept {
   const std::size_t block = column / 16 * (depth / kDepth) + row / kDepth;
   return block * kHalves * kTile + row % kDepth / 2 * 32 + column % 16 * 2 + row % 2;
 }

@@ -140,7 +140,8 @@ def test_a_past_that_could_not_be_read_is_asked_for_again(loop: Loop, context: B
 
     watched.page.route("**/api/history*", fail_once)
     with served(loop.pipeline) as page:
-        watched.page.goto(page.url)
+        with watched.page.expect_response(lambda reply: "/api/history" in reply.url and reply.ok, timeout=WAIT_MS):
+            watched.page.goto(page.url)
         expect(watched.page.locator("#events")).to_contain_text("page started", timeout=WAIT_MS)
     assert len(asked) == 2
     assert any("the past could not be read" in each for each in watched.complaints)

@@ -15,11 +15,10 @@ from learner.export import digest
 from serving import dense_chain
 from serving.dense_chain import Chain, reached
 from serving.dense_program import DenseGraph, DenseProgram
-from serving.lite_program import RecentSizes
-from serving.program import PreparedProgram
 from serving.tensorflow_runtime import tf
 from tests.learner.test_model_conformance import OWN, SETTINGS
 from tests.serving.test_lite_programs import LAYOUT, SHARED, graph_of, rows_of, same, version_of
+from tests.serving.test_lite_programs import network as stored_network
 
 WIDTH = LAYOUT.stride
 OWN_COLUMNS = np.setdiff1d(np.arange(WIDTH), SHARED)
@@ -52,19 +51,21 @@ def network(rows: Any, first: Any, bias: Any, second: Any, last: Any) -> Any:
 
 
 def test_layers_are_found_with_their_biases_past_identities() -> None:
-    chain = Chain.of(definition_of(network, (WIDTH, 9), (9,), (9, 2), (2,)))
-    assert chain is not None
+    (chain,) = Chain.of(definition_of(network, (WIDTH, 9), (9,), (9, 2), (2,)))
     assert (chain.source, chain.sigmoid, chain.last) == ("input:0", True, True)
     assert [(one.weight, one.bias, one.relu) for one in chain.layers] == [(0, 1, True), (2, 3, False)]
 
 
-def test_the_heaviest_chain_is_taken_if_it_is_worth_it() -> None:
+def test_chains_come_by_weight_if_they_are_worth_it() -> None:
     def two(rows: Any, thin: Any, wide: Any, last: Any) -> Any:
         return tf.matmul(rows, thin) + tf.matmul(tf.nn.relu(tf.matmul(rows, wide)), last)
 
-    heavy = Chain.of(definition_of(two, (WIDTH, 1), (WIDTH, 1024), (1024, 1)))
-    assert heavy is not None and [one.weight for one in heavy.layers] == [1, 2] and not heavy.last
-    assert Chain.of(definition_of(two, (WIDTH, 1), (WIDTH, 512), (512, 1))) is None
+    (heavy,) = Chain.of(definition_of(two, (WIDTH, 1), (WIDTH, 1024), (1024, 1)))
+    assert [one.weight for one in heavy.layers] == [1, 2] and not heavy.last
+    assert Chain.of(definition_of(two, (WIDTH, 1), (WIDTH, 512), (512, 1))) == []
+    first, second = Chain.of(definition_of(two, (WIDTH, 1100), (WIDTH, 1200), (1200, 1100)))
+    assert [one.weight for one in first.layers] == [1, 2]
+    assert [one.weight for one in second.layers] == [0]
 
 
 @pytest.mark.parametrize("case", ["read twice", "transposed", "wrong bias", "product of two", "other cut"])
@@ -83,21 +84,36 @@ def test_a_chain_goes_no_further_than_it_is_one(case: str, monkeypatch: pytest.M
         return tf.matmul(hidden, second) + (tf.reduce_sum(hidden) if case == "read twice" else 0.0)
 
     second = (4, 8) if case == "transposed" else (8, 4)
-    chain = Chain.of(definition_of(cut, (WIDTH, 8), second, (1,)))
-    assert chain is not None and len(chain.layers) == 1
-    assert chain.layers[0].weight == 0 and chain.layers[0].bias is None
+    chain = next(one for one in Chain.of(definition_of(cut, (WIDTH, 8), second, (1,))) if one.layers[0].weight == 0)
+    assert len(chain.layers) == 1
+    assert chain.layers[0].bias is None
     assert chain.layers[0].relu is (case not in ("wrong bias", "other cut"))
 
 
 def test_a_graph_without_products_with_weights_has_no_chain() -> None:
-    assert Chain.of(definition_of(lambda rows, weight: tf.sigmoid(rows * weight), (WIDTH,))) is None
-    assert Chain.of(definition_of(lambda rows: tf.matmul(rows, rows, transpose_b=True))) is None
+    assert Chain.of(definition_of(lambda rows, weight: tf.sigmoid(rows * weight), (WIDTH,))) == []
+    assert Chain.of(definition_of(lambda rows: tf.matmul(rows, rows, transpose_b=True))) == []
+
+
+def test_what_the_predictions_do_not_need_breaks_no_chain() -> None:
+    def plain(rows: Any, first: Any, second: Any) -> Any:
+        hidden = tf.matmul(rows, first)
+        tf.nn.softmax(hidden)
+        return tf.matmul(hidden, second)
+
+    (chain,) = Chain.of(definition_of(plain, (WIDTH, 9), (9, 2)))
+    assert chain.whole and len(chain.layers) == 2
+
+
+def test_a_sigmoid_that_is_the_output_itself_belongs_to_the_chain() -> None:
+    graph = tf.compat.v1.GraphDef.FromString(stored_network()[0])
+    (chain,) = Chain.of(graph)
+    assert (chain.target, chain.sigmoid, chain.whole) == ("prediction:0", True, True)
 
 
 def test_what_a_tensor_is_made_of_ends_at_what_is_given() -> None:
     graph = definition_of(network, (WIDTH, 9), (9,), (9, 2), (2,))
-    chain = Chain.of(graph)
-    assert chain is not None
+    (chain,) = Chain.of(graph)
     assert reached(graph, "prediction:0") == {"input", "weight_0", "weight_1", "weight_2", "weight_3"}
     assert reached(graph, "prediction:0", [chain.target]) == frozenset()
     assert reached(graph, "prediction:0", [f"{chain.layers[1].node}:0"]) == {"weight_3"}
@@ -159,6 +175,35 @@ def test_rows_in_halves_meet_the_chain_and_what_is_beside_it(
 
 
 @with_unit
+def test_what_is_needed_on_both_sides_is_not_computed_twice() -> None:
+    """A block that adds its input to what it makes: the first product would be before the chain and behind it."""
+
+    def block(rows: Any, first: Any, second: Any, third: Any, last: Any) -> Any:
+        entry = tf.nn.relu(tf.matmul(rows, first))
+        return tf.sigmoid(tf.matmul(entry + tf.matmul(tf.nn.relu(tf.matmul(entry, second)), third), last))
+
+    program = program_of(block, (WIDTH, 256), (256, 128), (128, 256), (256, 1))
+    assert program.runs_by == "litert"
+    rows = rows_of(9)
+    same(program.predict(rows), program.predict_by_tensorflow(rows))
+
+
+@with_unit
+def test_where_the_heaviest_chain_cannot_be_cut_out_the_next_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dense_chain, "FEWEST_WEIGHTS", 0)
+
+    def two(rows: Any, first: Any, second: Any, third: Any, last: Any) -> Any:
+        entry = tf.nn.relu(tf.matmul(rows, first))
+        return tf.matmul(tf.nn.softmax(entry + tf.matmul(tf.nn.relu(tf.matmul(entry, second)), third)), last)
+
+    program = program_of(two, (WIDTH, 64), (64, 128), (128, 64), (64, 1))
+    assert program.runs_by == "matrix_unit"
+    for shared in (False, True):
+        rows = rows_of(9, shared=shared)
+        same(program.predict(rows, shared=shared), program.predict_by_tensorflow(rows))
+
+
+@with_unit
 def test_a_chain_that_answers_otherwise_is_left_to_litert(monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = (WIDTH, 9), (9,), (9, 2), (2,)
     assert program_of(network, *shapes).runs_by == "matrix_unit"
@@ -167,15 +212,3 @@ def test_a_chain_that_answers_otherwise_is_left_to_litert(monkeypatch: pytest.Mo
     program = program_of(network, *shapes)
     assert program.runs_by == "litert"
     same(program.predict(rows_of(3)), program.predict_by_tensorflow(rows_of(3)))
-
-
-@with_unit
-def test_a_process_without_the_unit_runs_what_travelled_by_litert(monkeypatch: pytest.MonkeyPatch) -> None:
-    program = program_of(network, (WIDTH, 9), (9,), (9, 2), (2,))
-    prepared = program._prepared
-    assert prepared is not None and prepared.portable.chain is not None and prepared.portable.split_chain is not None
-    monkeypatch.setattr(DenseLayers, "available", lambda: False)
-    there = PreparedProgram.of(prepared.portable, RecentSizes(), RecentSizes())
-    rows = rows_of(9, shared=True)
-    same(there.predict(rows), program.predict_by_tensorflow(rows))
-    same(there.predict(rows, shared=True), program.predict_by_tensorflow(rows))

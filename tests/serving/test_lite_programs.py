@@ -116,7 +116,7 @@ def test_the_users_part_of_the_first_layer_is_computed_once() -> None:
     lr = version_of(graph, shapes, 1)
     rows = rows_of(5, shared=True)
     same(lr.predict(rows, shared=True), lr.predict_by_tensorflow(rows))
-    graph = DenseGraph(*_network(), SHARED)
+    graph = DenseGraph(*network(), SHARED)
     random = np.random.default_rng(5)
     weights = {"w": random.normal(size=(32, 8)).astype(np.float32), "v": random.normal(size=(8, 1)).astype(np.float32)}
     program = graph.bind(weights)
@@ -125,7 +125,7 @@ def test_the_users_part_of_the_first_layer_is_computed_once() -> None:
     same(program.predict(rows, shared=True), wanted)
 
 
-def _network() -> tuple[bytes, str]:
+def network() -> tuple[bytes, str]:
     graph = tf.Graph()
     with graph.as_default():
         entry = tf.compat.v1.placeholder(tf.float32, [None, 32], "input")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any
 
 import numpy as np
@@ -33,33 +34,46 @@ CONVERTED = st.builds(Converted, BYTES, st.lists(NAMES, min_size=1, max_size=3).
 INT64 = hnp.arrays(np.int64, hnp.array_shapes(max_dims=1, min_side=0, max_side=4))
 
 
+WIDTHS = st.integers(0, 4)
+
+
+def floats(*shape: int) -> st.SearchStrategy[Any]:
+    return hnp.arrays(np.float32, shape)
+
+
 @st.composite
-def splits(draw: st.DrawFn) -> tuple[Split, list[Any], Converted]:
+def chains(draw: st.DrawFn, shared: int | None) -> PortableChain:
+    """One that meets so many shared numbers; None: that of a whole program."""
+    widths = draw(st.lists(WIDTHS, min_size=2, max_size=4))
+    layers = tuple(
+        DenseLayer(draw(floats(a, b)), draw(st.none() | floats(b)), draw(st.booleans()))
+        for a, b in itertools.pairwise(widths)
+    )
+    reads_rows, once = draw(st.booleans()), []
+    if shared is not None:
+        once = [draw(floats(shared, draw(WIDTHS))) for _ in range(draw(st.integers(0, 2)))]
+    names = [f"n{at}" for at in range(1 + reads_rows + len(once))]
+    return PortableChain(
+        layers=layers,
+        own=draw(st.none() | hnp.arrays(np.int64, widths[0])),
+        shared=None if shared is None else draw(floats(shared, widths[1])),
+        sigmoid=draw(st.booleans()),
+        head=draw(st.none() | st.builds(Converted, BYTES, st.tuples(NAMES))),
+        tail=draw(st.none() | st.builds(Converted, BYTES, st.just(tuple(names)), st.just(1 + reads_rows))),
+        reads_rows=reads_rows,
+        once=tuple(once),
+    )
+
+
+@st.composite
+def splits(draw: st.DrawFn) -> tuple[Split, list[Any], Converted | PortableChain]:
     layers = draw(st.lists(st.builds(FirstLayer, NAMES, COUNTS), min_size=1, max_size=3).map(tuple))
     split = Split(layers, draw(INT64), draw(INT64), draw(st.booleans()))
-    once = [draw(hnp.arrays(np.float32, (len(split.shared), draw(st.integers(0, 3))))) for _ in layers]
-    return split, once, draw(CONVERTED)
+    if draw(st.booleans()):
+        return split, [], draw(chains(len(split.shared)))
+    return split, [draw(floats(len(split.shared), draw(WIDTHS))) for _ in layers], draw(CONVERTED)
 
 
-@st.composite
-def dense_layers(draw: st.DrawFn) -> DenseLayer:
-    weights = draw(hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=4)))
-    bias = draw(st.none() | hnp.arrays(np.float32, weights.shape[1:]))
-    return DenseLayer(weights, bias, draw(st.booleans()))
-
-
-MET = hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=4))
-CHAINS = st.builds(
-    PortableChain,
-    layers=st.lists(dense_layers(), min_size=1, max_size=3).map(tuple),
-    own=st.none() | INT64,
-    shared=st.none() | MET,
-    sigmoid=st.booleans(),
-    head=st.none() | CONVERTED,
-    tail=st.none() | CONVERTED,
-    reads_rows=st.booleans(),
-    once=st.lists(MET, max_size=2).map(tuple),
-)
 PREPARES = st.builds(
     Prepare,
     sequence=COUNTS,
@@ -67,7 +81,7 @@ PREPARES = st.builds(
     committed_ts=COUNTS,
     statistics=st.dictionaries(NAMES, ARRAYS, max_size=3),
     program=st.one_of(
-        st.builds(PortableProgram, NAMES, CONVERTED, st.none() | splits(), st.none() | CHAINS, st.none() | CHAINS),
+        st.builds(PortableProgram, NAMES, CONVERTED | chains(None), st.none() | splits()),
         st.builds(PortableGraph, BYTES, NAMES, st.dictionaries(NAMES, ARRAYS, max_size=3)),
     ),
     layout=st.lists(st.integers(0, (1 << 64) - 1), max_size=9).map(tuple),
