@@ -266,6 +266,7 @@ class TileLayers:
         layers: Sequence[tuple[NDArray[np.float32], NDArray[np.float32] | None, bool]],
         shared: NDArray[np.float32] | None,
         sigmoid: bool,
+        parts: int,
     ) -> None: ...
     def run(self, rows: NDArray[np.float32], shared: NDArray[np.float32] | None, out: NDArray[np.float32]) -> None: ...
 

@@ -30,15 +30,17 @@ class DenseLayer:
 class DenseLayers:
     """Layers one after the other, for any number of threads.
 
-    A product of two float32 is the sum of three products of bfloat16 halves (Henry, Tang and Heinecke, "Leveraging the
-    bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations", ARITH 2019): what is lost is about
-    2^-16 of its size, where float32 loses 2^-24.
+    A float32 is the sum of a few bfloat16, and a product of two the sum of their products but for the smallest (Henry,
+    Tang and Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations",
+    ARITH 2019). With three parts and six products about 2^-24 of its size is lost, as in float32; with two parts and
+    three products 2^-16, for half of the work. What overflows float32 on the way is no number in the end.
 
     Args:
         layers: At least one, each as wide as the one before gives.
         shared: What meets the numbers that all rows have in common, ``[shared, outputs of the first layer]``; None
             where there are none.
         sigmoid: Whether it ends with one.
+        parts: Of each number, 2 or 3.
 
     Raises:
         RuntimeError: See :meth:`available`.
@@ -46,10 +48,15 @@ class DenseLayers:
     """
 
     def __init__(
-        self, layers: Sequence[DenseLayer], shared: NDArray[np.float32] | None = None, *, sigmoid: bool = False
+        self,
+        layers: Sequence[DenseLayer],
+        shared: NDArray[np.float32] | None = None,
+        *,
+        sigmoid: bool = False,
+        parts: int = 3,
     ) -> None:
         plain = [(layer.weights, layer.bias, layer.relu) for layer in layers]
-        self._core = _core.TileLayers(plain, shared, sigmoid)
+        self._core = _core.TileLayers(plain, shared, sigmoid, parts)
         self.inputs = self._core.inputs
         self.outputs = self._core.outputs
 

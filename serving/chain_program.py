@@ -25,6 +25,7 @@ class PortableChain:
         own: Columns of the rows that it takes, int64 ``[n]``; None where it takes them all.
         shared: What meets the shared numbers in its first layer, ``[s, n]``; None in a program of whole rows.
         sigmoid: Whether it ends with one.
+        parts: Of each number, 2 or 3 (:class:`kernels.dense_layers.DenseLayers`).
         head: Makes the chain's rows of the program's; None where they are the same.
         tail: Makes the predictions of the rows, if it reads them, of what the chain has made, and of what ``once``
             makes of the shared numbers; None where the chain makes them itself.
@@ -36,6 +37,7 @@ class PortableChain:
     own: npt.NDArray[np.int64] | None
     shared: Rows | None
     sigmoid: bool
+    parts: int
     head: Converted | None
     tail: Converted | None
     reads_rows: bool
@@ -59,7 +61,7 @@ class ChainProgram:
         self._own = portable.own
         self._reads_rows = portable.reads_rows
         self._met = portable.once
-        self._layers = DenseLayers(portable.layers, portable.shared, sigmoid=portable.sigmoid)
+        self._layers = DenseLayers(portable.layers, portable.shared, sigmoid=portable.sigmoid, parts=portable.parts)
         self._head = None if portable.head is None else LiteProgram(portable.head, sizes)
         self._tail = None if portable.tail is None else LiteProgram(portable.tail, sizes)
 

@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from serving.dense_graph import INPUT, OUTPUT, WEIGHT
 
-# Weights of a chain below which another call costs more than it saves, where LiteRT runs the rest of the graph.
+# Weights of a chain below which another call costs more than it saves, where LiteRT runs the rest of the graph, and
+# below which it does not matter what each product costs.
 FEWEST_WEIGHTS: Final = 1 << 15
 # The place of a reader that waits for a node and does not read what it makes.
 CONTROL: Final = -1
@@ -42,6 +43,7 @@ class Chain:
         target: The tensor that the last layer makes, with a sigmoid behind it where there is one.
         sigmoid: Whether there is one.
         last: Whether what it makes are the predictions.
+        weights: How many numbers its products are made with.
     """
 
     source: str
@@ -49,6 +51,7 @@ class Chain:
     target: str
     sigmoid: bool
     last: bool
+    weights: int
 
     @property
     def whole(self) -> bool:
@@ -62,9 +65,8 @@ class Chain:
         Args:
             graph: A GraphDef as `dense_graph.read_graph` lets it pass.
         """
-        nodes = _Nodes(graph)
-        worth_it = [one for one in nodes.chains() if one.whole or nodes.weights_of(one) >= FEWEST_WEIGHTS]
-        return sorted(worth_it, key=nodes.weights_of, reverse=True)
+        worth_it = [one for one in _Nodes(graph).chains() if one.whole or one.weights >= FEWEST_WEIGHTS]
+        return sorted(worth_it, key=lambda chain: chain.weights, reverse=True)
 
 
 def reached(graph: Any, tensor: str, replaced: Collection[str] = ()) -> frozenset[str]:
@@ -120,12 +122,9 @@ class _Nodes:
             source, _, output = self._nodes[name].input[0].partition(":")
             entry = f"{INPUT}:0" if self.origin(source) == INPUT else f"{source}:{output or 0}"
             chained = tuple(layers[each] for each in names)
-            found.append(Chain(entry, chained, f"{last}:0", sigmoid, self.origin(OUTPUT) == last))
+            weights = sum(math.prod(self._shape(f"{WEIGHT}{layer.weight}")) for layer in chained)
+            found.append(Chain(entry, chained, f"{last}:0", sigmoid, self.origin(OUTPUT) == last, weights))
         return found
-
-    def weights_of(self, chain: Chain) -> int:
-        """How many numbers the products of a chain are made with."""
-        return sum(math.prod(self._shape(f"{WEIGHT}{layer.weight}")) for layer in chain.layers)
 
     def origin(self, tensor: str) -> str:
         """The node behind identities."""

@@ -31,7 +31,9 @@ KEPT_GRAPHS = 4
 # TensorFlow aborts the process, uncatchably, on a DLPack buffer that is aligned to less.
 ALIGNMENT = 64
 TOLERANCE: Final = 1e-5
-PROBE_ROWS: Final = 4
+# Numbers in two parts lose more the larger they are: they must leave room for rows ten times as large as the probe's.
+TWO_PARTS_WITHIN: Final = TOLERANCE / 10
+PROBE_ROWS: Final = 16
 
 Rows = npt.NDArray[np.float32]
 Columns = npt.NDArray[np.int64]
@@ -84,8 +86,10 @@ class DenseProgram:
             return self._prepared[1]
         return PortableGraph(self._graph.content, self._graph.sha256, self.weights)
 
-    def use(self, portable: PortableProgram, sizes: RecentSizes, split_sizes: RecentSizes) -> bool:
-        """Takes this form over, unless it answers otherwise than TensorFlow does; whether it did.
+    def use(
+        self, portable: PortableProgram, sizes: RecentSizes, split_sizes: RecentSizes, within: float = TOLERANCE
+    ) -> bool:
+        """Takes this form over, unless its answers are further than ``within`` from TensorFlow's; whether it did.
 
         Raises:
             RuntimeError: It does not run.
@@ -93,10 +97,11 @@ class DenseProgram:
         """
         prepared = PreparedProgram.of(portable, sizes, split_sizes)
         probe = np.random.default_rng(3).normal(0, 0.3, (PROBE_ROWS, self.stride)).astype(np.float32)
-        same = _equal(prepared.predict(probe, asked=False), self.predict_by_tensorflow(probe))
+        same = _equal(prepared.predict(probe, asked=False), self.predict_by_tensorflow(probe), within)
         if prepared.halves is not None:
             probe[:, prepared.halves.split.shared] = probe[0, prepared.halves.split.shared]
-            same = same and _equal(prepared.predict(probe, shared=True, asked=False), self.predict_by_tensorflow(probe))
+            halved = prepared.predict(probe, shared=True, asked=False)
+            same = same and _equal(halved, self.predict_by_tensorflow(probe), within)
         if same:
             self._prepared = prepared, portable
         return same
@@ -111,8 +116,8 @@ class PortableGraph:
     weights: Mapping[str, Rows]
 
 
-def _equal(found: Rows, wanted: Rows) -> bool:
-    return bool(np.allclose(found, wanted, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True))
+def _equal(found: Rows, wanted: Rows, within: float) -> bool:
+    return bool(np.allclose(found, wanted, rtol=within, atol=within, equal_nan=True))
 
 
 class DenseGraph:
@@ -188,15 +193,17 @@ class DenseGraph:
     def _speed_up(self, program: DenseProgram, weights: list[Rows]) -> None:
         if self._templates is None:
             return
-        forms = [(True, "dense_chain_differs")] if self._templates.has_chain else []
-        for chain, event in [*forms, (False, "dense_program_differs")]:
+        for parts in (*self._templates.parts, None):
+            within = TWO_PARTS_WITHIN if parts == 2 else TOLERANCE
             try:
-                portable = self._templates.bind(self.sha256, weights, chain=chain)
-                if program.use(portable, self._sizes, self._split_sizes):
+                portable = self._templates.bind(self.sha256, weights, parts)
+                if program.use(portable, self._sizes, self._split_sizes, within):
                     return
-                _log.warning(event, reason=f"by more than {TOLERANCE}")
+                reason = f"by more than {within:g}"
             except (RuntimeError, ValueError, TypeError) as error:
-                _log.warning(event, reason=str(error))
+                reason = str(error)
+            if parts != 2:  # another form of the same is next
+                _log.warning("dense_chain_differs" if parts else "dense_program_differs", reason=reason)
 
     def _convert(self, definition: Any, imported: Callable[..., Any]) -> Templates | None:
         """All forms of the program; None where LiteRT cannot take it."""

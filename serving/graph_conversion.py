@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from kernels.dense_layers import DenseLayer, DenseLayers
 from serving.chain_program import PortableChain
-from serving.dense_chain import Chain, reached
+from serving.dense_chain import FEWEST_WEIGHTS, Chain, reached
 from serving.dense_graph import INPUT, OUTPUT, WEIGHT
 from serving.lite_program import Converted
 from serving.lite_template import LiteTemplate, convert
@@ -63,8 +63,8 @@ class ChainTemplate:
     split: Split | None
     others: Split | None
 
-    def bind(self, weights: Sequence[Rows]) -> PortableChain:
-        """The program of one version."""
+    def bind(self, weights: Sequence[Rows], parts: int) -> PortableChain:
+        """The program of one version, with each number of the chain in so many parts."""
         layers = [
             DenseLayer(weights[one.weight], None if one.bias is None else weights[one.bias], one.relu)
             for one in self.chain.layers
@@ -81,6 +81,7 @@ class ChainTemplate:
             own=own,
             shared=shared,
             sigmoid=self.chain.sigmoid,
+            parts=parts,
             head=None if self.head is None else self.head.bind(weights),
             tail=None if self.tail is None else self.tail.bind(behind),
             reads_rows=self.reads_rows,
@@ -98,24 +99,28 @@ class Templates:
     split_chain: ChainTemplate | None
 
     @property
-    def has_chain(self) -> bool:
-        """Whether there is a form for the matrix unit."""
-        return self.chain is not None or self.split_chain is not None
+    def parts(self) -> tuple[int, ...]:
+        """In how many parts numbers may be in the forms for the matrix unit, the fastest first; none without them."""
+        if self.chain is None:
+            return ()
+        return (2, 3) if self.chain.chain.weights >= FEWEST_WEIGHTS else (3,)
 
-    def bind(self, graph: str, weights: Sequence[Rows], *, chain: bool) -> PortableProgram:
+    def bind(self, graph: str, weights: Sequence[Rows], parts: int | None) -> PortableProgram:
         """The program of one version.
 
         Args:
             graph: The graph's hash.
             weights: All of them.
-            chain: Whether to take the forms for the matrix unit, where there are such.
+            parts: Of each number, in the forms for the matrix unit, where there are such; None takes LiteRT's.
         """
-        whole = self.chain.bind(weights) if chain and self.chain is not None else self.whole.with_weights(weights)
+        whole = (
+            self.chain.bind(weights, parts) if parts and self.chain is not None else self.whole.with_weights(weights)
+        )
         if self.split is None:
             return PortableProgram(graph, whole, None)
         split, template = self.split
-        if chain and self.split_chain is not None:
-            return PortableProgram(graph, whole, (split, [], self.split_chain.bind(weights)))
+        if parts and self.split_chain is not None:
+            return PortableProgram(graph, whole, (split, [], self.split_chain.bind(weights, parts)))
         rest = template.with_weights(split.weights(weights))
         return PortableProgram(graph, whole, (split, split.once(weights), rest))
 

@@ -52,6 +52,7 @@ class _Chain(Part):
     own: ArrayOf | None
     shared: ArrayOf | None
     sigmoid: bool
+    parts: Annotated[int, Field(ge=2, le=3)]
     head: _Converted | None
     tail: _Converted | None
     reads_rows: bool
@@ -171,6 +172,7 @@ def _chain_head(chain: PortableChain, writing: Writing) -> _Chain:
         own=maybe(chain.own),
         shared=maybe(chain.shared),
         sigmoid=chain.sigmoid,
+        parts=chain.parts,
         head=part(chain.head),
         tail=part(chain.tail),
         reads_rows=chain.reads_rows,
@@ -210,9 +212,9 @@ def _chain(head: _Chain, reading: Reading) -> PortableChain:
 
     layers = tuple(DenseLayer(reading.array(one.weights), maybe(one.bias), one.relu) for one in head.layers)
     own, shared = maybe(head.own), maybe(head.shared)
-    parts = [None if one is None else _converted(one, reading) for one in (head.head, head.tail)]
+    before, behind = (None if one is None else _converted(one, reading) for one in (head.head, head.tail))
     once = tuple(reading.array(one) for one in head.once)
-    return PortableChain(layers, own, shared, head.sigmoid, parts[0], parts[1], head.reads_rows, once)
+    return PortableChain(layers, own, shared, head.sigmoid, head.parts, before, behind, head.reads_rows, once)
 
 
 def _converted(head: _Converted, reading: Reading) -> Converted:

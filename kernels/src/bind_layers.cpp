@@ -19,7 +19,8 @@ namespace {
 using Layer = std::tuple<Matrix<float>, std::optional<Vector<float>>, bool>;
 using Out = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
-void make(TileLayers* self, const std::vector<Layer>& layers, const std::optional<Matrix<float>>& shared, bool sigmoid) {
+void make(TileLayers* self, const std::vector<Layer>& layers, const std::optional<Matrix<float>>& shared, bool sigmoid,
+          std::size_t parts) {
   std::vector<DenseLayer> made;
   for (const auto& [weights, bias, positive] : layers) {
     if (bias && bias->shape(0) != weights.shape(1))
@@ -31,7 +32,7 @@ void make(TileLayers* self, const std::vector<Layer>& layers, const std::optiona
   if (shared && !made.empty() && shared->shape(1) != made[0].outputs)
     throw std::invalid_argument("shared weights for " + std::to_string(shared->shape(1)) + " numbers; the first layer gives " +
                                 std::to_string(made[0].outputs));
-  new (self) TileLayers(made, shared ? shared->data() : nullptr, shared ? shared->shape(0) : 0, sigmoid);
+  new (self) TileLayers(made, shared ? shared->data() : nullptr, shared ? shared->shape(0) : 0, sigmoid, parts);
 }
 
 void run(const TileLayers& self, const Matrix<float>& rows, const std::optional<Vector<float>>& shared, const Out& out) {
@@ -51,7 +52,7 @@ void run(const TileLayers& self, const Matrix<float>& rows, const std::optional<
 void bind_layers(nb::module_& module) {
   module.def("has_matrix_unit", &tiles::available);
   nb::class_<TileLayers>(module, "TileLayers")
-      .def("__init__", &make, nb::arg("layers"), nb::arg("shared").none(), nb::arg("sigmoid"))
+      .def("__init__", &make, nb::arg("layers"), nb::arg("shared").none(), nb::arg("sigmoid"), nb::arg("parts"))
       .def("run", &run, nb::arg("rows"), nb::arg("shared").none(), nb::arg("out").noconvert())
       .def_prop_ro("inputs", &TileLayers::inputs)
       .def_prop_ro("outputs", &TileLayers::outputs);

@@ -13,8 +13,7 @@ namespace springtide {
 namespace {
 
 struct Scratch {
-  Array<std::uint16_t> high;
-  Array<std::uint16_t> low;
+  Array<std::uint16_t> cut;
   Array<float> rows;
   Array<float> added;
 };
@@ -24,9 +23,12 @@ thread_local Scratch scratch;
 
 }  // namespace
 
-TileLayers::TileLayers(const std::vector<DenseLayer>& layers, const float* shared_weights, std::size_t shared, bool sigmoid)
-    : shared_(shared), sigmoid_(sigmoid) {
+TileLayers::TileLayers(const std::vector<DenseLayer>& layers, const float* shared_weights, std::size_t shared, bool sigmoid,
+                       std::size_t parts)
+    : parts_(parts), shared_(shared), sigmoid_(sigmoid) {
   if (!tiles::available()) throw std::runtime_error("this processor has no matrix unit, or the kernel does not lend it");
+  if (parts < 2 || parts > tiles::kMostParts)
+    throw std::invalid_argument("wanted numbers in 2 or 3 parts; got " + std::to_string(parts));
   if (layers.empty()) throw std::invalid_argument("wanted at least one layer");
   for (std::size_t l = 0; l < layers.size(); ++l) {
     if (layers[l].inputs == 0 || layers[l].outputs == 0) throw std::invalid_argument("wanted layers of at least one number");
@@ -43,7 +45,7 @@ TileLayers::TileLayers(const std::vector<DenseLayer>& layers, const float* share
     std::copy_n(shared_weights + s * first.outputs, first.outputs, shared_weights_.data() + s * first.columns);
 }
 
-TileLayers::Packed TileLayers::packed(const DenseLayer& layer, bool last) {
+TileLayers::Packed TileLayers::packed(const DenseLayer& layer, bool last) const {
   Packed made{layer.inputs,
               layer.outputs,
               rounded_up(layer.inputs, tiles::kDepth),
@@ -64,16 +66,18 @@ TileLayers::Packed TileLayers::packed(const DenseLayer& layer, bool last) {
         made.transposed[c * made.depth + k] = layer.weights[k * layer.outputs + c];
     return made;
   }
-  made.tiles.resize(tiles::kHalves * made.depth * made.columns);
+  made.tiles.resize(parts_ * made.depth * made.columns);
   std::fill(made.tiles.begin(), made.tiles.end(), std::uint16_t{0});
   for (std::size_t k = 0; k < layer.inputs; ++k)
     for (std::size_t c = 0; c < layer.outputs; ++c) {
-      const float weight = layer.weights[k * layer.outputs + c];
-      const std::size_t at = tiles::packed_at(made.depth, k, c);
-      float kept = 0;
-      made.tiles[at] = to_nearest(weight, Precision::kBfloat16);
-      widen(&made.tiles[at], 1, Precision::kBfloat16, &kept);
-      made.tiles[at + tiles::kTile] = to_nearest(weight - kept, Precision::kBfloat16);
+      std::uint16_t* at = made.tiles.data() + tiles::packed_at(made.depth, parts_, k, c);
+      float left = layer.weights[k * layer.outputs + c];
+      for (std::size_t part = 0; part < parts_; ++part) {
+        float kept = 0;
+        at[part * tiles::kTile] = to_nearest(left, Precision::kBfloat16);
+        widen(at + part * tiles::kTile, 1, Precision::kBfloat16, &kept);
+        left -= kept;
+      }
     }
   return made;
 }
@@ -81,8 +85,7 @@ TileLayers::Packed TileLayers::packed(const DenseLayer& layer, bool last) {
 void TileLayers::run(const float* rows, std::size_t count, const float* shared, float* out) const {
   const Packed& first = layers_.front();
   const std::size_t block = tiles::kRows * widest_;
-  ensure(scratch.high, block);
-  ensure(scratch.low, block);
+  ensure(scratch.cut, parts_ * block);
   ensure(scratch.rows, block);
   ensure(scratch.added, first.columns);
   const float* added = first.bias.data();
@@ -108,8 +111,8 @@ void TileLayers::run_block(const float* rows, std::size_t count, const float* ad
       break;  // it is the last
     }
     float* to = scratch.rows.data();
-    tiles::split(from, count, layer.inputs, stride, layer.depth, scratch.high.data(), scratch.low.data());
-    tiles::product(scratch.high.data(), scratch.low.data(), count, layer.depth, layer.tiles.data(), layer.columns, to);
+    tiles::split(from, count, layer.inputs, stride, layer.depth, parts_, scratch.cut.data());
+    tiles::product(scratch.cut.data(), count, layer.depth, parts_, layer.tiles.data(), layer.columns, to);
     tiles::add(to, count, layer.columns, bias, layer.positive);
     from = to;
     stride = layer.columns;

@@ -19,9 +19,10 @@ struct DenseLayer {
 
 class TileLayers {
  public:
-  // Copies the weights. `shared_weights` [shared, outputs of the first layer] meet what all rows have in common. Throws
+  // Copies the weights, of which each is the sum of so many `parts`, 2 or 3 (tile_product.hpp). `shared_weights` [shared, outputs of the first layer] meet what all rows have in common. Throws
   // std::invalid_argument where the layers do not fit each other, std::runtime_error where there is no such unit.
-  TileLayers(const std::vector<DenseLayer>& layers, const float* shared_weights, std::size_t shared, bool sigmoid);
+  TileLayers(const std::vector<DenseLayer>& layers, const float* shared_weights, std::size_t shared, bool sigmoid,
+             std::size_t parts);
 
   std::size_t inputs() const noexcept { return layers_.front().inputs; }
   std::size_t shared() const noexcept { return shared_; }
@@ -46,10 +47,11 @@ class TileLayers {
     Array<float> bias;        // [columns]
   };
 
-  static Packed packed(const DenseLayer& layer, bool last);
+  Packed packed(const DenseLayer& layer, bool last) const;
   void run_block(const float* rows, std::size_t count, const float* added, float* out) const;
   void finish(float* out, std::size_t count) const noexcept;
 
+  std::size_t parts_;
   std::vector<Packed> layers_;
   std::size_t shared_;
   Array<float> shared_weights_;  // [shared, columns of the first layer]

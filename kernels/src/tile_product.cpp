@@ -29,12 +29,11 @@ __mmask16 lanes(std::size_t count) noexcept {
   return count >= kLanes ? static_cast<__mmask16>(0xffff) : static_cast<__mmask16>((1U << count) - 1);
 }
 
-void store_halves(__m512 numbers, std::uint16_t* high, std::uint16_t* low) noexcept {
-  const auto upper = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(numbers));
-  const __m512 kept = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(upper), 16));
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(high), upper);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(low),
-                      reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_sub_ps(numbers, kept))));
+// Stores the next part of each number, and returns what it leaves over.
+__m512 store_part(__m512 numbers, std::uint16_t* part) noexcept {
+  const auto kept = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(numbers));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(part), kept);
+  return _mm512_sub_ps(numbers, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(kept), 16)));
 }
 
 bool may_use() noexcept {
@@ -58,20 +57,26 @@ bool available() noexcept {
   return may;
 }
 
-void split(const float* rows, std::size_t count, std::size_t width, std::size_t stride, std::size_t depth,
-           std::uint16_t* high, std::uint16_t* low) noexcept {
+namespace {
+
+template <std::size_t kParts>
+void split_into(const float* rows, std::size_t count, std::size_t width, std::size_t stride, std::size_t depth,
+                std::uint16_t* cut) noexcept {
   for (std::size_t r = 0; r < count; ++r) {
     const float* row = rows + r * stride;
     for (std::size_t k = 0; k < depth; k += kLanes) {
       const __mmask16 there = k < width ? lanes(width - k) : static_cast<__mmask16>(0);
-      store_halves(_mm512_maskz_loadu_ps(there, row + (k < width ? k : 0)), high + r * depth + k, low + r * depth + k);
+      __m512 left = _mm512_maskz_loadu_ps(there, row + (k < width ? k : 0));
+      std::uint16_t* to = cut + (k / kDepth * kParts * kRows + r) * kDepth + k % kDepth;
+      for (std::size_t part = 0; part < kParts; ++part) left = store_part(left, to + part * kRows * kDepth);
     }
   }
 }
 
 // Tiles 0 to 3 sum up [first rows, second rows] x [first columns, second columns]; 4 and 5 hold rows, 6 and 7 columns.
-void product(const std::uint16_t* high, const std::uint16_t* low, std::size_t count, std::size_t depth,
-             const std::uint16_t* packed, std::size_t columns, float* out) noexcept {
+template <std::size_t kParts>
+void product_of(const std::uint16_t* cut, std::size_t count, std::size_t depth, const std::uint16_t* packed,
+                std::size_t columns, float* out) noexcept {
   const std::size_t upper = count < 16 ? count : 16;
   const std::size_t lower = count - upper;
   Shapes shapes;
@@ -85,8 +90,6 @@ void product(const std::uint16_t* high, const std::uint16_t* low, std::size_t co
   __asm__ volatile("" : : "r"(&shapes) : "memory");
   _tile_loadconfig(&shapes);
   const std::size_t blocks = depth / kDepth;
-  const auto row_bytes = static_cast<long>(depth * sizeof(std::uint16_t));
-  const std::size_t to_lower = 16 * depth;
   const auto multiply = [lower]() noexcept __attribute__((always_inline)) {
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);
@@ -94,30 +97,43 @@ void product(const std::uint16_t* high, const std::uint16_t* low, std::size_t co
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
   };
-  const auto take_rows = [=](const std::uint16_t* from) noexcept __attribute__((always_inline)) {
-    _tile_loadd(4, from, row_bytes);
-    if (lower != 0) _tile_loadd(5, from + to_lower, row_bytes);
-  };
   for (std::size_t column = 0; column < columns; column += kColumns) {
-    const std::uint16_t* left = packed + packed_at(depth, 0, column);
-    const std::uint16_t* right = packed + packed_at(depth, 0, column + 16);
-    const auto take_columns = [&](std::size_t at) noexcept __attribute__((always_inline)) {
-      _tile_loadd(6, left + at, 64);
-      _tile_loadd(7, right + at, 64);
-    };
+    const std::uint16_t* left = packed + packed_at(depth, kParts, 0, column);
+    const std::uint16_t* right = packed + packed_at(depth, kParts, 0, column + 16);
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
     for (std::size_t block = 0; block < blocks; ++block) {
-      const std::size_t at = block * kHalves * kTile;
-      take_rows(high + block * kDepth);
-      take_columns(at + kTile);
-      multiply();  // high x low
-      take_columns(at);
-      multiply();  // high x high
-      take_rows(low + block * kDepth);
-      multiply();  // low x high
+      const auto take_rows = [=](std::size_t part) noexcept __attribute__((always_inline)) {
+        const std::uint16_t* from = cut + (block * kParts + part) * kRows * kDepth;
+        _tile_loadd(4, from, 64);
+        if (lower != 0) _tile_loadd(5, from + 16 * kDepth, 64);
+      };
+      const auto take_columns = [=](std::size_t part) noexcept __attribute__((always_inline)) {
+        _tile_loadd(6, left + (block * kParts + part) * kTile, 64);
+        _tile_loadd(7, right + (block * kParts + part) * kTile, 64);
+      };
+      // In an order that loads little: each part of the columns once.
+      take_columns(0);
+      if constexpr (kParts == 3) {
+        take_rows(2);
+        multiply();
+      }
+      take_rows(1);
+      multiply();
+      take_rows(0);
+      multiply();
+      if constexpr (kParts == 3) {
+        take_columns(2);
+        multiply();
+      }
+      take_columns(1);
+      multiply();
+      if constexpr (kParts == 3) {
+        take_rows(1);
+        multiply();
+      }
     }
     const auto out_bytes = static_cast<long>(columns * sizeof(float));
     _tile_stored(0, out + column, out_bytes);
@@ -126,6 +142,18 @@ void product(const std::uint16_t* high, const std::uint16_t* low, std::size_t co
     _tile_stored(2, out + 16 * columns + column, out_bytes);
     _tile_stored(3, out + 16 * columns + column + 16, out_bytes);
   }
+}
+
+}  // namespace
+
+void split(const float* rows, std::size_t count, std::size_t width, std::size_t stride, std::size_t depth,
+           std::size_t parts, std::uint16_t* cut) noexcept {
+  (parts == 2 ? split_into<2> : split_into<3>)(rows, count, width, stride, depth, cut);
+}
+
+void product(const std::uint16_t* cut, std::size_t count, std::size_t depth, std::size_t parts,
+             const std::uint16_t* packed, std::size_t columns, float* out) noexcept {
+  (parts == 2 ? product_of<2> : product_of<3>)(cut, count, depth, packed, columns, out);
 }
 
 void release() noexcept { _tile_release(); }
@@ -185,8 +213,8 @@ void narrow(const float* rows, std::size_t count, std::size_t width, std::size_t
 namespace springtide::tiles {
 
 bool available() noexcept { return false; }
-void split(const float*, std::size_t, std::size_t, std::size_t, std::size_t, std::uint16_t*, std::uint16_t*) noexcept {}
-void product(const std::uint16_t*, const std::uint16_t*, std::size_t, std::size_t, const std::uint16_t*, std::size_t,
+void split(const float*, std::size_t, std::size_t, std::size_t, std::size_t, std::size_t, std::uint16_t*) noexcept {}
+void product(const std::uint16_t*, std::size_t, std::size_t, std::size_t, const std::uint16_t*, std::size_t,
              float*) noexcept {}
 void release() noexcept {}
 void add(float*, std::size_t, std::size_t, const float*, bool) noexcept {}

@@ -1,7 +1,8 @@
 // Products of float32 matrices on the matrix unit of a processor (AMX), as sums of bfloat16 products; knows no layer.
 //
-// A float32 is the sum of two bfloat16 but for 2^-17 of it. Of the four products of two such sums the three larger ones are
-// added in float32: what is lost is about 2^-16 of each product's size, where one bfloat16 for each would lose 2^-8.
+// A float32 is the sum of three bfloat16, each of what the ones before it left over. Of the nine products of two such sums the six
+// larger ones are added in float32: what is lost is about 2^-24 of each product's size, as in float32 itself. With two parts of
+// each number and three products it is 2^-16, for half of the work.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstddef>
@@ -13,27 +14,28 @@ namespace springtide::tiles {
 constexpr std::size_t kRows = 32;
 constexpr std::size_t kDepth = 32;
 constexpr std::size_t kColumns = 32;
-// Halves of one number: high and low.
-constexpr std::size_t kHalves = 2;
+// Most parts of one number; the fewest are two.
+constexpr std::size_t kMostParts = 3;
 
 // Whether this process may use the unit; asks the kernel for it once.
 bool available() noexcept;
 
-// high[r, :] + low[r, :] = rows[r, :], rows `stride` floats apart and `width` long, zeros up to `depth`, a multiple of kDepth.
+// The sum of cut[b, p, r, k] over p < parts is rows[r, b * kDepth + k], rows `stride` floats apart and `width` long, and zero up to
+// `depth`, a multiple of kDepth. cut is [depth / kDepth, parts, kRows, kDepth].
 void split(const float* rows, std::size_t count, std::size_t width, std::size_t stride, std::size_t depth,
-           std::uint16_t* high, std::uint16_t* low) noexcept;
+           std::size_t parts, std::uint16_t* cut) noexcept;
 
-// Where the bfloat16 pair of one number of a matrix [depth, columns] stands among the packed ones: its high half; the low one
-// is kTile further.
+// Where the largest part of one number of a matrix [depth, columns] stands among the packed ones; each of the others is kTile
+// further.
 constexpr std::size_t kTile = 16 * 32;
-static constexpr std::size_t packed_at(std::size_t depth, std::size_t row, std::size_t column) noexcept {
+static constexpr std::size_t packed_at(std::size_t depth, std::size_t parts, std::size_t row, std::size_t column) noexcept {
   const std::size_t block = column / 16 * (depth / kDepth) + row / kDepth;
-  return block * kHalves * kTile + row % kDepth / 2 * 32 + column % 16 * 2 + row % 2;
+  return block * parts * kTile + row % kDepth / 2 * 32 + column % 16 * 2 + row % 2;
 }
 
-// out[r, :] = (high + low)[r, :] @ packed for at most kRows rows; `columns` is a multiple of kColumns and the stride of `out`,
+// out[r, :] = the rows of `cut` @ packed, for at most kRows rows; `columns` is a multiple of kColumns and the stride of `out`,
 // whose rows up to the next multiple of 16 need not be there.
-void product(const std::uint16_t* high, const std::uint16_t* low, std::size_t count, std::size_t depth,
+void product(const std::uint16_t* cut, std::size_t count, std::size_t depth, std::size_t parts,
              const std::uint16_t* packed, std::size_t columns, float* out) noexcept;
 
 // Lets go of the unit's registers, which the kernel saves and loads with a thread as long as they hold something.

@@ -13,8 +13,10 @@ import pytest
 from kernels.dense_layers import DenseLayers
 from learner.export import digest
 from serving import dense_chain
+from serving.chain_program import PortableChain
 from serving.dense_chain import Chain, reached
 from serving.dense_program import DenseGraph, DenseProgram
+from serving.program import PortableProgram
 from serving.tensorflow_runtime import tf
 from tests.learner.test_model_conformance import OWN, SETTINGS
 from tests.serving.test_lite_programs import LAYOUT, SHARED, graph_of, rows_of, same, version_of
@@ -38,10 +40,10 @@ def definition_of(network: Network, *shapes: tuple[int, ...]) -> Any:
     return graph.as_graph_def()
 
 
-def program_of(network: Network, *shapes: tuple[int, ...]) -> DenseProgram:
+def program_of(network: Network, *shapes: tuple[int, ...], scale: float = 0.4) -> DenseProgram:
     content = bytes(definition_of(network, *shapes).SerializeToString())
     random = np.random.default_rng(7)
-    weights = {f"w{at}": random.normal(0, 0.4, shape).astype(np.float32) for at, shape in enumerate(shapes)}
+    weights = {f"w{at}": random.normal(0, scale, shape).astype(np.float32) for at, shape in enumerate(shapes)}
     return DenseGraph(content, digest(content), SHARED).bind(weights)
 
 
@@ -172,6 +174,15 @@ def test_rows_in_halves_meet_the_chain_and_what_is_beside_it(
         same(program.predict(rows, shared=True), wanted)
         rows = rows_of(count, count)
         same(program.predict(rows), program.predict_by_tensorflow(rows))
+
+
+@with_unit
+@pytest.mark.parametrize(("width", "scale", "parts"), [(1024, 0.02, 2), (1024, 0.4, 3), (64, 0.02, 3)])
+def test_numbers_are_in_as_many_parts_as_is_wanted_and_pays(width: int, scale: float, parts: int) -> None:
+    program = program_of(network, (WIDTH, width), (width,), (width, 2), (2,), scale=scale)
+    portable = program.portable()
+    assert isinstance(portable, PortableProgram) and isinstance(portable.whole, PortableChain)
+    assert portable.whole.parts == parts
 
 
 @with_unit

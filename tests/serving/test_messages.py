@@ -58,6 +58,7 @@ def chains(draw: st.DrawFn, shared: int | None) -> PortableChain:
         own=draw(st.none() | hnp.arrays(np.int64, widths[0])),
         shared=None if shared is None else draw(floats(shared, widths[1])),
         sigmoid=draw(st.booleans()),
+        parts=draw(st.sampled_from([2, 3])),
         head=draw(st.none() | st.builds(Converted, BYTES, st.tuples(NAMES))),
         tail=draw(st.none() | st.builds(Converted, BYTES, st.just(tuple(names)), st.just(1 + reads_rows))),
         reads_rows=reads_rows,
