@@ -93,7 +93,8 @@ class _Nodes:
 
     def __init__(self, graph: Any) -> None:
         nodes = {node.name: node for node in graph.node}
-        self._nodes = {name: nodes[name] for name in _behind(nodes, OUTPUT, ())}
+        needed = _behind(nodes, OUTPUT, ())
+        self._nodes = {name: node for name, node in nodes.items() if name in needed}
         self._readers: dict[str, list[tuple[Any, int]]] = defaultdict(list)
         for node in self._nodes.values():
             for at, source in enumerate(node.input):
