@@ -27,13 +27,6 @@ from streaming import sample, topics
 
 _log = logger()
 
-# Events of this room, and what each means; the operator's reference is made from it.
-EVENTS: Final[dict[str, str]] = {
-    "page_listening": "The page's server answers.",
-    "page_source_lost": "Kafka, the store or a topic cannot be read by the page; once per change.",
-    "page_tick_late": "A tick took longer than its period; the page shows fewer.",
-}
-
 PERIOD_S: Final = 1.0
 # What has not answered after this share of a period is taken with a later tick; nothing outside may hold up the page.
 GATHER_SHARE: Final = 0.9

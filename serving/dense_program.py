@@ -202,8 +202,10 @@ class DenseGraph:
                 reason = f"by more than {within:g}"
             except (RuntimeError, ValueError, TypeError) as error:
                 reason = str(error)
-            if parts != 2:  # another form of the same is next
-                _log.warning("dense_chain_differs" if parts else "dense_program_differs", reason=reason)
+            if parts is None:
+                _log.warning("dense_program_differs", reason=reason)
+            elif parts != 2:  # then another form of the same is next
+                _log.warning("dense_chain_differs", reason=reason)
 
     def _convert(self, definition: Any, imported: Callable[..., Any]) -> Templates | None:
         """All forms of the program; None where LiteRT cannot take it."""

@@ -1,4 +1,4 @@
-"""Writes the reference pages of the documents from code: pipeline.yaml, commands, alerts, a manifest's fields.
+"""Writes the reference pages of the documents from code: pipeline.yaml, commands, alerts, events, a manifest's fields.
 
 ``python -m springtide.reference`` writes them; ``make reference`` calls it.
 """
@@ -15,6 +15,13 @@ from typing import Any, Final
 
 import typer
 
+import checkpointing.log_events
+import dashboard.log_events
+import infra.log_events
+import learner.log_events
+import serving.log_events
+import springtide.log_events
+import streaming.log_events
 from dashboard.monitoring.alerts import Limits, alerts
 from infra.pipeline_file import pipeline_schema
 from springtide.arrangement import EXIT_CODES, PANELS
@@ -24,6 +31,16 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 FOLDER: Final = "docs/reference"
 MADE: Final = "Made from code by `make reference`; a test holds it to the code.\n"
 LONGEST: Final = 60
+# Events by who logs them, as a sample goes through them.
+ROOMS: Final[Mapping[str, Mapping[str, str]]] = {
+    "streaming": streaming.log_events.EVENTS,
+    "learner": learner.log_events.EVENTS,
+    "checkpointing": checkpointing.log_events.EVENTS,
+    "serving": serving.log_events.EVENTS,
+    "dashboard": dashboard.log_events.EVENTS,
+    "springtide": springtide.log_events.EVENTS,
+    "infra": infra.log_events.EVENTS,
+}
 # From here on a bound is that of the type, not of the matter.
 ANY: Final = 2**31
 # Patterns of the schema that a person knows by a word.
@@ -153,6 +170,17 @@ def alerts_page() -> str:
     return "".join(lines)
 
 
+def events_page() -> str:
+    """Every event that a process may log, by the room that logs it."""
+    lines = [
+        f"# Log events\n\n{MADE}A line of a log has one of these names under `event`; its other fields say which.\n"
+    ]
+    for room, events in ROOMS.items():
+        lines.append(f"\n## {room}\n\n| event | what it says |\n|---|---|\n")
+        lines += [f"| `{name}` | {cell(text)} |\n" for name, text in sorted(events.items())]
+    return "".join(lines)
+
+
 def manifest_page() -> str:
     """Every field of a version's manifest."""
     schema = json.loads((ROOT / "checkpointing/manifest.schema.json").read_text(encoding="utf-8"))
@@ -170,6 +198,7 @@ def generated() -> dict[str, str]:
         f"{FOLDER}/pipeline.md": pipeline_page(),
         f"{FOLDER}/commands.md": commands_page(),
         f"{FOLDER}/alerts.md": alerts_page(),
+        f"{FOLDER}/events.md": events_page(),
         f"{FOLDER}/manifest.md": manifest_page(),
     }
 

@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import ast
 import io
 import json
 import logging
@@ -17,9 +16,8 @@ from typing import Any
 import pytest
 import structlog
 
-from infra import logs
 from infra.errors import Bug, Unavailable
-from infra.logs import EVENTS, configure, logger
+from infra.logs import configure, logger
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -128,22 +126,3 @@ def test_what_cannot_be_written_as_json_is_written_as_text(stream: io.StringIO) 
     logger().info("odd", path=Path("/tmp/x"), text="ä\n\x00")
     assert lines(stream)[0]["path"] == "/tmp/x"
     assert lines(stream)[0]["text"] == "ä\n\x00"
-
-
-def test_every_event_of_this_room_is_documented_and_named_like_one() -> None:
-    named: set[str] = set()
-    for file in (ROOT / "infra").rglob("*.py"):
-        if "local" in file.parts:
-            continue
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Attribute)
-                and isinstance(node.func.value, ast.Name)
-                and node.func.value.id == "_log"
-                and isinstance(node.args[0], ast.Constant)
-            ):
-                named.add(str(node.args[0].value))
-    assert named == EVENTS.keys()
-    assert all(re.fullmatch("[a-z]+(_[a-z]+)*", name) for name in named)
-    assert logs.EVENTS["unavailable"]
