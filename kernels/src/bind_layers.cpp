@@ -32,6 +32,8 @@ void make(TileLayers* self, const std::vector<Layer>& layers, const std::optiona
   if (shared && !made.empty() && shared->shape(1) != made[0].outputs)
     throw std::invalid_argument("shared weights for " + std::to_string(shared->shape(1)) + " numbers; the first layer gives " +
                                 std::to_string(made[0].outputs));
+  // A large network takes tens of milliseconds, and requests are answered meanwhile.
+  const nb::gil_scoped_release released;
   new (self) TileLayers(made, shared ? shared->data() : nullptr, shared ? shared->shape(0) : 0, sigmoid, parts);
 }
 

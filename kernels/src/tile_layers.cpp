@@ -68,17 +68,20 @@ TileLayers::Packed TileLayers::packed(const DenseLayer& layer, bool last) const 
   }
   made.tiles.resize(parts_ * made.depth * made.columns);
   std::fill(made.tiles.begin(), made.tiles.end(), std::uint16_t{0});
-  for (std::size_t k = 0; k < layer.inputs; ++k)
-    for (std::size_t c = 0; c < layer.outputs; ++c) {
-      std::uint16_t* at = made.tiles.data() + tiles::packed_at(made.depth, parts_, k, c);
-      float left = layer.weights[k * layer.outputs + c];
-      for (std::size_t part = 0; part < parts_; ++part) {
-        float kept = 0;
-        at[part * tiles::kTile] = to_nearest(left, Precision::kBfloat16);
-        widen(at + part * tiles::kTile, 1, Precision::kBfloat16, &kept);
-        left -= kept;
+  Array<float> left(layer.outputs);
+  Array<float> kept(layer.outputs);
+  Array<std::uint16_t> halves(layer.outputs);
+  for (std::size_t k = 0; k < layer.inputs; ++k) {
+    std::copy_n(layer.weights + k * layer.outputs, layer.outputs, left.data());
+    for (std::size_t part = 0; part < parts_; ++part) {
+      narrow_to_nearest(left.data(), layer.outputs, Precision::kBfloat16, halves.data());
+      widen(halves.data(), layer.outputs, Precision::kBfloat16, kept.data());
+      for (std::size_t c = 0; c < layer.outputs; ++c) {
+        made.tiles[tiles::packed_at(made.depth, parts_, k, c) + part * tiles::kTile] = halves[c];
+        left[c] -= kept[c];
       }
     }
+  }
   return made;
 }
 

@@ -19,8 +19,9 @@ struct DenseLayer {
 
 class TileLayers {
  public:
-  // Copies the weights, of which each is the sum of so many `parts`, 2 or 3 (tile_product.hpp). `shared_weights` [shared, outputs of the first layer] meet what all rows have in common. Throws
-  // std::invalid_argument where the layers do not fit each other, std::runtime_error where there is no such unit.
+  // Copies the weights, of which each is the sum of so many `parts`, 2 or 3 (tile_product.hpp). `shared_weights` [shared, outputs
+  // of the first layer] meet what all rows have in common. Throws std::invalid_argument where the layers do not fit each other,
+  // std::runtime_error where there is no such unit.
   TileLayers(const std::vector<DenseLayer>& layers, const float* shared_weights, std::size_t shared, bool sigmoid,
              std::size_t parts);
 
